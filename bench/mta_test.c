@@ -1,0 +1,147 @@
+#include "bench/mta.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "bench/args.h"
+#include "bench/domains.h"
+#include "bench/script.h"
+#include "core/toml.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void values_are_read_from_a_line_by_their_whole_key(void **state)
+{
+    (void)state;
+    static const char line[] =
+        "event=stopped turns=12 commits=345 commit_records=6 commit_ms=0.5 text=x";
+    assert_float_equal(line_number(line, "commits"), 345, 0);
+    assert_float_equal(line_number(line, "commit_records"), 6, 0);
+    assert_float_equal(line_number(line, "commit_ms"), 0.5, 0);
+    assert_true(isnan(line_number(line, "commit")));
+    assert_true(isnan(line_number(line, "ommits")));
+    assert_true(isnan(line_number(line, "text")));
+    assert_true(isnan(line_number(line, "mallocs")));
+}
+
+static void the_configuration_is_toml_with_ports_and_limits(void **state)
+{
+    (void)state;
+    struct mta_options options = {.sink_port = 2626, .connections = 50, .shards = 2,
+                                  .congestion = "cubic"};
+    char text[2048];
+    struct buf buf;
+    buf_init(&buf, text, sizeof(text) - 1);
+    assert_true(mta_put_configuration(&options, &buf));
+    text[buf.size] = 0;
+    assert_non_null(strstr(text, "mx_list = [\"[127.0.0.1]:2626\"]"));
+    assert_non_null(strstr(text, "connection_limit = 50\n"));
+    assert_non_null(strstr(text, "shards = 2\n"));
+    assert_non_null(strstr(text, "congestion_control = \"cubic\"\n"));
+    assert_null(strstr(text, "retry_interval"));
+    struct toml_error error;
+    struct toml_tree *tree = toml_parse(buf_slice(&buf), &error);
+    assert_non_null(tree);
+    toml_free(tree);
+    options.congestion = "";
+    options.retry_s = 86400;
+    buf_reset(&buf);
+    assert_true(mta_put_configuration(&options, &buf));
+    text[buf.size] = 0;
+    assert_null(strstr(text, "congestion_control"));
+    assert_non_null(strstr(text, "\nretry_interval = \"86400s\"\n[shaping"));
+}
+
+static void domains_come_as_often_as_they_weigh(void **state)
+{
+    (void)state;
+    char why[128];
+    struct buf reason;
+    struct domains domains;
+    struct prng prng;
+    prng_seed(&prng, 7);
+    buf_init(&reason, why, sizeof(why));
+    assert_true(domains_read(&domains, SLICE("# two\na.test:9\r\n\nb.test\n"), &reason));
+    unsigned a = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        a += slice_equal(domains_pick(&domains, &prng), SLICE("a.test"));
+    }
+    assert_true(a > 8800 && a < 9200);
+    domains_fini(&domains);
+    static const char *const bad[] = {"", "# none\n", ":3", "a:", "a:x", "a:0"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_false(domains_read(&domains, slice_from_string(bad[i]), &reason));
+    }
+}
+
+static void mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses(void **state)
+{
+    (void)state;
+    char text[5 * DOMAINS_LATER_BYTES];
+    char why[128];
+    struct buf buf;
+    struct buf reason;
+    struct domains domains;
+    struct script script;
+    struct prng prng;
+    prng_seed(&prng, 7);
+    buf_init(&reason, why, sizeof(why));
+    buf_init(&buf, text, sizeof(text));
+    domains_put_later(&buf, 5, 1000);
+    assert_false(buf.overflow);
+    assert_true(domains_read(&domains, buf_slice(&buf), &reason));
+    assert_true(script_read(&script, SLICE(DOMAINS_LATER_RULE), &reason));
+    assert_int_equal(domains.count, 5);
+    assert_true(slice_equal(domains.names[4], SLICE("q000004.g04.later.test")));
+    assert_int_equal(domains.weight_end[4], 5000);
+    assert_non_null(script_match(&script, STAGE_RCPT, SLICE("r1@q000004.g04.later.test"), &prng));
+    assert_null(script_match(&script, STAGE_RCPT, SLICE("r1@sink.test"), &prng));
+    assert_null(script_match(&script, STAGE_DOT, SLICE("r1@q000004.g04.later.test"), &prng));
+    domains_fini(&domains);
+    script_fini(&script);
+}
+
+static void options_are_read_in_both_forms_and_wrong_ones_are_named(void **state)
+{
+    (void)state;
+    uint64_t number = 0;
+    uint64_t percent = 0;
+    const char *text = NULL;
+    bool flag = false;
+    const struct arg table[] = {
+        arg_u64("--n", &number, 10, 200000, "N"),
+        arg_percent("--p", &percent, "P%"),
+        arg_text("--t", &text, "TEXT"),
+        arg_flag("--f", &flag, ""),
+    };
+    char why[128];
+    struct buf reason;
+    buf_init(&reason, why, sizeof(why) - 1);
+    char *good[] = {"--n", "200,000", "--p=0.5%", "--f", "--t", "a=b"};
+    assert_true(args_parse(table, COUNT_OF(table), COUNT_OF(good), good, &reason));
+    assert_int_equal(number, 200000);
+    assert_int_equal(percent, 5);
+    assert_string_equal(text, "a=b");
+    assert_true(flag);
+    char *bad[][2] = {{"--x", "1"}, {"--n", "1x"}, {"--p", "101"}, {"--f", "--n"}, {"n", "1"},
+                      {"--n", "9"}, {"--n", "200001"}};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        buf_reset(&reason);
+        assert_false(args_parse(table, COUNT_OF(table), 2, bad[i], &reason));
+        assert_true(reason.size > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_are_read_from_a_line_by_their_whole_key),
+        cmocka_unit_test(the_configuration_is_toml_with_ports_and_limits),
+        cmocka_unit_test(domains_come_as_often_as_they_weigh),
+        cmocka_unit_test(mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses),
+        cmocka_unit_test(options_are_read_in_both_forms_and_wrong_ones_are_named),
+    };
+    return cmocka_run_group_tests_name("mta", tests, NULL, NULL);
+}

@@ -1,0 +1,340 @@
+#include "bench/scenario.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "bench/netns.h"
+#include "bench/round.h"
+#include "bench/sink.h"
+#include "bench/source.h"
+#include "bench/verbs.h"
+#include "core/conf_text.h"
+
+#define ZERO_BYTES  (1 * MIB)
+#define QUEUES_MAX  1000000u
+#define RATE_MAX    1000000u
+
+static const struct {
+    long magic;
+    const char *name;
+    bool memory;
+} file_systems[] = {
+    {0xef53, "ext4", false},       {0x58465342, "xfs", false},
+    {0x9123683e, "btrfs", false},  {0x794c7630, "overlay", false},
+    {0x2fc12fc1, "zfs", false},    {0xf2f52010, "f2fs", false},
+    {0x01021994, "tmpfs", true},   {0x858458f6, "ramfs", true},
+};
+
+static void scenario_init(struct scenario *scenario, const struct scenario_verb *verb)
+{
+    *scenario = (struct scenario){
+        .messages = verb->messages,
+        .size = verb->size,
+        .connections = 50,
+        .shards = 1,
+        .rounds = verb->rounds,
+        .queues = 100,
+        .relay_messages = 100000,
+        .seconds = verb->seconds,
+        .minutes = 60,
+        .defer_per_mille = 50,
+        .mode_name = "pipelined",
+        .dir = "build/bench",
+        .congestion = "",
+        .segment_fd = -1,
+        .head = {.bench = verb->name, .cc = SCENARIO_CONGESTION},
+    };
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED)
+#define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
+#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED)
+#define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
+#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK)
+#define KIND_ALL    (KIND_FLOOR | KIND_SERVER)
+#define OPTIONS_MAX 20
+
+/* Those of one kind; how many. */
+static size_t scenario_options(struct scenario *scenario, enum scenario_kind kind,
+                               struct arg options_out[OPTIONS_MAX])
+{
+    const struct {
+        unsigned kinds;
+        struct arg arg;
+    } rows[] = {
+        {KIND_COUNTED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX, "N")},
+        {KIND_RATED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
+                             "N of the relay that sets the rate")},
+        {KIND_ALL, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
+                           "BYTES of each message")},
+        {KIND_ALL, arg_u64("--connections", &scenario->connections, 1, SINK_CONNECTIONS_MAX / 4,
+                           "C on each side")},
+        {KIND_ALL, arg_text("--mode", &scenario->mode_name, SOURCE_MODES)},
+        {KIND_SERVER, arg_u64("--shards", &scenario->shards, 1, 256, "N of the server")},
+        {KIND_ROUNDS, arg_u64("--rounds", &scenario->rounds, 1, REPORT_ROUNDS_MAX, "N")},
+        {KIND_FILLED | KIND_SOAK, arg_u64("--queues", &scenario->queues, 1, QUEUES_MAX,
+                                           "Q domains of the mail that stays")},
+        {KIND_BACKLOG, arg_u64("--relay", &scenario->relay_messages, 1, TALLY_NUMBERS_MAX / 1000,
+                               "N of each relay to another domain")},
+        {KIND_RATED, arg_u64("--rate", &scenario->rate, 0, RATE_MAX,
+                             "R messages a second; 0: half of what a short relay gives")},
+        {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},
+        {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400,
+                             "S to run; soak: instead of --minutes")},
+        {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
+                                "P% of recipients always answered 450")},
+        {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
+        {KIND_SERVER, arg_text("--bin", &scenario->bin, "DIR of ringpostd; else this program's")},
+        {KIND_RELAY, arg_text("--baseline", &scenario->baseline,
+                              "DIR of another ringpostd, which takes turns")},
+        {KIND_RELAY | KIND_LATENCY, arg_text("--flush-delay", &scenario->flush_delay,
+                                             "T by which each write to the spool is late, as 2ms;"
+                                             " relay: beside the plain disk")},
+        {KIND_ALL, arg_flag("--json", &scenario->json, "the result as JSON")},
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if ((rows[i].kinds & kind) != 0) {
+            options_out[count++] = rows[i].arg;
+        }
+    }
+    return count;
+}
+
+/* --- beginning -------------------------------------------------------------------------------- */
+
+/* `path` and its parents. */
+static bool make_directories(const char *path)
+{
+    char part[PATH_MAX];
+    size_t size = strlen(path);
+    if (size == 0 || size >= sizeof(part)) {
+        return false;
+    }
+    memcpy(part, path, size + 1);
+    for (size_t i = 1; i <= size; i++) {
+        if (part[i] != '/' && part[i] != 0) {
+            continue;
+        }
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            return false;
+        }
+        part[i] = i < size ? '/' : 0;
+    }
+    return true;
+}
+
+static bool check_directory(struct scenario *scenario, struct buf *reason)
+{
+    struct statfs status;
+    if (!make_directories(scenario->dir) || statfs(scenario->dir, &status) != 0) {
+        buf_printf(reason, "--dir %s: %s", scenario->dir, strerror(errno));
+        return false;
+    }
+    scenario->head.fs = "other";
+    for (size_t i = 0; i < COUNT_OF(file_systems); i++) {
+        if (file_systems[i].magic == (long)status.f_type) {
+            scenario->head.fs = file_systems[i].name;
+            if (file_systems[i].memory) {
+                buf_printf(reason, "--dir %s is %s: figures of a disk need a disk", scenario->dir,
+                           scenario->head.fs);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The directory of this program. */
+static bool find_bin(struct scenario *scenario, struct buf *reason)
+{
+    if (scenario->bin != NULL) {
+        return true;
+    }
+    ssize_t size =
+        readlink("/proc/self/exe", scenario->bin_path, sizeof(scenario->bin_path) - 1);
+    while (size > 0 && scenario->bin_path[size] != '/') {
+        size--;
+    }
+    if (size <= 0) {
+        buf_put_string(reason, "cannot find the directory of this program: --bin DIR");
+        return false;
+    }
+    scenario->bin_path[size] = 0;
+    scenario->bin = scenario->bin_path;
+    return true;
+}
+
+/* With a delay the baseline is, if it is not another build, the same one without. */
+static bool check_delay(struct scenario *scenario, struct buf *reason)
+{
+    uint64_t delay_ns = 0;
+    if (scenario->flush_delay == NULL) {
+        return true;
+    }
+    if (!conf_text_duration(slice_from_string(scenario->flush_delay), &delay_ns) ||
+        delay_ns == 0 || strchr(scenario->flush_delay, ' ') != NULL) {
+        buf_printf(reason, "--flush-delay %s: is no duration like 2ms", scenario->flush_delay);
+        return false;
+    }
+    scenario->baseline = scenario->baseline == NULL ? scenario->bin : scenario->baseline;
+    return true;
+}
+
+/* Checks the values, makes `dir`, refuses memory file systems, enters the namespace. */
+static bool scenario_begin(struct scenario *scenario, struct buf *reason)
+{
+    if (!source_mode_parse(scenario->mode_name, &scenario->mode, reason) ||
+        !check_directory(scenario, reason) || !find_bin(scenario, reason) ||
+        !check_delay(scenario, reason)) {
+        return false;
+    }
+    bool set = false;
+    if (!netns_enter(SCENARIO_CONGESTION, &set)) {
+        fprintf(stderr, "no network namespace of our own; going on in this one\n");
+    }
+    scenario->congestion = set ? "" : SCENARIO_CONGESTION;
+    return true;
+}
+
+static bool write_zeros(int fd, uint64_t size)
+{
+    uint8_t *zeros = calloc(1, ZERO_BYTES);
+    bool good = zeros != NULL;
+    for (uint64_t at = 0; good && at < size; at += ZERO_BYTES) {
+        good = pwrite(fd, zeros, ZERO_BYTES, (off_t)at) == (ssize_t)ZERO_BYTES;
+    }
+    free(zeros);
+    return good && fsync(fd) == 0;
+}
+
+bool scenario_segment(struct scenario *scenario, struct buf *reason)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/floor.segment", scenario->dir) >= (int)sizeof(path)) {
+        buf_put_string(reason, "--dir: too long");
+        return false;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool zeroed = fd >= 0 && write_zeros(fd, FLOOR_SEGMENT_BYTES);
+    if (zeroed) {
+        scenario->segment_fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+    }
+    if (scenario->segment_fd < 0) {
+        buf_printf(reason, "%s: %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return scenario->segment_fd >= 0;
+}
+
+bool scenario_rate(struct scenario *scenario, struct buf *reason)
+{
+    struct run run;
+    struct round_options options = {.bin = scenario->bin,
+                                    .messages = scenario->messages,
+                                    .flush_delay = scenario->flush_delay};
+    if (scenario->rate > 0) {
+        return true;
+    }
+    if (!round_run(scenario, &options, &run, reason)) {
+        return false;
+    }
+    scenario->rate = MAX_OF((uint64_t)(run.rate / 2), 1);
+    fprintf(stderr, "relay %.0f/s, so %s at %" PRIu64 "/s\n", run.rate, scenario->head.bench,
+            scenario->rate);
+    return true;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static bool write_file(const char *path, const struct buf *text)
+{
+    FILE *file = fopen(path, "we");
+    if (file == NULL) {
+        return false;
+    }
+    bool written = fwrite(text->data, 1, text->size, file) == text->size;
+    return fclose(file) == 0 && written;
+}
+
+bool scenario_publish(const struct scenario *scenario, const struct scenario_result *result,
+                      struct buf *reason)
+{
+    char path[PATH_MAX];
+    int size = snprintf(path, sizeof(path), "%s/%s.json", scenario->dir, scenario->head.bench);
+    uint8_t *text = malloc(REPORT_BYTES_MAX);
+    if (text == NULL || size >= (int)sizeof(path)) {
+        buf_put_string(reason, "no memory for the result, or --dir is too long");
+        free(text);
+        return false;
+    }
+    struct buf buf;
+    buf_init(&buf, text, REPORT_BYTES_MAX);
+    result->put_json(result->result, &buf);
+    bool good = !buf.overflow && write_file(path, &buf);
+    if (!good) {
+        buf_printf(reason, "%s: %s", path, strerror(errno));
+    }
+    if (!scenario->json) {
+        buf_reset(&buf);
+        result->put_table(result->result, &buf);
+    }
+    good = fwrite(text, 1, buf.size, stdout) == buf.size && !buf.overflow && good;
+    free(text);
+    return good;
+}
+
+static void report_json(const void *result, struct buf *buf)
+{
+    report_put_json(result, buf);
+}
+
+static void report_table(const void *result, struct buf *buf)
+{
+    report_put_table(result, buf);
+}
+
+bool scenario_publish_report(const struct scenario *scenario, const struct report *report,
+                             struct buf *reason)
+{
+    struct scenario_result result = {report, report_json, report_table};
+    return scenario_publish(scenario, &result, reason);
+}
+
+int scenario_main(const struct scenario_verb *verb, const char *prefix, int argc, char **argv)
+{
+    struct scenario scenario;
+    struct arg options[OPTIONS_MAX];
+    scenario_init(&scenario, verb);
+    size_t option_count = scenario_options(&scenario, verb->kind, options);
+    if (args_want_help(argc, argv)) {
+        printf("ringpost-bench %s%s: %s\n\n", prefix, verb->name, verb->about);
+        args_help(options, option_count);
+        return EXIT_FINE;
+    }
+    char why[1024];
+    struct buf reason;
+    buf_init(&reason, why, sizeof(why));
+    bool usage = args_parse(options, option_count, argc, argv, &reason) &&
+                 scenario_begin(&scenario, &reason);
+    scenario.head.args = (const char *const *)argv;
+    scenario.head.arg_count = (unsigned)argc;
+    if (usage && verb->run(&scenario, &reason)) {
+        return EXIT_FINE;
+    }
+    fprintf(stderr, "ringpost-bench %s%s: %.*s\n", prefix, verb->name, (int)reason.size, why);
+    return usage ? EXIT_FAILED : EXIT_USAGE;
+}

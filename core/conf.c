@@ -1,0 +1,160 @@
+#include "core/conf.h"
+
+
+#include "core/conf_queues.h"
+#include "core/conf_routes.h"
+#include "core/conf_sections.h"
+
+/* What conf_free needs beside what everyone may read. */
+struct conf_whole {
+    struct conf conf;
+    struct heap heap; /* everything of this configuration, this struct included */
+};
+
+typedef void section_apply(struct conf_load *load, const struct conf_value *value,
+                           struct conf *conf);
+
+struct section {
+    const char *name;
+    section_apply *apply; /* null: not built yet */
+    bool always;          /* applied without a section too, with a null value */
+};
+
+/* In the order in which they are applied: [node] before what takes its host name from it. */
+static const struct section sections[] = {
+    {"node", conf_apply_node, false},
+    {"spool", conf_apply_spool, false},
+    {"memory", conf_apply_memory, false},
+    {"log", conf_apply_log, false},
+    {"tsa", conf_apply_tsa, false},
+    {"smtp_listener", conf_apply_smtp_listeners, true},
+    {"http_listener", conf_apply_http_listeners, true},
+    {"queues", conf_apply_queues, true},
+    {"shaping", conf_apply_shaping, true},
+    {"dns", NULL, false},
+    {"redis", NULL, false},
+    {"sources", NULL, false},
+    {"domains", NULL, false},
+    {"dkim", NULL, false},
+    {"bounce_classifier", NULL, false},
+};
+
+/* The names above as rows, for the message about an unknown one. */
+static const struct conf_option section_rows[] = {
+    {.name = "include"},       {.name = "node"},    {.name = "spool"},   {.name = "memory"},
+    {.name = "log"},           {.name = "tsa"},     {.name = "queues"},  {.name = "shaping"},
+    {.name = "smtp_listener"}, {.name = "dns"},     {.name = "redis"},   {.name = "sources"},
+    {.name = "http_listener"}, {.name = "domains"}, {.name = "dkim"},
+    {.name = "bounce_classifier"},
+};
+static const struct conf_options section_names = {
+    .options = section_rows, .count = COUNT_OF(section_rows)};
+
+static void file_add(struct conf_load *load, const struct conf_input *input,
+                     const struct conf_value *at, const char *path)
+{
+    uint8_t reason[CONF_REASON_BYTES_MAX];
+    struct buf buf;
+    struct slice bytes;
+    buf_init(&buf, reason, sizeof(reason));
+    if (!input->read(input->read_context, path, &bytes, &buf)) {
+        conf_error(load, at, "cannot read %s: %.*s", path, (int)buf.size, (const char *)reason);
+        return;
+    }
+    conf_tree_add(load, path, bytes);
+}
+
+/* `include` of the main file; one in an included file is an unknown key. */
+static void includes_add(struct conf_load *load, const struct conf_input *input)
+{
+    const struct conf_value *include = conf_tree_member(load->root, "include");
+    if (include == NULL || !conf_want(load, include, TOML_ARRAY)) {
+        return;
+    }
+    if (include->count > CONF_INCLUDES_MAX) {
+        conf_error(load, include, "include wants at most %d files", CONF_INCLUDES_MAX);
+        return;
+    }
+    const struct conf_value *last = include->last;
+    for (const struct conf_value *at = include->first; at != NULL; at = at->next) {
+        if (at->kind != TOML_STRING || at->as.text.size == 0 ||
+            slice_find(at->as.text, 0) < at->as.text.size) {
+            conf_error(load, at, "include wants names of files");
+        } else {
+            file_add(load, input, at, conf_place_path(load, at->as.text));
+        }
+        if (at == last) {
+            return;
+        }
+    }
+}
+
+static void sections_apply(struct conf_load *load, struct conf *conf)
+{
+    for (size_t i = 0; i < COUNT_OF(sections); i++) {
+        const struct conf_value *value = conf_tree_member(load->root, sections[i].name);
+        if (value != NULL && sections[i].apply == NULL) {
+            conf_error(load, value, "[%s]: not built yet in this version", sections[i].name);
+        } else if (value != NULL || sections[i].always) {
+            sections[i].apply(load, value, conf);
+        }
+    }
+    for (const struct conf_value *at = load->root->first; at != NULL; at = at->next) {
+        bool known = slice_equal(at->key, SLICE("include"));
+        for (size_t i = 0; i < COUNT_OF(sections); i++) {
+            known = known || slice_equal(at->key, slice_from_string(sections[i].name));
+        }
+        if (!known) {
+            conf_unknown(load, &section_names, at);
+        }
+    }
+}
+
+static struct slice folder_of(const char *file)
+{
+    struct slice path = file == NULL ? SLICE_NONE : slice_from_string(file);
+    while (path.size > 0 && path.data[path.size - 1] != '/') {
+        path.size--;
+    }
+    return path;
+}
+
+struct conf *conf_load(const struct conf_input *input, struct conf_messages *messages)
+{
+    struct heap heap;
+    heap_init(&heap);
+    struct conf_whole *whole = heap_take(&heap, sizeof(*whole));
+    struct conf_load load = {
+        .heap = &heap, .messages = messages, .folder = folder_of(input->file)};
+    unsigned errors = messages->errors;
+    heap_init(&load.scratch);
+    load.root = heap_take(&load.scratch, sizeof(*load.root));
+    load.root->kind = TOML_TABLE;
+    if (input->file != NULL) {
+        file_add(&load, input, NULL, input->file);
+        includes_add(&load, input);
+        whole->conf.file =
+            (const char *)heap_copy(&heap, slice_from_string(input->file)).data;
+    }
+    for (size_t i = 0; i < input->set_count; i++) {
+        conf_tree_set(&load, input->sets[i]);
+    }
+    conf_sections_default(&load, &whole->conf, input->hostname);
+    sections_apply(&load, &whole->conf);
+    heap_fini(&load.scratch);
+    whole->heap = heap;
+    if (messages->errors > errors) {
+        conf_free(&whole->conf);
+        return NULL;
+    }
+    return &whole->conf;
+}
+
+void conf_free(struct conf *conf)
+{
+    if (conf == NULL) {
+        return;
+    }
+    struct heap heap = CONTAINER_OF(conf, struct conf_whole, conf)->heap;
+    heap_fini(&heap);
+}

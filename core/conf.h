@@ -1,0 +1,291 @@
+/*
+ * The configuration of a node: read once, immutable afterwards, in one heap of its own; readable by
+ * any thread. Without any file the defaults make a working node on loopback. core has no syscalls:
+ * whoever loads hands in a function that reads files.
+ *
+ * Errors are collected, all of them, one line each: FILE:LINE:COLUMN: error: text. What this
+ * version has not built yet is an error that says so; what has no effect here by its nature is a
+ * note.
+ */
+#ifndef RINGPOST_CORE_CONF_H
+#define RINGPOST_CORE_CONF_H
+
+#include "core/buf.h"
+#include "core/endpoint.h"
+#include "core/gcra.h"
+
+#define CONF_SHARDS_MAX    256
+#define CONF_LISTENERS_MAX 16 /* of SMTP */
+
+/* "10%" of the whole, or a count of bytes or inodes. */
+struct conf_amount {
+    bool percent;
+    uint64_t value;
+};
+
+/* [node] */
+struct conf_node {
+    struct slice hostname;
+    bool id_set;
+    uint8_t id[16];         /* node.id, when id_set; else state_dir/node.id holds it */
+    unsigned shards;        /* 0: one per CPU */
+    bool pin;
+    const char *state_dir;
+    const char *user;       /* "": stay who we are */
+    const char *group;
+    uint64_t stop_timeout_ns;
+    const char *congestion; /* "": the system's */
+};
+
+enum conf_sync { CONF_SYNC_COMMIT, CONF_SYNC_NONE };
+enum conf_sync_method { CONF_METHOD_AUTO, CONF_METHOD_DSYNC, CONF_METHOD_FDATASYNC };
+
+/* [spool] */
+struct conf_spool {
+    const char *path;
+    enum conf_sync sync;
+    enum conf_sync_method method;
+    uint64_t segment_bytes;
+    struct conf_amount free_space_min;
+    uint64_t recovery_spread_ns;
+    uint64_t store_deadline_ns;
+    uint64_t compact_after_ns; /* an old segment with little in it that is alive */
+};
+
+/* [memory] */
+struct conf_memory {
+    uint64_t limit_bytes;   /* 0: 75 % of the cgroup's limit or of RAM */
+    uint64_t staging_bytes; /* per shard: assembly blocks and group buffers */
+    uint64_t queued_max;    /* recipients on the node; 0: as memory allows */
+};
+
+/* [log] */
+struct conf_log {
+    const char *path;
+    uint64_t max_file_bytes; /* of text */
+    uint64_t max_segment_ns; /* 0: no limit */
+    uint64_t flush_ns;
+    int level;               /* of zstd; 0: its default */
+    uint64_t retention_ns;   /* files whose records are all older are removed */
+    uint64_t max_total_bytes; /* of all files; 0: no limit */
+    struct conf_amount backlog_max; /* of the spool, not yet in the event log; percent of its
+                                       file system */
+};
+
+/* [[smtp_listener]] */
+struct conf_smtp_listener {
+    struct endpoint listen;  /* port 0: a free one */
+    struct slice hostname;   /* in banner, EHLO and Received */
+    struct slice banner;     /* text after the host name */
+    const struct network *relay_hosts;
+    size_t relay_host_count;
+    uint64_t message_bytes_max;
+    uint32_t connections_max;
+    uint32_t connections_per_host_max; /* per IPv4 address or IPv6 /64 */
+    uint32_t recipients_max;           /* per message */
+    uint32_t messages_max;             /* per connection */
+    uint64_t client_timeout_ns;
+    uint32_t data_rate_min;            /* bytes a second of content; 0: none */
+    bool received_header;
+};
+
+/* [[http_listener]]: accepted, opens nothing in this version. */
+struct conf_http_listener {
+    struct endpoint listen;
+};
+
+/* A place to deliver to that the operator wrote. */
+struct conf_host {
+    struct slice text; /* as written: "[127.0.0.1]:2626" */
+    struct slice name; /* without port and brackets */
+    bool has_address;  /* `endpoint` holds it; else the name has to be looked up */
+    struct endpoint endpoint; /* its port is 0 where none was written: use path_options.smtp_port */
+};
+
+enum conf_class { CONF_CLASS_UNSET, CONF_CLASS_BULK, CONF_CLASS_URGENT };
+
+/* Limits that several paths share by name, over the whole node. */
+#define CONF_NAMED_MAX 8
+struct named_rate {
+    struct slice name;
+    struct rate rate;
+};
+struct named_rates {
+    const struct named_rate *rows;
+    size_t count;
+};
+struct named_limit {
+    struct slice name;
+    uint32_t limit;
+};
+struct named_limits {
+    const struct named_limit *rows;
+    size_t count;
+};
+
+/* Options of a scheduled queue (kumomta 1.7). */
+struct queue_options {
+    uint64_t retry_interval_ns;
+    uint64_t max_retry_interval_ns; /* 0: no cap */
+    uint64_t max_age_ns;
+    struct slice egress_pool;       /* "unspecified" */
+    const struct conf_host *mx_list; /* smart hosts, in their order */
+    size_t mx_count;
+    struct slice mx_name;           /* "mx_list:a,b": the site's name; empty without mx_list */
+    const struct conf_host *routing_domain; /* null: none */
+    enum conf_class class;
+    uint32_t weight;                /* 1 … 1000 */
+    const struct rate *max_message_rate;         /* of each queue by itself; null: none */
+    const struct rate *overall_max_message_rate; /* of all queues of the tenant together */
+};
+
+/* What scheduled queues are told apart by; parts may be empty. */
+struct conf_queue_key {
+    struct slice campaign;
+    struct slice tenant;
+    struct slice domain;
+};
+
+#define CONF_TENANT_BYTES_MAX   64
+#define CONF_CAMPAIGN_BYTES_MAX 128
+
+/* What a header field of a message says about it. */
+enum conf_label_kind { CONF_LABEL_TENANT, CONF_LABEL_CAMPAIGN, CONF_LABEL_CLASS, CONF_LABELS };
+struct conf_label {
+    struct slice header; /* name of the field, lower case; empty: none is looked for */
+    bool remove;         /* before the message is sent */
+};
+
+enum path_tls {
+    PATH_TLS_DISABLED,
+    PATH_TLS_OPPORTUNISTIC,
+    PATH_TLS_OPPORTUNISTIC_INSECURE,
+    PATH_TLS_REQUIRED,
+    PATH_TLS_REQUIRED_INSECURE,
+};
+enum path_reconnect { PATH_CONNECT_NEXT_HOST, PATH_TERMINATE_SESSION, PATH_RECONNECT_SAME_HOST };
+enum path_lookup {
+    PATH_IPV4_AND_IPV6,
+    PATH_IPV4_ONLY,
+    PATH_IPV6_ONLY,
+    PATH_IPV6_THEN_IPV4,
+    PATH_IPV4_THEN_IPV6,
+};
+
+/* Options of an egress path (kumomta 1.9). */
+struct path_options {
+    uint32_t connection_limit; /* on the node, like the next four */
+    struct named_limits additional_connection_limits;
+    struct rate max_connection_rate;
+    struct rate max_message_rate; /* recipients */
+    struct named_rates additional_message_rates; /* additional_message_rate_throttles */
+    uint32_t max_deliveries_per_connection;
+    uint32_t max_recipients_per_batch;
+    uint32_t max_ready;        /* hot messages on the node */
+    uint32_t connection_failures_before_delay;
+    uint16_t smtp_port;
+    uint64_t connect_timeout_ns;
+    uint64_t banner_timeout_ns;
+    uint64_t ehlo_timeout_ns;
+    uint64_t starttls_timeout_ns;
+    uint64_t auth_timeout_ns;
+    uint64_t mail_from_timeout_ns;
+    uint64_t rcpt_to_timeout_ns;
+    uint64_t data_timeout_ns;  /* after DATA; each block of content has 180 s of its own */
+    uint64_t data_dot_timeout_ns;
+    uint64_t rset_timeout_ns;
+    uint64_t idle_timeout_ns;
+    uint64_t shutdown_timeout_ns; /* system_shutdown_timeout; 0: node.stop_timeout alone counts */
+    enum path_tls enable_tls;
+    uint64_t remember_broken_tls_ns; /* 0: never */
+    bool reconnect_on_failed_handshake;
+    struct slice ehlo_domain;  /* empty: node.hostname */
+    bool enable_pipelining;
+    bool enable_rset;          /* after a success too */
+    bool ignore_8bit_checks;
+    enum path_reconnect reconnect_strategy;
+    enum path_lookup ip_lookup_strategy;
+    const struct network *prohibited_hosts; /* never for addresses that the operator wrote */
+    size_t prohibited_host_count;
+    const struct network *skip_hosts;
+    size_t skip_host_count;
+    bool mx_rollup;
+};
+
+struct conf_domains; /* options by domain */
+
+/* [queues] */
+struct conf_queues {
+    struct conf_label labels[CONF_LABELS];
+    struct slice default_tenant; /* of mail that names none; empty: none */
+    bool routed;                 /* some queues have a routing_domain */
+    bool tenants_route;          /* where mail goes may depend on its tenant */
+    const struct conf_domains *blocks;
+};
+
+struct conf {
+    const char *file; /* the main file; null without one */
+    struct conf_node node;
+    struct conf_spool spool;
+    struct conf_memory memory;
+    struct conf_log log;
+    const struct conf_smtp_listener *smtp_listeners;
+    size_t smtp_listener_count;
+    const struct conf_http_listener *http_listeners;
+    size_t http_listener_count;
+    struct conf_queues queues;
+    const struct conf_domains *paths;
+};
+
+#define CONF_REASON_BYTES_MAX 128
+
+/*
+ * Reads a whole file: true and its bytes, which live until conf_load returns; else false and a
+ * short reason ("No such file or directory") in `reason_out`.
+ */
+typedef bool conf_read(void *context, const char *path, struct slice *bytes_out,
+                       struct buf *reason_out);
+
+struct conf_input {
+    const char *file;        /* main file, or null: defaults */
+    const char *const *sets; /* "section.key=VALUE", applied in order after all files */
+    size_t set_count;
+    struct slice hostname;   /* the system's: default of node.hostname */
+    conf_read *read;         /* not called without a file */
+    void *read_context;
+};
+
+/* What there is to say, a line each. */
+struct conf_messages {
+    struct buf text;   /* memory is the caller's; a line that does not fit is left out */
+    unsigned errors;   /* counted even when left out */
+    unsigned notes;
+};
+
+/* Null when there was an error. Boot or worker thread. */
+MUST_USE struct conf *conf_load(const struct conf_input *input, struct conf_messages *messages);
+/* Null is nothing to free. */
+void conf_free(struct conf *conf);
+
+/*
+ * Options in force for a queue: [queue.default], over it [queue.DOMAIN], [tenant.TENANT],
+ * [queue.DOMAIN.TENANT], [queue.DOMAIN.TENANT.CAMPAIGN]. Of the blocks with a domain it is that of
+ * the domain itself (any letter case), else of the longest wildcard that covers it
+ * ("*.example.com", "*"), each for itself. A tenant that is not defined counts as none. No
+ * allocation.
+ */
+void conf_queue(const struct conf *conf, const struct conf_queue_key *key,
+                struct queue_options *options_out);
+bool conf_tenant_is_defined(const struct conf *conf, struct slice tenant);
+/* Printable ASCII without ':', '@', '!' and space; text without control characters. */
+bool conf_tenant_is_valid(struct slice tenant);
+bool conf_campaign_is_valid(struct slice campaign);
+
+/*
+ * Options in force for a domain: those of its own block, else of the longest wildcard block that
+ * covers it, laid over "default". Never null; no allocation; the same pointer for every domain that
+ * has the same block.
+ */
+const struct path_options *conf_path(const struct conf *conf, struct slice domain);
+
+#endif

@@ -1,0 +1,55 @@
+/* Any bytes as the main file, or as a --set: a configuration or errors, never a crash. */
+#include "core/conf.h"
+
+#include <string.h>
+
+#include "core/check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static bool read_input(void *context, const char *path, struct slice *bytes_out,
+                       struct buf *reason_out)
+{
+    if (strcmp(path, "f.toml") != 0) {
+        buf_put_string(reason_out, "no such file");
+        return false;
+    }
+    *bytes_out = *(const struct slice *)context;
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct slice bytes = slice_make(data, size);
+    char text[4096];
+    char set[300];
+    size_t set_size = size < sizeof(set) ? size : sizeof(set) - 1;
+    const char *sets[] = {set};
+    struct conf_messages messages = {0};
+    struct conf_input input = {
+        .file = "f.toml",
+        .hostname = SLICE("box.test"),
+        .read = read_input,
+        .read_context = &bytes,
+        .sets = sets,
+    };
+    memcpy(set, data, set_size);
+    set[set_size] = 0;
+    buf_init(&messages.text, text, sizeof(text));
+    for (input.set_count = 0; input.set_count < 2; input.set_count++) {
+        struct conf *conf = conf_load(&input, &messages);
+        if (conf != NULL) {
+            const struct conf_queue_key key = {
+                .campaign = bytes, .tenant = bytes, .domain = SLICE("a.b.c")};
+            struct queue_options options;
+            conf_queue(conf, &key, &options);
+            CHECK(conf_path(conf, bytes) != NULL && options.weight > 0);
+            conf_free(conf);
+        }
+        input.file = NULL;
+    }
+    for (size_t i = 0; i < messages.text.size; i++) {
+        CHECK(text[i] == '\n' || (text[i] >= 0x20 && text[i] < 0x7F));
+    }
+    return 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * Blocks of options by domain: the table that [queues] and [shaping] share, and [shaping] itself,
+ * whose blocks are laid over "default" at load. core/conf*.c only.
+ */
+#ifndef RINGPOST_CORE_CONF_ROUTES_H
+#define RINGPOST_CORE_CONF_ROUTES_H
+
+#include "core/conf_option.h"
+#include "core/htab.h"
+
+#define CONF_DOMAIN_BYTES_MAX 255
+#define CONF_SUFFIX_BYTES_MAX 200
+
+struct conf_block {
+    struct slice name;   /* lower case, without a dot at the end; "*.x" for a wildcard */
+    const void *options; /* struct queue_options or struct path_options */
+};
+
+struct conf_domains {
+    struct htab table;
+    struct conf_block *blocks;
+    const void *fallback; /* "default" */
+};
+
+/* An empty table for `count` blocks; `fallback` may be filled later. */
+struct conf_domains *conf_domains_new(struct conf_load *load, size_t count, const void *fallback);
+/* The name of a block as it is looked up; false and an error when it is none. */
+bool conf_domains_name(struct conf_load *load, const struct conf_value *table,
+                       uint8_t out[CONF_DOMAIN_BYTES_MAX], struct slice *name_out);
+/* Adds a block, unless there is one of that name: an error. The name is copied. */
+void conf_domains_add(struct conf_load *load, struct conf_domains *domains,
+                      const struct conf_value *table, struct slice name, const void *options);
+
+/* The block of exactly this name; null: there is none. */
+const void *conf_domains_exact(const struct conf_domains *domains, struct slice name);
+/*
+ * The block of a domain (any letter case), else of the longest wildcard that covers it, each with
+ * this suffix to its name; with a suffix, else that of "default". Null: there is none.
+ */
+const void *conf_domains_find(const struct conf_domains *domains, struct slice domain,
+                              struct slice suffix);
+
+/* "[ip]:port", "ip:port", "[ip]", "ip"; an explicit port 0 is none. */
+bool conf_parse_address(struct slice text, struct endpoint *endpoint_out);
+
+/* `section` is null when there is none. */
+void conf_apply_shaping(struct conf_load *load, const struct conf_value *section,
+                        struct conf *conf);
+
+#endif

@@ -1,0 +1,389 @@
+#include "core/conf_sections.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "core/conf_text.h"
+
+#define MS  NS_PER_MS
+#define S   NS_PER_S
+#define DAY (86400 * NS_PER_S)
+
+/* One row of an options table: name, kind, struct, field. */
+#define FIELD(text, its_kind, type, field)                                                         \
+    .name = (text), .kind = (its_kind), .offset = offsetof(struct type, field)
+#define OPTIONS(rows) {.options = (rows), .count = COUNT_OF(rows)}
+
+/* --- [node], [spool], [memory], [log], [tsa] ------------------------------------------------- */
+
+static void apply_node_id(struct conf_load *load, const struct conf_option *option,
+                          const struct conf_value *value, void *base)
+{
+    struct conf_node *node = base;
+    if (value->kind != TOML_STRING || !conf_text_uuid(value->as.text, node->id)) {
+        conf_error(load, value, "%s wants a UUID", option->name);
+        return;
+    }
+    node->id_set = true;
+}
+
+static const struct conf_option node_rows[] = {
+    {FIELD("hostname", OPTION_HOST, conf_node, hostname)},
+    {.name = "id", .kind = OPTION_OWN, .apply = apply_node_id},
+    {FIELD("shards", OPTION_COUNT, conf_node, shards), .max = CONF_SHARDS_MAX},
+    {FIELD("pin", OPTION_BOOL, conf_node, pin)},
+    {FIELD("state_dir", OPTION_PATH, conf_node, state_dir)},
+    {FIELD("user", OPTION_NAME, conf_node, user), .max = 32},
+    {FIELD("group", OPTION_NAME, conf_node, group), .max = 32},
+    {FIELD("stop_timeout", OPTION_DURATION, conf_node, stop_timeout_ns), .max = DAY},
+    {FIELD("congestion_control", OPTION_NAME, conf_node, congestion), .max = 15},
+};
+
+static const char *const sync_names[] = {"commit", "none", NULL};
+static const char *const method_names[] = {"auto", "dsync", "fdatasync", NULL};
+
+static const struct conf_option spool_rows[] = {
+    {FIELD("path", OPTION_PATH, conf_spool, path)},
+    {FIELD("sync", OPTION_CHOICE, conf_spool, sync), .choices = sync_names},
+    {FIELD("method", OPTION_CHOICE, conf_spool, method), .choices = method_names, .max = 2},
+    {FIELD("segment_size", OPTION_SIZE, conf_spool, segment_bytes),
+     .min = MIB, .max = 4096ull * MIB},
+    {FIELD("min_free_space", OPTION_AMOUNT, conf_spool, free_space_min)},
+    {.name = "min_free_inodes", .kind = OPTION_LATER},
+    {FIELD("recovery_spread", OPTION_DURATION, conf_spool, recovery_spread_ns), .max = 3600 * S},
+    {FIELD("store_deadline", OPTION_DURATION, conf_spool, store_deadline_ns),
+     .min = 100 * MS, .max = 600 * S},
+    {FIELD("compact_after", OPTION_DURATION, conf_spool, compact_after_ns),
+     .min = MS, .max = 24 * 3600 * S},
+};
+
+static const struct conf_option memory_rows[] = {
+    {FIELD("limit", OPTION_SIZE, conf_memory, limit_bytes), .min = 64 * MIB, .max = INT64_MAX},
+    {FIELD("staging", OPTION_SIZE, conf_memory, staging_bytes), .min = 4 * MIB, .max = INT64_MAX},
+    {FIELD("max_queued", OPTION_COUNT64, conf_memory, queued_max), .max = UINT32_MAX},
+};
+
+static const struct conf_option log_rows[] = {
+    {FIELD("path", OPTION_PATH, conf_log, path)},
+    {FIELD("max_file_size", OPTION_SIZE, conf_log, max_file_bytes),
+     .min = 64 * KIB, .max = INT64_MAX},
+    {FIELD("max_segment_duration", OPTION_DURATION, conf_log, max_segment_ns),
+     .min = S, .max = 366 * DAY},
+    {FIELD("flush_interval", OPTION_DURATION, conf_log, flush_ns), .min = 10 * MS, .max = 60 * S},
+    {FIELD("compression_level", OPTION_LEVEL, conf_log, level), .max = 19},
+    {FIELD("retention", OPTION_DURATION, conf_log, retention_ns), .min = S, .max = 36500 * DAY},
+    {FIELD("max_total_size", OPTION_SIZE, conf_log, max_total_bytes),
+     .min = 64 * KIB, .max = INT64_MAX},
+    {FIELD("max_backlog", OPTION_AMOUNT, conf_log, backlog_max)},
+    {.name = "meta", .kind = OPTION_LATER},
+    {.name = "headers", .kind = OPTION_LATER},
+    {.name = "per_record", .kind = OPTION_LATER},
+};
+
+/* Nothing runs yet that the two modes would tell apart. */
+static void apply_tsa_mode(struct conf_load *load, const struct conf_option *option,
+                           const struct conf_value *value, void *base)
+{
+    (void)base;
+    if (value->kind != TOML_STRING || !(slice_equal(value->as.text, SLICE("off")) ||
+                                        slice_equal(value->as.text, SLICE("embedded")))) {
+        conf_error(load, value, "%s wants one of \"off\", \"embedded\"", option->name);
+    }
+}
+
+static const struct conf_option tsa_rows[] = {
+    {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode},
+    {.name = "publish", .kind = OPTION_LATER},
+    {.name = "subscribe", .kind = OPTION_LATER},
+    {.name = "token", .kind = OPTION_LATER},
+    {.name = "database", .kind = OPTION_LATER},
+};
+
+static const struct conf_options node_options = OPTIONS(node_rows);
+static const struct conf_options spool_options = OPTIONS(spool_rows);
+static const struct conf_options memory_options = OPTIONS(memory_rows);
+static const struct conf_options log_options = OPTIONS(log_rows);
+static const struct conf_options tsa_options = OPTIONS(tsa_rows);
+
+void conf_sections_default(struct conf_load *load, struct conf *conf, struct slice hostname)
+{
+    bool named = conf_text_is_host(hostname);
+    conf->node = (struct conf_node){
+        .hostname = heap_copy(load->heap, named ? hostname : SLICE("localhost")),
+        .state_dir = conf_place_path(load, SLICE("var")),
+        .user = "",
+        .group = "",
+        .stop_timeout_ns = 60 * S,
+        .congestion = "",
+    };
+    conf->spool = (struct conf_spool){
+        .path = conf_place_path(load, SLICE("var/spool")),
+        .segment_bytes = 128 * MIB,
+        .free_space_min = {.percent = true, .value = 10},
+        .recovery_spread_ns = 5 * S,
+        .store_deadline_ns = 30 * S,
+        .compact_after_ns = 60 * S,
+    };
+    conf->memory = (struct conf_memory){.staging_bytes = 64 * MIB};
+    conf->log = (struct conf_log){
+        .path = conf_place_path(load, SLICE("var/log")),
+        .max_file_bytes = 1000000000,
+        .flush_ns = S,
+        .retention_ns = 30 * DAY,
+        .backlog_max = {.percent = true, .value = 20},
+    };
+}
+
+void conf_apply_node(struct conf_load *load, const struct conf_value *table, struct conf *conf)
+{
+    conf_options_apply(load, &node_options, table, &conf->node);
+}
+
+void conf_apply_spool(struct conf_load *load, const struct conf_value *table, struct conf *conf)
+{
+    conf_options_apply(load, &spool_options, table, &conf->spool);
+    if (conf->spool.segment_bytes % (64 * KIB) != 0) {
+        conf_error(load, conf_tree_member(table, "segment_size"),
+                   "segment_size wants a multiple of 64 KiB");
+    }
+}
+
+void conf_apply_memory(struct conf_load *load, const struct conf_value *table, struct conf *conf)
+{
+    conf_options_apply(load, &memory_options, table, &conf->memory);
+}
+
+void conf_apply_log(struct conf_load *load, const struct conf_value *table, struct conf *conf)
+{
+    conf_options_apply(load, &log_options, table, &conf->log);
+}
+
+void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, struct conf *conf)
+{
+    (void)conf;
+    conf_options_apply(load, &tsa_options, table, NULL);
+}
+
+/* --- listeners ------------------------------------------------------------------------------- */
+
+static void apply_listen(struct conf_load *load, const struct conf_option *option,
+                         const struct conf_value *value, void *base)
+{
+    struct endpoint endpoint;
+    if (!conf_want(load, value, TOML_STRING)) {
+        return;
+    }
+    if (slice_find(value->as.text, '/') < value->as.text.size) {
+        conf_error(load, value, "%s on a unix path: not built yet in this version", option->name);
+        return;
+    }
+    if (!endpoint_parse(value->as.text, 0, &endpoint)) {
+        conf_error(load, value, "%s wants ADDRESS:PORT, such as \"0.0.0.0:25\" or \"[::]:25\"",
+                   option->name);
+        return;
+    }
+    memcpy((uint8_t *)base + option->offset, &endpoint, sizeof(endpoint));
+}
+
+static void apply_tls(struct conf_load *load, const struct conf_option *option,
+                      const struct conf_value *value, void *base)
+{
+    (void)base;
+    if (value->kind == TOML_STRING && slice_equal(value->as.text, SLICE("off"))) {
+        return;
+    }
+    if (value->kind == TOML_STRING && (slice_equal(value->as.text, SLICE("starttls")) ||
+                                       slice_equal(value->as.text, SLICE("implicit")))) {
+        conf_error(load, value, "%s = \"%s\": not built yet in this version", option->name,
+                   (const char *)value->as.text.data);
+        return;
+    }
+    conf_error(load, value, "%s wants one of \"off\", \"starttls\", \"implicit\"", option->name);
+}
+
+static void apply_relay_hosts(struct conf_load *load, const struct conf_option *option,
+                              const struct conf_value *value, void *base)
+{
+    struct conf_smtp_listener *listener = base;
+    (void)option;
+    (void)conf_networks(load, value, &listener->relay_hosts, &listener->relay_host_count);
+}
+
+static void apply_line_endings(struct conf_load *load, const struct conf_option *option,
+                               const struct conf_value *value, void *base)
+{
+    (void)base;
+    if (value->kind != TOML_STRING || !slice_equal(value->as.text, SLICE("Deny"))) {
+        conf_error(load, value, "%s: anything but \"Deny\" is not built yet in this version",
+                   option->name);
+    }
+}
+
+static const struct conf_option trace_rows[] = {
+    {FIELD("received_header", OPTION_BOOL, conf_smtp_listener, received_header)},
+    {.name = "supplemental_header", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "header_name", .kind = OPTION_NOTE},
+    {.name = "include_meta_names", .kind = OPTION_LATER},
+};
+static const struct conf_options trace_options = OPTIONS(trace_rows);
+
+static void apply_trace_headers(struct conf_load *load, const struct conf_option *option,
+                                const struct conf_value *value, void *base)
+{
+    (void)option;
+    conf_options_apply(load, &trace_options, value, base);
+}
+
+static const struct conf_option smtp_listener_rows[] = {
+    {FIELD("listen", OPTION_OWN, conf_smtp_listener, listen), .apply = apply_listen},
+    {FIELD("hostname", OPTION_HOST, conf_smtp_listener, hostname)},
+    {FIELD("banner", OPTION_TEXT, conf_smtp_listener, banner), .max = 200},
+    {.name = "relay_hosts", .kind = OPTION_OWN, .apply = apply_relay_hosts},
+    {FIELD("max_message_size", OPTION_SIZE, conf_smtp_listener, message_bytes_max),
+     .min = KIB, .max = 1024 * MIB},
+    {FIELD("max_connections", OPTION_COUNT, conf_smtp_listener, connections_max),
+     .min = 1, .max = 1000000},
+    {FIELD("max_connections_per_host", OPTION_COUNT, conf_smtp_listener, connections_per_host_max),
+     .min = 1, .max = 1000000},
+    {FIELD("max_recipients_per_message", OPTION_COUNT, conf_smtp_listener, recipients_max),
+     .min = 1, .max = 10000},
+    {FIELD("max_messages_per_connection", OPTION_COUNT, conf_smtp_listener, messages_max),
+     .min = 1, .max = 1000000000},
+    {FIELD("client_timeout", OPTION_DURATION, conf_smtp_listener, client_timeout_ns),
+     .min = 100 * MS, .max = DAY},
+    {.name = "data_processing_timeout", .kind = OPTION_LATER},
+    {FIELD("min_data_rate", OPTION_COUNT, conf_smtp_listener, data_rate_min), .max = 1000000000},
+    {.name = "trace_headers", .kind = OPTION_OWN, .apply = apply_trace_headers},
+    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls},
+    {.name = "tls_certificate", .kind = OPTION_LATER},
+    {.name = "tls_private_key", .kind = OPTION_LATER},
+    {.name = "tls_required_client_ca", .kind = OPTION_LATER},
+    {.name = "invalid_line_endings", .kind = OPTION_OWN, .apply = apply_line_endings},
+    {.name = "line_length_hard_limit", .kind = OPTION_LATER},
+    {.name = "batch_handling", .kind = OPTION_LATER},
+    {.name = "deferred_queue", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "data_buffer_size", .kind = OPTION_NOTE},
+    {.name = "deferred_spool", .kind = OPTION_NOTE},
+    {.name = "allow_xclient", .kind = OPTION_LATER},
+    {.name = "require_proxy_protocol", .kind = OPTION_LATER},
+    {.name = "auth_users", .kind = OPTION_LATER},
+    {.name = "require_auth", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "meta", .kind = OPTION_LATER},
+    {.name = "via", .kind = OPTION_LATER},
+    {.name = "peer", .kind = OPTION_LATER},
+};
+
+/* Nothing of them has an effect before there is HTTP; the listener itself opens nothing. */
+static const struct conf_option http_listener_rows[] = {
+    {FIELD("listen", OPTION_OWN, conf_http_listener, listen), .apply = apply_listen},
+    {.name = "trusted_hosts", .kind = OPTION_NOTE},
+    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls},
+    {.name = "tls_certificate", .kind = OPTION_LATER},
+    {.name = "tls_private_key", .kind = OPTION_LATER},
+    {.name = "request_body_limit", .kind = OPTION_NOTE},
+    {.name = "inject_rate", .kind = OPTION_NOTE},
+    {.name = "users", .kind = OPTION_NOTE},
+    {.name = "tokens", .kind = OPTION_NOTE},
+};
+
+static const struct conf_options smtp_listener_options = OPTIONS(smtp_listener_rows);
+static const struct conf_options http_listener_options = OPTIONS(http_listener_rows);
+
+static struct conf_smtp_listener smtp_listener_default(struct conf_load *load,
+                                                       const struct conf *conf)
+{
+    struct network *loopback = heap_take_array(load->heap, 2, sizeof(*loopback));
+    struct conf_smtp_listener listener = {
+        .hostname = conf->node.hostname,
+        .banner = SLICE("ESMTP Ringpost"),
+        .relay_hosts = loopback,
+        .relay_host_count = 2,
+        .message_bytes_max = 20 * MIB,
+        .connections_max = 32768,
+        .connections_per_host_max = 50,
+        .recipients_max = 1000,
+        .messages_max = 10000,
+        .client_timeout_ns = 300 * S,
+        .data_rate_min = 500,
+        .received_header = true,
+    };
+    bool good = network_parse(SLICE("127.0.0.1"), &loopback[0]) &&
+                network_parse(SLICE("::1"), &loopback[1]) &&
+                endpoint_parse(SLICE("127.0.0.1:2025"), 0, &listener.listen);
+    CHECK(good);
+    return listener;
+}
+
+static bool is_listener_array(struct conf_load *load, const struct conf_value *array)
+{
+    if (array != NULL && !array->table_array) {
+        conf_error(load, array, "write [[%.*s]], a listener each", (int)array->key.size,
+                   (const char *)array->key.data);
+        return false;
+    }
+    return true;
+}
+
+/* Two that cannot both be bound; port 0 always can. */
+static void smtp_listeners_check(struct conf_load *load, const struct conf_value *array,
+                                 const struct conf_smtp_listener *listeners)
+{
+    size_t index = 0;
+    for (const struct conf_value *at = array->first; at != NULL; at = at->next, index++) {
+        for (size_t other = 0; other < index; other++) {
+            const struct endpoint *a = &listeners[index].listen;
+            const struct endpoint *b = &listeners[other].listen;
+            if (a->port != 0 && a->port == b->port && endpoint_equal_address(a, b)) {
+                conf_error(load, at, "listener %zu listens where listener %zu does", index, other);
+            }
+        }
+    }
+}
+
+void conf_apply_smtp_listeners(struct conf_load *load, const struct conf_value *array,
+                               struct conf *conf)
+{
+    if (!is_listener_array(load, array)) {
+        return;
+    }
+    size_t count = array == NULL ? 1 : array->count;
+    if (count > CONF_LISTENERS_MAX) {
+        conf_error(load, array, "at most %d of [[smtp_listener]]", CONF_LISTENERS_MAX);
+        return;
+    }
+    struct conf_smtp_listener *listeners =
+        heap_take_array(load->heap, count, sizeof(*listeners));
+    conf->smtp_listeners = listeners;
+    conf->smtp_listener_count = count;
+    listeners[0] = smtp_listener_default(load, conf);
+    if (array == NULL) {
+        return;
+    }
+    size_t index = 0;
+    for (const struct conf_value *at = array->first; at != NULL; at = at->next, index++) {
+        listeners[index] = smtp_listener_default(load, conf);
+        conf_options_apply(load, &smtp_listener_options, at, &listeners[index]);
+    }
+    smtp_listeners_check(load, array, listeners);
+}
+
+void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *array,
+                               struct conf *conf)
+{
+    if (!is_listener_array(load, array)) {
+        return;
+    }
+    size_t count = array == NULL ? 1 : array->count;
+    struct conf_http_listener *listeners =
+        heap_take_array(load->heap, count, sizeof(*listeners));
+    conf->http_listeners = listeners;
+    conf->http_listener_count = count;
+    for (size_t i = 0; i < count; i++) {
+        CHECK(endpoint_parse(SLICE("127.0.0.1:8000"), 0, &listeners[i].listen));
+    }
+    size_t index = 0;
+    const struct conf_value *at = array == NULL ? NULL : array->first;
+    for (; at != NULL; at = at->next, index++) {
+        conf_options_apply(load, &http_listener_options, at, &listeners[index]);
+    }
+}

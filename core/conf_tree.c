@@ -1,0 +1,352 @@
+#include "core/conf_tree.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MESSAGE_BYTES_MAX 600
+#define SET_BYTES_MAX     4096
+
+/* --- messages -------------------------------------------------------------------------------- */
+
+/* Names and values come from a file: nothing but printable ASCII goes on. */
+static void put_printable(struct buf *out, struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        bool printable = text.data[i] >= 0x20 && text.data[i] < 0x7F;
+        buf_put_byte(out, printable ? text.data[i] : '?');
+    }
+}
+
+static void put_message(struct conf_load *load, const struct conf_value *at, const char *kind,
+                        const char *text)
+{
+    uint8_t bytes[2 * MESSAGE_BYTES_MAX];
+    struct buf line;
+    buf_init(&line, bytes, sizeof(bytes));
+    if (at != NULL && at->file != NULL) {
+        put_printable(&line, slice_from_string(at->file));
+        buf_printf(&line, ":%u:%u: ", at->line, at->column);
+    }
+    buf_put_string(&line, kind);
+    buf_put(&line, SLICE(": "));
+    put_printable(&line, slice_from_string(text));
+    buf_put_byte(&line, '\n');
+    buf_put(&load->messages->text, buf_slice(&line));
+}
+
+void conf_error(struct conf_load *load, const struct conf_value *at, const char *format, ...)
+{
+    char text[MESSAGE_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    load->messages->errors++;
+    put_message(load, at, "error", text);
+}
+
+void conf_note(struct conf_load *load, const struct conf_value *at, const char *format, ...)
+{
+    char text[MESSAGE_BYTES_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    load->messages->notes++;
+    put_message(load, at, "note", text);
+}
+
+const char *conf_kind_name(const struct conf_value *value)
+{
+    switch (value->kind) {
+    case TOML_TABLE:
+        return "a table";
+    case TOML_ARRAY:
+        return "an array";
+    case TOML_STRING:
+        return "a string";
+    case TOML_INTEGER:
+        return "an integer";
+    case TOML_FLOAT:
+        return "a number with a point";
+    case TOML_BOOL:
+        return "true or false";
+    case TOML_TIME:
+        break;
+    }
+    return "a date";
+}
+
+/* --- the tree -------------------------------------------------------------------------------- */
+
+/* A container whose members still have to be copied in. */
+struct pending {
+    struct pending *next;
+    const struct toml_node *node;
+    struct conf_value *target;
+    unsigned depth;
+};
+
+struct adding {
+    struct conf_load *load;
+    const char *file;
+    bool replace;            /* --set: the later value wins */
+    struct pending *waiting;
+    struct pending *now;
+};
+
+static struct conf_value *member_find(const struct conf_value *table, struct slice key)
+{
+    for (struct conf_value *value = table->first; value != NULL; value = value->next) {
+        if (slice_equal(value->key, key)) {
+            return value;
+        }
+    }
+    return NULL;
+}
+
+struct conf_value *conf_tree_member(const struct conf_value *table, const char *key)
+{
+    return member_find(table, slice_from_string(key));
+}
+
+static struct conf_value *child_append(struct adding *adding, struct conf_value *target,
+                                       struct slice key)
+{
+    struct conf_value *value = heap_take(&adding->load->scratch, sizeof(*value));
+    value->key = heap_copy(&adding->load->scratch, key);
+    if (target->last == NULL) {
+        target->first = value;
+    } else {
+        target->last->next = value;
+    }
+    target->last = value;
+    target->count++;
+    return value;
+}
+
+static void descend(struct adding *adding, const struct toml_node *node, struct conf_value *target)
+{
+    unsigned depth = adding->now == NULL ? 0 : adding->now->depth + 1;
+    if (depth > CONF_DEPTH_MAX) {
+        conf_error(adding->load, target, "tables and arrays nest deeper than %u", CONF_DEPTH_MAX);
+        return;
+    }
+    struct pending *pending = heap_take(&adding->load->scratch, sizeof(*pending));
+    *pending = (struct pending){
+        .next = adding->waiting, .node = node, .target = target, .depth = depth};
+    adding->waiting = pending;
+}
+
+static void first_key(void *context, const struct toml_entry *entry)
+{
+    *(struct slice *)context = entry->key;
+}
+
+/* "smtp_listener.0.listen" where no such array stands: its table {0 = …} means an array. */
+static bool means_array(const struct adding *adding, const struct toml_node *node)
+{
+    struct slice key = SLICE_NONE;
+    if (!adding->replace || toml_kind(node) != TOML_TABLE || toml_count(node) != 1) {
+        return false;
+    }
+    toml_walk(node, first_key, &key);
+    return slice_equal(key, SLICE("0"));
+}
+
+static void value_fill(struct adding *adding, struct conf_value *value,
+                       const struct toml_entry *entry)
+{
+    const struct toml_node *node = entry->node;
+    value->first = value->last = NULL;
+    value->count = 0;
+    value->kind = toml_kind(node);
+    value->table_array = toml_is_table_array(node);
+    value->file = adding->file;
+    value->line = entry->line;
+    value->column = entry->column;
+    switch (value->kind) {
+    case TOML_STRING:
+        value->as.text = heap_copy(&adding->load->scratch, toml_string(node));
+        return;
+    case TOML_INTEGER:
+        value->as.integer = toml_integer(node);
+        return;
+    case TOML_FLOAT:
+        value->as.real = toml_float(node);
+        return;
+    case TOML_BOOL:
+        value->as.flag = toml_bool(node);
+        return;
+    case TOML_TIME:
+        return;
+    case TOML_TABLE:
+    case TOML_ARRAY:
+        break;
+    }
+    if (means_array(adding, node)) {
+        value->kind = TOML_ARRAY;
+        value->table_array = true;
+    }
+    descend(adding, node, value);
+}
+
+/* "smtp_listener.0…" of --set: the element with that index, or a new one right behind the last. */
+static void visit_index(struct adding *adding, struct conf_value *array,
+                        const struct toml_entry *entry)
+{
+    uint64_t index;
+    struct conf_value *element = array->first;
+    struct conf_value place = {
+        .file = adding->file, .line = entry->line, .column = entry->column};
+    if (!slice_parse_u64(entry->key, &index) || index > array->count) {
+        conf_error(adding->load, &place, "%.*s is no index here: the array has %zu elements",
+                   (int)entry->key.size, (const char *)entry->key.data, array->count);
+        return;
+    }
+    if (index == array->count) {
+        value_fill(adding, child_append(adding, array, SLICE_NONE), entry);
+        return;
+    }
+    for (; index > 0; index--) {
+        element = element->next;
+    }
+    if (element->kind == TOML_TABLE && toml_kind(entry->node) == TOML_TABLE) {
+        descend(adding, entry->node, element);
+        return;
+    }
+    value_fill(adding, element, entry);
+}
+
+static void visit(void *context, const struct toml_entry *entry)
+{
+    struct adding *adding = context;
+    struct conf_value *target = adding->now->target;
+    enum toml_kind kind = toml_kind(entry->node);
+    if (target->kind == TOML_ARRAY) {
+        if (adding->replace && toml_kind(adding->now->node) == TOML_TABLE) {
+            visit_index(adding, target, entry);
+            return;
+        }
+        value_fill(adding, child_append(adding, target, SLICE_NONE), entry);
+        return;
+    }
+    struct conf_value *old = member_find(target, entry->key);
+    if (old == NULL) {
+        value_fill(adding, child_append(adding, target, entry->key), entry);
+        return;
+    }
+    bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;
+    bool both_arrays = !adding->replace && old->table_array && toml_is_table_array(entry->node);
+    if ((old->kind == TOML_TABLE && kind == TOML_TABLE) || into_array || both_arrays) {
+        descend(adding, entry->node, old);
+        return;
+    }
+    if (adding->replace) {
+        value_fill(adding, old, entry);
+        return;
+    }
+    struct conf_value place = {
+        .file = adding->file, .line = entry->line, .column = entry->column};
+    conf_error(adding->load, &place, "%.*s is set twice, first in %s, line %u",
+               (int)entry->key.size, (const char *)entry->key.data, old->file, old->line);
+}
+
+static void tree_merge(struct adding *adding, const struct toml_tree *tree)
+{
+    descend(adding, toml_root(tree), adding->load->root);
+    while (adding->waiting != NULL) {
+        struct pending *pending = adding->waiting;
+        adding->waiting = pending->next;
+        adding->now = pending;
+        toml_walk(pending->node, visit, adding);
+    }
+}
+
+void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
+{
+    struct toml_error error;
+    struct toml_tree *tree = toml_parse(bytes, &error);
+    struct adding adding = {.load = load, .file = file};
+    if (tree == NULL) {
+        struct conf_value place = {.file = file, .line = error.line, .column = error.column};
+        conf_error(load, &place, "%s", error.text);
+        return;
+    }
+    tree_merge(&adding, tree);
+    toml_free(tree);
+}
+
+/* --- --set ----------------------------------------------------------------------------------- */
+
+/* Where the '=' behind the key stands: the first one outside quotes. */
+static size_t set_split(struct slice text)
+{
+    uint8_t quote = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        if (quote != 0) {
+            quote = byte == quote ? 0 : quote;
+        } else if (byte == '"' || byte == '\'') {
+            quote = byte;
+        } else if (byte == '=') {
+            return i;
+        }
+    }
+    return text.size;
+}
+
+/* Could the value be a word without quotes, such as 127.0.0.1:0 or 5m? */
+static bool is_bare_word(struct slice value)
+{
+    static const char never[] = "\"'[]{}";
+    for (size_t i = 0; i < value.size; i++) {
+        bool control = value.data[i] < 0x20 || value.data[i] == 0x7F;
+        if (control || (i == 0 && strchr(never, value.data[i]) != NULL)) {
+            return false;
+        }
+    }
+    return value.size > 0;
+}
+
+/* The key, and the value in quotes with what TOML wants escaped. */
+static void put_quoted_set(struct buf *out, struct slice key, struct slice value)
+{
+    buf_put(out, key);
+    buf_put(out, SLICE("=\""));
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] == '"' || value.data[i] == '\\') {
+            buf_put_byte(out, '\\');
+        }
+        buf_put_byte(out, value.data[i]);
+    }
+    buf_put_byte(out, '"');
+}
+
+void conf_tree_set(struct conf_load *load, const char *text)
+{
+    uint8_t quoted[SET_BYTES_MAX];
+    struct buf buf;
+    struct toml_error error = {.line = 1, .column = 1, .text = "wants section.key=VALUE"};
+    struct slice whole = slice_from_string(text);
+    size_t split = set_split(whole);
+    struct slice key = slice_first(whole, split);
+    struct toml_tree *tree = NULL;
+    struct adding adding = {.load = load, .file = "--set", .replace = true};
+    if (split < whole.size && slice_find(whole, '\n') == whole.size) {
+        struct slice value = slice_trim(slice_skip(whole, split + 1));
+        tree = toml_parse(whole, &error);
+        if (tree == NULL && is_bare_word(value)) {
+            buf_init(&buf, quoted, sizeof(quoted));
+            put_quoted_set(&buf, key, value);
+            tree = buf.overflow ? NULL : toml_parse(buf_slice(&buf), &error);
+        }
+    }
+    if (tree == NULL) {
+        conf_error(load, NULL, "--set %.200s: %s", text, error.text);
+        return;
+    }
+    tree_merge(&adding, tree);
+    toml_free(tree);
+}

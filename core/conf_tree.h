@@ -1,0 +1,60 @@
+/*
+ * The configuration as written, merged: the members of all files and of --set in one tree, each
+ * value with the place where it stands. Between the TOML text and the typed struct conf; lives for
+ * the length of a load, in a heap of its own. core/conf*.c only.
+ */
+#ifndef RINGPOST_CORE_CONF_TREE_H
+#define RINGPOST_CORE_CONF_TREE_H
+
+#include "core/conf.h"
+#include "core/heap.h"
+#include "core/toml.h"
+
+#define CONF_DEPTH_MAX    16
+#define CONF_INCLUDES_MAX 64
+
+struct conf_value {
+    struct conf_value *next;  /* of the same table or array */
+    struct conf_value *first; /* members or elements */
+    struct conf_value *last;
+    size_t count;
+    struct slice key;         /* empty in an array */
+    enum toml_kind kind;
+    bool table_array;
+    union {
+        struct slice text;
+        int64_t integer;
+        double real;
+        bool flag;
+    } as;
+    const char *file;
+    uint32_t line;
+    uint32_t column;
+};
+
+/* One load under way. */
+struct conf_load {
+    struct heap *heap;    /* of the result */
+    struct heap scratch;  /* of the load: tree, file bytes */
+    struct conf_messages *messages;
+    struct slice folder;  /* of the main file, with its slash; empty: the working directory */
+    struct conf_value *root;
+};
+
+/* FILE:LINE:COLUMN: error: text. `at` may be null: no place to name. */
+void conf_error(struct conf_load *load, const struct conf_value *at, const char *format, ...)
+    PRINTF(3, 4);
+void conf_note(struct conf_load *load, const struct conf_value *at, const char *format, ...)
+    PRINTF(3, 4);
+
+/* Parses `bytes` and merges them into the tree; complains about what stands there twice. */
+void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes);
+/* One "section.key=VALUE" over the tree. */
+void conf_tree_set(struct conf_load *load, const char *text);
+
+/* The member of a table, or null. */
+struct conf_value *conf_tree_member(const struct conf_value *table, const char *key);
+/* "a table", "a string" … for messages. */
+const char *conf_kind_name(const struct conf_value *value);
+
+#endif

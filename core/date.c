@@ -1,0 +1,93 @@
+#include "core/date.h"
+
+#define DAYS_PER_ERA  146097u /* 400 years */
+#define S_PER_DAY     86400u
+#define DAYS_TO_EPOCH 719468u /* 0000-03-01 to 1970-01-01 */
+
+/*
+ * Years are counted from the first of March, so that the leap day is the last of its year and the
+ * lengths of the months before it follow one line: 153 days in every five months.
+ */
+static void date_set_day(struct date *date, uint64_t days_since_epoch)
+{
+    uint64_t days = days_since_epoch + DAYS_TO_EPOCH;
+    uint32_t era = (uint32_t)(days / DAYS_PER_ERA);
+    uint32_t day_of_era = (uint32_t)(days % DAYS_PER_ERA);
+    uint32_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    uint32_t month_from_march = (5 * day_of_year + 2) / 153;
+    date->day = (uint8_t)(day_of_year - (153 * month_from_march + 2) / 5 + 1);
+    date->month = (uint8_t)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
+    date->year = era * 400 + year_of_era + (date->month <= 2 ? 1 : 0);
+    date->weekday = (uint8_t)((days_since_epoch + 4) % 7); /* the epoch was a Thursday */
+}
+
+struct date date_from_ns(uint64_t wall_ns)
+{
+    struct date date = {.nanosecond = (uint32_t)(wall_ns % NS_PER_S)};
+    uint64_t seconds = wall_ns / NS_PER_S;
+    uint32_t of_day = (uint32_t)(seconds % S_PER_DAY);
+    date.hour = (uint8_t)(of_day / 3600);
+    date.minute = (uint8_t)(of_day / 60 % 60);
+    date.second = (uint8_t)(of_day % 60);
+    date_set_day(&date, seconds / S_PER_DAY);
+    return date;
+}
+
+static void put_clock(struct buf *buf, const struct date *date, const char *separator)
+{
+    buf_put_padded(buf, date->hour, 2);
+    buf_put_string(buf, separator);
+    buf_put_padded(buf, date->minute, 2);
+    buf_put_string(buf, separator);
+    buf_put_padded(buf, date->second, 2);
+}
+
+static void put_day(struct buf *buf, const struct date *date, const char *separator)
+{
+    buf_put_padded(buf, date->year, 4);
+    buf_put_string(buf, separator);
+    buf_put_padded(buf, date->month, 2);
+    buf_put_string(buf, separator);
+    buf_put_padded(buf, date->day, 2);
+}
+
+void date_put_rfc5322(struct buf *buf, uint64_t wall_ns)
+{
+    static const char weekdays[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    struct date date = date_from_ns(wall_ns);
+    buf_put_string(buf, weekdays[date.weekday]);
+    buf_put(buf, SLICE(", "));
+    buf_put_u64(buf, date.day);
+    buf_put_byte(buf, ' ');
+    buf_put_string(buf, months[date.month - 1]);
+    buf_put_byte(buf, ' ');
+    buf_put_padded(buf, date.year, 4);
+    buf_put_byte(buf, ' ');
+    put_clock(buf, &date, ":");
+    buf_put(buf, SLICE(" +0000"));
+}
+
+void date_put_rfc3339(struct buf *buf, uint64_t wall_ns)
+{
+    struct date date = date_from_ns(wall_ns);
+    put_day(buf, &date, "-");
+    buf_put_byte(buf, 'T');
+    put_clock(buf, &date, ":");
+    buf_put_byte(buf, '.');
+    buf_put_padded(buf, date.nanosecond / NS_PER_MS, 3);
+    buf_put_byte(buf, 'Z');
+}
+
+void date_put_file_name(struct buf *buf, uint64_t wall_ns)
+{
+    struct date date = date_from_ns(wall_ns);
+    put_day(buf, &date, "");
+    buf_put_byte(buf, '-');
+    put_clock(buf, &date, "");
+    buf_put_byte(buf, '.');
+    buf_put_padded(buf, date.nanosecond / NS_PER_US, 6);
+}

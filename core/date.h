@@ -1,0 +1,32 @@
+/*
+ * Wall-clock nanoseconds since 1970-01-01T00:00:00Z as text, always in UTC. Pure arithmetic of the
+ * proleptic Gregorian calendar: no locale, no time zone data, no leap seconds; good to the year
+ * 2554, where 64 bits of nanoseconds end.
+ */
+#ifndef RINGPOST_CORE_DATE_H
+#define RINGPOST_CORE_DATE_H
+
+#include "core/base.h"
+#include "core/buf.h"
+
+struct date {
+    uint32_t year;
+    uint8_t month;   /* 1 to 12 */
+    uint8_t day;     /* 1 to 31 */
+    uint8_t weekday; /* 0 is Sunday */
+    uint8_t hour;
+    uint8_t minute;
+    uint8_t second;
+    uint32_t nanosecond;
+};
+
+struct date date_from_ns(uint64_t wall_ns);
+
+/* "Sun, 22 Nov 2026 16:49:10 +0000" (RFC 5322 3.3). */
+void date_put_rfc5322(struct buf *buf, uint64_t wall_ns);
+/* "2026-11-22T16:49:10.123Z" (RFC 3339 5.6), milliseconds cut, not rounded. */
+void date_put_rfc3339(struct buf *buf, uint64_t wall_ns);
+/* "20261122-164910.123456": names of log files, which sort by time. */
+void date_put_file_name(struct buf *buf, uint64_t wall_ns);
+
+#endif

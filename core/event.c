@@ -1,0 +1,234 @@
+#include "core/event.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "core/date.h"
+#include "core/json.h"
+
+static const char *const type_names[EVENT_TYPES] = {
+    [EVENT_RECEPTION] = "Reception",
+    [EVENT_DELIVERY] = "Delivery",
+    [EVENT_TRANSIENT_FAILURE] = "TransientFailure",
+    [EVENT_BOUNCE] = "Bounce",
+    [EVENT_EXPIRATION] = "Expiration",
+    [EVENT_REJECTION] = "Rejection",
+};
+
+const char *event_type_name(enum event_type type)
+{
+    CHECK(type < EVENT_TYPES);
+    return type_names[type];
+}
+
+bool event_type_parse(struct slice name, enum event_type *type_out)
+{
+    for (unsigned i = 0; i < EVENT_TYPES; i++) {
+        if (slice_equal(name, slice_from_string(type_names[i]))) {
+            *type_out = (enum event_type)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_zero(const void *bytes, size_t size)
+{
+    const uint8_t *at = bytes;
+    for (size_t i = 0; i < size; i++) {
+        if (at[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A text as a JSON string, cut to its maximum; a character is never split into bad bytes. */
+static void put_text(struct buf *buf, struct slice text)
+{
+    if (text.size > EVENT_TEXT_BYTES_MAX) {
+        size_t size = EVENT_TEXT_BYTES_MAX;
+        while (size > EVENT_TEXT_BYTES_MAX - 4 && (text.data[size] & 0xC0) == 0x80) {
+            size--;
+        }
+        text = slice_first(text, size);
+    }
+    json_put_string(buf, text);
+}
+
+static void put_text_or_null(struct buf *buf, struct slice text)
+{
+    if (text.size == 0) {
+        buf_put(buf, SLICE("null"));
+        return;
+    }
+    put_text(buf, text);
+}
+
+/* 8-4-4-4-12 hexadecimal digits in quotes. */
+static void put_uuid(struct buf *buf, const struct id *id)
+{
+    static const uint8_t groups[] = {4, 2, 2, 2, 6};
+    size_t at = 0;
+    buf_put_byte(buf, '"');
+    for (size_t i = 0; i < COUNT_OF(groups); i++) {
+        if (i > 0) {
+            buf_put_byte(buf, '-');
+        }
+        buf_put_hex(buf, slice_make(id->bytes + at, groups[i]));
+        at += groups[i];
+    }
+    buf_put_byte(buf, '"');
+}
+
+static void put_envelope(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, SLICE(",\"sender\":"));
+    put_text(buf, event->sender);
+    buf_put(buf, SLICE(",\"recipient\":"));
+    put_text(buf, event->recipient);
+    buf_put(buf, SLICE(",\"queue\":"));
+    put_text(buf, event->queue);
+    buf_put(buf, SLICE(",\"site\":"));
+    put_text(buf, event->site);
+    buf_put(buf, SLICE(",\"size\":"));
+    buf_put_u64(buf, event->size);
+}
+
+static void put_response(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, SLICE(",\"response\":{\"code\":"));
+    buf_put_u64(buf, event->code);
+    buf_put(buf, SLICE(",\"enhanced_code\":"));
+    if (is_zero(event->enhanced, sizeof(event->enhanced))) {
+        buf_put(buf, SLICE("null"));
+    } else {
+        buf_put(buf, SLICE("{\"class\":"));
+        buf_put_u64(buf, event->enhanced[0]);
+        buf_put(buf, SLICE(",\"subject\":"));
+        buf_put_u64(buf, event->enhanced[1]);
+        buf_put(buf, SLICE(",\"detail\":"));
+        buf_put_u64(buf, event->enhanced[2]);
+        buf_put_byte(buf, '}');
+    }
+    buf_put(buf, SLICE(",\"content\":"));
+    put_text(buf, event->content);
+    buf_put(buf, SLICE(",\"command\":"));
+    put_text_or_null(buf, event->command);
+    buf_put_byte(buf, '}');
+}
+
+/* An address needs no escape. */
+static void put_peer(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, SLICE(",\"peer_address\":"));
+    if (is_zero(event->peer.address, sizeof(event->peer.address))) {
+        buf_put(buf, SLICE("null"));
+        return;
+    }
+    buf_put(buf, SLICE("{\"name\":"));
+    put_text(buf, event->peer_name);
+    buf_put(buf, SLICE(",\"addr\":\""));
+    endpoint_put_address(buf, &event->peer);
+    buf_put(buf, SLICE("\"}"));
+}
+
+static void put_source(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, SLICE(",\"egress_pool\":"));
+    put_text_or_null(buf, event->pool);
+    buf_put(buf, SLICE(",\"egress_source\":"));
+    put_text_or_null(buf, event->source_name);
+    buf_put(buf, SLICE(",\"source_address\":"));
+    if (is_zero(event->source.address, sizeof(event->source.address))) {
+        buf_put(buf, SLICE("null"));
+        return;
+    }
+    buf_put(buf, SLICE("{\"address\":\""));
+    endpoint_put(buf, &event->source);
+    buf_put(buf, SLICE("\"}"));
+}
+
+static void put_times(struct buf *buf, const struct event *event)
+{
+    uint64_t ms = event->wall_ns / NS_PER_MS;
+    uint64_t created_ms = event->created_ns / NS_PER_MS;
+    buf_put(buf, SLICE(",\"timestamp\":"));
+    buf_put_u64(buf, event->wall_ns / NS_PER_S);
+    buf_put(buf, SLICE(",\"timestamp_ms\":"));
+    buf_put_u64(buf, ms);
+    buf_put(buf, SLICE(",\"event_time\":\""));
+    date_put_rfc3339(buf, event->wall_ns);
+    buf_put(buf, SLICE("\",\"created\":"));
+    buf_put_u64(buf, event->created_ns / NS_PER_S);
+    buf_put(buf, SLICE(",\"created_time\":\""));
+    date_put_rfc3339(buf, event->created_ns);
+    buf_put(buf, SLICE("\",\"queue_age_ms\":"));
+    buf_put_u64(buf, ms > created_ms ? ms - created_ms : 0);
+}
+
+/* Whether an attempt to deliver stands behind this record. */
+static bool is_attempt(enum event_type type)
+{
+    return type == EVENT_DELIVERY || type == EVENT_TRANSIENT_FAILURE || type == EVENT_BOUNCE;
+}
+
+static void put_attempt(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, SLICE(",\"num_attempts\":"));
+    buf_put_u64(buf, event->attempts);
+    if (is_attempt(event->type)) {
+        buf_put(buf, SLICE(",\"delivery_ms\":"));
+        buf_put_u64(buf, event->delivery_ms);
+        if (event->uncertain) {
+            buf_put(buf, SLICE(",\"uncertain\":true"));
+        }
+        buf_put(buf, SLICE(",\"delivery_protocol\":\"ESMTP\""));
+    } else {
+        buf_put(buf, SLICE(",\"delivery_protocol\":null"));
+    }
+    buf_put(buf, event->reception_by_smtp ? SLICE(",\"reception_protocol\":\"ESMTP\"")
+                                          : SLICE(",\"reception_protocol\":null"));
+    if (event->type == EVENT_BOUNCE) {
+        buf_put(buf, SLICE(",\"bounce_classification\":\"Uncategorized\""));
+    }
+}
+
+static void put_origin(struct buf *buf, const struct event *event)
+{
+    buf_put(buf, event->urgent ? SLICE(",\"class\":\"urgent\"") : SLICE(",\"class\":\"bulk\""));
+    buf_put(buf, SLICE(",\"feedback_report\":null,\"meta\":{},\"headers\":{},\"nodeid\":"));
+    put_uuid(buf, &event->node);
+    if (!is_zero(event->session.bytes, sizeof(event->session.bytes))) {
+        buf_put(buf, SLICE(",\"session_id\":"));
+        put_uuid(buf, &event->session);
+    }
+    if (event->spool != 0) {
+        buf_put(buf, SLICE(",\"event_id\":\""));
+        event_id_put(buf, event->spool, event->lane, event->sequence);
+        buf_put_byte(buf, '"');
+    }
+}
+
+void event_put_json(struct buf *buf, const struct event *event)
+{
+    size_t before = buf->size;
+    buf_put(buf, SLICE("{\"type\":\""));
+    buf_put_string(buf, event_type_name(event->type));
+    buf_put(buf, SLICE("\",\"id\":\""));
+    if (!is_zero(event->id.bytes, sizeof(event->id.bytes))) {
+        id_put(buf, &event->id);
+    }
+    buf_put_byte(buf, '"');
+    put_envelope(buf, event);
+    put_response(buf, event);
+    put_peer(buf, event);
+    put_times(buf, event);
+    put_attempt(buf, event);
+    put_source(buf, event);
+    put_origin(buf, event);
+    buf_put(buf, SLICE("}\n"));
+    if (buf->overflow) {
+        buf->size = before;
+    }
+}

@@ -1,0 +1,124 @@
+/*
+ * Limits that all shards of a node share: one cell per limited thing, on a cache line of its own,
+ * atomics only (DESIGN 6). A cell is a count of slots (connections) or the arrival time of a rate
+ * (core/gcra.h). What the limit is stands in the configuration and comes with every call; a cell
+ * holds what is used of it.
+ *
+ * The registry on the TSA shard makes and frees cells by key; a shard asks by mail when it begins
+ * to need one and gives it back when it no longer does. A rate's cell outlives its last user until
+ * its bucket is full again: else whoever comes next would have the burst once more.
+ *
+ * Counts. A full cell is asked again soon; meanwhile the shard says so in the cell. That it wants a
+ * slot tells holders to give idle ones up at once; that it starves, having less than its share,
+ * tells those above theirs to give one up at the end of a message.
+ *
+ * Rates. A shard reserves tokens ahead and sleeps until the instant of the first, so that no two
+ * shards wake for one token and none is faster than the others; what it does not use it gives back.
+ */
+#ifndef RINGPOST_SHARD_QUEUE_CELLS_H
+#define RINGPOST_SHARD_QUEUE_CELLS_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "core/gcra.h"
+#include "core/htab.h"
+#include "core/pool.h"
+#include "shard/boot.h"
+#include "shard/shard.h"
+
+/* Of a name, by its 128-bit hash: the same in every start. */
+struct cell_key {
+    uint64_t low;
+    uint64_t high;
+};
+
+enum cell_kind { CELL_COUNT, CELL_RATE };
+
+struct cell {
+    _Alignas(64) _Atomic uint32_t used;
+    _Atomic uint32_t wanting;  /* shards that want another slot */
+    _Atomic uint32_t starving; /* those of them that have less than their share */
+    _Atomic uint32_t refs;     /* users; written by the registry alone, like all below the next */
+    _Atomic uint64_t arrival_ns;
+    struct cell_key key;
+    uint64_t span_ns;          /* of a rate: how long an empty bucket takes to be full */
+    uint8_t kind;              /* enum cell_kind */
+    bool lasting;              /* a rate whose state is to outlive the process */
+};
+static_assert(sizeof(struct cell) == 64, "a cell is one cache line");
+
+/* A count: takes a slot while fewer than `limit` are used. Any shard that was given the cell. */
+MUST_USE bool cell_take(struct cell *cell, uint32_t limit);
+void cell_give(struct cell *cell);
+
+/* What one user says of a count. */
+enum cell_want { CELL_CONTENT, CELL_WANTS, CELL_STARVES };
+/* The user said `before` (CELL_CONTENT at first) and says `now` from here on. */
+void cell_say(struct cell *cell, enum cell_want before, enum cell_want now);
+/* Does any other user say `want`, or more? `own` is what the asking one says. */
+bool cell_hears(const struct cell *cell, enum cell_want want, enum cell_want own);
+/* How many share it, the caller included. */
+uint32_t cell_users(const struct cell *cell);
+
+/* A rate: gcra_reserve on what all shards share. Any shard that was given the cell. */
+struct gcra_grant cell_reserve(struct cell *cell, const struct rate *rate, uint64_t now_ns,
+                               uint64_t until_ns, uint64_t want);
+/* `count` reserved tokens were not used. */
+void cell_refund(struct cell *cell, const struct rate *rate, uint64_t count);
+
+/* --- registry -------------------------------------------------------------------------------- */
+
+/* `parts` are joined by NUL bytes: no name can be read as another. */
+struct cell_key cell_key_of(const struct slice *parts, unsigned count);
+
+/* On the TSA shard. */
+struct cell_registry {
+    struct shard *shard;  /* borrowed */
+    struct pool cells;
+    struct htab keys;
+    struct timer sweep;   /* once a second: rates that nobody uses and whose bucket is full go */
+    struct deferred walk;
+    uint32_t walked;      /* cells the walk has looked at */
+    /* Of each rate that lasts, and after the last; null: nobody wants to know. From the loop. */
+    void (*visit)(struct cell_registry *registry, const struct cell *cell);
+    void (*visited)(struct cell_registry *registry);
+    void *store;          /* theirs */
+};
+void cell_registry_init(struct cell_registry *registry, struct shard *shard,
+                        struct boot_pages *pages, uint32_t cells_max);
+/* No timer and no deferred work of it is left with the shard. */
+void cell_registry_fini(struct cell_registry *registry);
+/* Walks at once instead of when the second is over; while it walks, begins again. */
+void cell_registry_walk(struct cell_registry *registry);
+/* Is a walk under way that has looked at some cells? */
+bool cell_registry_walking(const struct cell_registry *registry);
+/* A rate as it was in an earlier life, nobody's yet. False: no room, or it is there already. */
+bool cell_registry_restore(struct cell_registry *registry, const struct cell_key *key,
+                           uint64_t arrival_ns, uint64_t span_ns);
+
+/*
+ * A request that travels: embedded in whoever wants the cell, in flight until `done`, which runs on
+ * the asking shard. `cell` is null when no cell is free. The registry's address is constant for the
+ * life of the node.
+ */
+struct cell_request {
+    struct mail mail;
+    void (*done)(struct cell_request *request);
+    void *context;      /* the user's */
+    struct cell_registry *registry;
+    unsigned home;      /* index of the asking shard */
+    bool in_flight;
+    bool lasting;
+    uint8_t kind;       /* enum cell_kind */
+    struct cell_key key;
+    uint64_t span_ns;
+    struct cell *cell;  /* out for cell_ask, in for cell_return */
+};
+/* `registrar` is the index of the TSA shard; what describes the cell, done and registry are set by
+ * the caller. */
+void cell_ask(struct shard *shard, unsigned registrar, struct cell_request *request);
+/* Gives request->cell back; `done` follows too. */
+void cell_return(struct shard *shard, unsigned registrar, struct cell_request *request);
+
+#endif

@@ -1,0 +1,346 @@
+#include "shard/spool/lane_files.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shard/boot.h"
+
+#define NAMES_BYTES   (SEGMENTS_MAX * 20u)
+#define ORDER_BYTES   (SEGMENTS_MAX * sizeof(uint16_t))
+#define HEADERS_BYTES (SEGMENTS_MAX * sizeof(struct record_segment))
+#define BUSY_NS       (16 * NS_PER_MS)
+#define HEAD_BYTES    (2 * RECORD_PAGE_BYTES)
+#define CHECKPOINT_PREFIX "checkpoint-"
+
+enum { STEP_MAKE_DIR, STEP_LIST, STEP_OPEN, STEP_FIRST_PAGE, STEP_LAST_PAGE };
+
+static void lane_files_job_done(struct work_job *job);
+static void lane_files_page_read(struct op *op);
+static void lane_files_page(struct lane_files *files);
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+PRINTF(3, 4)
+static void lane_files_fail(struct lane_files *files, int error, const char *format, ...)
+{
+    if (files->error == 0) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(files->reason, sizeof(files->reason), format, arguments);
+        va_end(arguments);
+        files->error = error;
+    }
+}
+
+static void lane_files_submit(struct lane_files *files)
+{
+    files->job.done = lane_files_job_done;
+    if (!work_submit(files->shard->work, files->shard, &files->job)) {
+        shard_timer_set(files->shard, &files->retry, BUSY_NS);
+    }
+}
+
+static void lane_files_retry(struct timer *timer)
+{
+    lane_files_submit(CONTAINER_OF(timer, struct lane_files, retry));
+}
+
+int lane_files_init(struct lane_files *files, struct shard *shard, struct segments *segments,
+                    int *checkpoint_fds)
+{
+    *files = (struct lane_files){
+        .shard = shard, .segments = segments, .checkpoint_fds = checkpoint_fds};
+    timer_init(&files->retry, lane_files_retry);
+    op_init(&files->op, lane_files_page_read);
+    files->page = boot_memory_take(HEAD_BYTES);
+    files->names = boot_memory_take(NAMES_BYTES);
+    files->order = boot_memory_take(ORDER_BYTES);
+    files->headers = boot_memory_take(HEADERS_BYTES);
+    if (files->page == NULL || files->names == NULL || files->order == NULL ||
+        files->headers == NULL) {
+        lane_files_fini(files);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void lane_files_fini(struct lane_files *files)
+{
+    shard_timer_clear(files->shard, &files->retry);
+    boot_memory_give(files->page, HEAD_BYTES);
+    boot_memory_give(files->names, NAMES_BYTES);
+    boot_memory_give(files->order, ORDER_BYTES);
+    boot_memory_give(files->headers, HEADERS_BYTES);
+    files->page = NULL;
+    files->names = NULL;
+    files->order = NULL;
+    files->headers = NULL;
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static bool lane_files_open_checkpoint(struct lane_files *files, struct slice name)
+{
+    struct slice prefix = SLICE(CHECKPOINT_PREFIX);
+    uint64_t file;
+    if (!slice_starts_with(name, prefix) || name.size != prefix.size + 1 ||
+        !slice_parse_u64(slice_skip(name, prefix.size), &file) || file >= CHECKPOINT_FILES) {
+        return false;
+    }
+    files->opening = (unsigned)file;
+    files->job = (struct work_job){
+        .kind = WORK_OPEN,
+        .flags = WORK_DIRECT | WORK_WRITE | WORK_PLAIN,
+        .size = UINT64_MAX,
+        .path = segments_checkpoint_path(files->segments, (unsigned)file),
+    };
+    lane_files_submit(files);
+    return true;
+}
+
+/* Opens the next file of the list; others than segments are left alone. */
+static void lane_files_open_next(struct lane_files *files)
+{
+    struct segments *segments = files->segments;
+    while (files->names_at < files->names_size) {
+        struct slice name = slice_from_string(files->names + files->names_at);
+        files->names_at += name.size + 1;
+        uint32_t slot;
+        if (lane_files_open_checkpoint(files, name)) {
+            return;
+        }
+        if (!segment_slot_parse(name, &slot)) {
+            continue;
+        }
+        files->opening = CHECKPOINT_FILES;
+        struct segment *segment = segments_add(segments, slot, -1);
+        if (segment == NULL) {
+            lane_files_fail(files, -EMFILE, "spool: %s holds more than %u segments",
+                            segments->lane_path, SEGMENTS_MAX);
+            break;
+        }
+        files->job = (struct work_job){
+            .kind = WORK_OPEN,
+            .flags = WORK_DIRECT | WORK_WRITE | WORK_PLAIN,
+            .size = SEGMENT_FILE_BYTES_MAX,
+            .path = segments_slot_path(segments, slot),
+        };
+        lane_files_submit(files);
+        return;
+    }
+    files->done(files);
+}
+
+static void lane_files_list(struct lane_files *files)
+{
+    files->step = STEP_LIST;
+    files->job = (struct work_job){
+        .kind = WORK_LIST,
+        .flags = WORK_SYNC, /* or mail would stand in a file whose name a power cut takes away */
+        .path = files->segments->lane_path,
+        .data = files->names,
+        .data_size = NAMES_BYTES,
+    };
+    lane_files_submit(files);
+}
+
+void lane_files_open(struct lane_files *files, uint64_t uuid, bool foreign,
+                     void (*done)(struct lane_files *files))
+{
+    files->uuid = uuid;
+    files->foreign = foreign;
+    files->done = done;
+    if (foreign) {
+        lane_files_list(files);
+        return;
+    }
+    files->step = STEP_MAKE_DIR;
+    files->job = (struct work_job){.kind = WORK_MAKE_DIR, .path = files->segments->lane_path};
+    lane_files_submit(files);
+}
+
+/* Files of a kind that no spool has are not read past: somebody should look. */
+const char *lane_files_refusal(int error)
+{
+    switch (-error) {
+    case ELOOP:
+        return "a symbolic link";
+    case EISDIR:
+        return "a directory";
+    case ESPIPE:
+        return "no regular file";
+    case EMLINK:
+        return "has other names (hard links)";
+    case EPERM:
+        return "belongs to another user, or others may write to it";
+    case EFBIG:
+        return "larger than any segment";
+    default:
+        return strerror(-error);
+    }
+}
+
+static void lane_files_job_done(struct work_job *job)
+{
+    struct lane_files *files = CONTAINER_OF(job, struct lane_files, job);
+    struct segments *segments = files->segments;
+    bool existing = files->step == STEP_MAKE_DIR && job->result == -EEXIST;
+    if (files->foreign && files->step == STEP_LIST && job->result == -ENOENT) {
+        job->result = 0; /* a lane that never began, or is gone */
+        job->size = 0;
+    }
+    if (job->result < 0 && !existing) {
+        lane_files_fail(files, job->result, "spool: %s: cannot be used: %s",
+                        files->step == STEP_OPEN ? segments->path : segments->lane_path,
+                        lane_files_refusal(job->result));
+        files->done(files);
+    } else if (files->step == STEP_MAKE_DIR) {
+        lane_files_list(files);
+    } else if (files->step == STEP_LIST) {
+        files->names_size = (size_t)job->size;
+        files->step = STEP_OPEN;
+        lane_files_open_next(files);
+    } else {
+        if (files->opening < CHECKPOINT_FILES) {
+            files->checkpoint_fds[files->opening] = job->result;
+        } else {
+            segments->table[segments->count - 1].fd = job->result;
+        }
+        lane_files_open_next(files);
+    }
+}
+
+/* --- first pages ------------------------------------------------------------------------------ */
+
+/* Insertion by number: files are mostly in order already. */
+static void lane_files_order(struct lane_files *files, uint32_t place)
+{
+    const struct segment *table = files->segments->table;
+    uint32_t at = files->order_count++;
+    while (at > 0 && table[files->order[at - 1]].number > table[place].number) {
+        files->order[at] = files->order[at - 1];
+        at--;
+    }
+    files->order[at] = (uint16_t)place;
+}
+
+/* Every file that was ever used is part of the log until it is known that nobody needs it. */
+static void lane_files_sort(struct lane_files *files)
+{
+    struct segments *segments = files->segments;
+    for (uint32_t i = 0; i < segments->count; i++) {
+        segments->table[i].state = SEGMENT_ASIDE;
+        if (segments->table[i].number != 0) {
+            lane_files_order(files, i);
+        }
+    }
+    for (uint32_t i = 0; i < files->order_count; i++) {
+        uint32_t number = segments->table[files->order[i]].number;
+        if (i > 0 && number == segments->table[files->order[i - 1]].number) {
+            lane_files_fail(files, -EEXIST, "spool: %s: two files claim to be segment %u",
+                            segments->lane_path, number);
+        }
+        segments_append_log(segments, &segments->table[files->order[i]]);
+    }
+}
+
+static void lane_files_page(struct lane_files *files)
+{
+    struct segments *segments = files->segments;
+    if (files->page_at == segments->count || files->error != 0) {
+        if (files->error == 0) {
+            lane_files_sort(files);
+        }
+        files->done(files);
+        return;
+    }
+    bool last = files->step == STEP_LAST_PAGE;
+    ring_read(files->shard->ring, &files->op, segments->table[files->page_at].fd, files->page,
+              last ? RECORD_PAGE_BYTES : HEAD_BYTES,
+              last ? segments->options->segment_bytes - RECORD_PAGE_BYTES : 0);
+}
+
+void lane_files_read(struct lane_files *files, void (*done)(struct lane_files *files))
+{
+    files->done = done;
+    files->step = STEP_FIRST_PAGE;
+    lane_files_page(files);
+}
+
+static bool all_zero(struct slice bytes)
+{
+    uint8_t all = 0;
+    for (size_t i = 0; i < bytes.size; i++) {
+        all |= bytes.data[i];
+    }
+    return all == 0;
+}
+
+/* A SEGMENT header that was torn or is damaged: its first group says as much. */
+static bool lane_files_header_from_group(struct lane_files *files, struct slice page,
+                                         struct record_segment *header_out)
+{
+    struct record_group group;
+    if (page.size <= RECORD_PAGE_BYTES ||
+        !record_group_get(slice_skip(page, RECORD_PAGE_BYTES), files->uuid, &group)) {
+        return false;
+    }
+    *header_out = (struct record_segment){
+        .version = group.version,
+        .lane = group.lane,
+        .number = group.segment,
+        .uuid = files->uuid,
+        .sequence = group.sequence,
+        .log_first = group.log_first,
+    };
+    return true;
+}
+
+/* A file that holds something, but nothing that can be understood, is never used again. */
+static void lane_files_first_page(struct lane_files *files, struct slice page)
+{
+    struct segment *segment = &files->segments->table[files->page_at];
+    struct record_segment header;
+    if (!record_segment_get(page, &header) &&
+        !lane_files_header_from_group(files, page, &header)) {
+        segment->blank = all_zero(page);
+        if (!segment->blank) {
+            spool_note(files->segments->options, "spool: %s: no segment header: set aside",
+                       segments_slot_path(files->segments, segment->slot));
+        }
+        return;
+    }
+    if (header.version > RECORD_VERSION) {
+        lane_files_fail(files, -EPROTO,
+                        "spool: %s is of format version %u, newer than this program",
+                        segments_slot_path(files->segments, segment->slot), header.version);
+    } else if (header.uuid != files->uuid || header.lane != files->segments->options->lane) {
+        lane_files_fail(files, -EPROTO, "spool: %s belongs to another spool or lane",
+                        segments_slot_path(files->segments, segment->slot));
+    }
+    segment->number = header.number;
+    files->headers[files->page_at] = header;
+}
+
+static void lane_files_page_read(struct op *op)
+{
+    struct lane_files *files = CONTAINER_OF(op, struct lane_files, op);
+    struct segment *segment = &files->segments->table[files->page_at];
+    int result = op->result;
+    if (result == -EINTR || result == -EAGAIN) {
+        lane_files_page(files);
+        return;
+    }
+    size_t size = result > 0 ? (size_t)result : 0;
+    if (files->step == STEP_FIRST_PAGE) {
+        lane_files_first_page(files, slice_make(files->page, size));
+        files->step = STEP_LAST_PAGE;
+    } else {
+        segment->reusable = size > 0;
+        files->step = STEP_FIRST_PAGE;
+        files->page_at++;
+    }
+    lane_files_page(files);
+}

@@ -1,0 +1,54 @@
+/*
+ * The files of a lane at start: the directory is made and listed, every segment and checkpoint is
+ * opened, the first page of every segment is read, and the segments that were ever used become the
+ * log, in the order of their numbers. Nothing is written. Part of recovery; its memory goes back
+ * when that has ended.
+ */
+#ifndef RINGPOST_SHARD_SPOOL_LANE_FILES_H
+#define RINGPOST_SHARD_SPOOL_LANE_FILES_H
+
+#include "shard/spool/checkpoint.h"
+#include "shard/spool/record.h"
+#include "shard/spool/segment.h"
+
+struct lane_files {
+    struct shard *shard;
+    struct segments *segments; /* borrowed: the files go into its table */
+    int *checkpoint_fds;       /* borrowed: CHECKPOINT_FILES of them, -1 until opened */
+    uint64_t uuid;
+    bool foreign;              /* a lane to be adopted: nothing is made there, it may be gone */
+    uint16_t *order;           /* places of the log's segments in the table, by number */
+    uint32_t order_count;
+    struct record_segment *headers; /* by place in the table */
+    uint8_t *page;             /* for first and last pages */
+    uint32_t page_at;          /* the place whose pages are read */
+    unsigned opening;          /* a checkpoint file; CHECKPOINT_FILES: a segment */
+    uint8_t step;
+    char *names;
+    size_t names_at;
+    size_t names_size;
+    struct work_job job;
+    struct timer retry;
+    struct op op;
+    int error;
+    char reason[256];
+    /* From the loop; what came of it is in error and reason. */
+    void (*done)(struct lane_files *files);
+};
+
+/* Boot. 0 or -ENOMEM. */
+MUST_USE int lane_files_init(struct lane_files *files, struct shard *shard,
+                             struct segments *segments, int *checkpoint_fds);
+/* Frees memory. */
+void lane_files_fini(struct lane_files *files);
+
+/* Finds and opens all of them, then `done`. */
+void lane_files_open(struct lane_files *files, uint64_t uuid, bool foreign,
+                     void (*done)(struct lane_files *files));
+/* When they are open: reads their first pages, fills `headers` and `order`, then `done`. */
+void lane_files_read(struct lane_files *files, void (*done)(struct lane_files *files));
+
+/* Why a file cannot be opened, in words: some of a spool must not be what they are. */
+const char *lane_files_refusal(int error);
+
+#endif

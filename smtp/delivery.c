@@ -1,0 +1,227 @@
+#include "smtp/delivery.h"
+
+#include "core/check.h"
+#include "smtp/queue_of.h"
+#include "smtp/queue_gate.h"
+#include "smtp/transfer.h"
+
+#define TICK_NS        (100 * NS_PER_MS)
+#define OUTCOME_AGE_NS NS_PER_S
+#define EGRESSES_MAX   65536
+/* Looked at in one tick; with more of them each has its turn later. */
+#define EGRESSES_A_TICK 4096
+#define CONNS_MAX      16384
+#define TRANSFERS_MAX  32768
+#define GATES_MAX      (1u << 20)
+/* Above this share of the blocks that mail is received into, kept messages that nobody sends are
+ * given back to the spool. */
+#define SHED_ABOVE_PERCENT 60
+#define SHED_TO_PERCENT    50
+/* Above this share of the memory account all of them are: before anybody is refused (F-08). */
+#define SHED_ACCOUNT_PERCENT 75
+
+/* A site's connections are shared by all queues whose options of the path are the same. */
+struct egress_key {
+    struct slice name;
+    const struct path_options *path;
+};
+
+static bool site_equal(const void *context, uint64_t value, const void *key)
+{
+    const struct delivery *delivery = context;
+    const struct egress *egress = pool_at(&delivery->egresses, (uint32_t)value);
+    const struct egress_key *wanted = key;
+    return egress->path == wanted->path &&
+           slice_equal(slice_make(egress->name, egress->name_bytes), wanted->name);
+}
+
+static void pool_boot(struct pool *pool, struct boot_pages *pages, size_t object_bytes,
+                      uint32_t count)
+{
+    pool_init(pool, boot_pages_take(pages, pool_memory(object_bytes, count)), object_bytes, count);
+}
+
+static void shed(const struct delivery *delivery)
+{
+    const struct account *account = &delivery->shard->memory;
+    const struct block_pool *blocks = block_pool_receiving(delivery->messages->blocks);
+    if (account_used(account) * 100 > account->limit * SHED_ACCOUNT_PERCENT) {
+        messages_shed(delivery->messages, 0);
+    } else if (block_pool_used(blocks) > block_pool_size(blocks) / 100 * SHED_ABOVE_PERCENT) {
+        messages_shed(delivery->messages, SHED_TO_PERCENT);
+    }
+}
+
+static void delivery_tick(struct timer *timer)
+{
+    struct delivery *delivery = CONTAINER_OF(timer, struct delivery, tick);
+    uint32_t count = MIN_OF(delivery->egresses.used, EGRESSES_A_TICK);
+    for (uint32_t i = 0; i < count; i++) {
+        struct list *link = list_pop_front(&delivery->all);
+        list_push_back(&delivery->all, link);
+        egress_tick(CONTAINER_OF(link, struct egress, link));
+    }
+    shed(delivery);
+    transfer_record_again(delivery);
+    shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);
+}
+
+void delivery_init(struct delivery *delivery, struct boot_pages *pages)
+{
+    uint32_t slots = htab_slots_for(EGRESSES_MAX);
+    pool_boot(&delivery->egresses, pages, sizeof(struct egress), EGRESSES_MAX);
+    pool_boot(&delivery->conns, pages, sizeof(struct egress_conn), CONNS_MAX);
+    pool_boot(&delivery->transfers, pages, sizeof(struct transfer), TRANSFERS_MAX);
+    pool_boot(&delivery->gates, pages, sizeof(struct queue_gate), GATES_MAX);
+    htab_init_fresh(&delivery->sites, boot_pages_take(pages, htab_memory(slots)), slots,
+                    prng_next(&delivery->shard->prng), site_equal, delivery);
+    list_init(&delivery->all);
+    list_init(&delivery->unrecorded);
+    list_init(&delivery->gate_list);
+    timer_init(&delivery->tick, delivery_tick);
+    shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);
+}
+
+bool delivery_may_start(const struct delivery *delivery)
+{
+    return delivery->spool != NULL && !delivery->stopping && list_empty(&delivery->unrecorded) &&
+           spool_outcome_age_ns(delivery->spool) < OUTCOME_AGE_NS;
+}
+
+/* --- what queues asks ------------------------------------------------------------------------- */
+
+static struct ready_queue *delivery_route(void *context, struct sched_queue *queue)
+{
+    struct delivery *delivery = context;
+    struct route route;
+    struct slice domain =
+        queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
+    const struct path_options *path = conf_path(delivery->conf, domain);
+    uint8_t memory[EGRESS_NAME_BYTES_MAX];
+    struct buf name;
+    uint64_t value;
+    if (delivery->stopping) {
+        return NULL; /* nothing begins: its cells would be on their way when the node ends */
+    }
+    route_find(&route, sched_queue_options(queue), path, domain);
+    if (route.kind != ROUTE_OK || !queue_gate_open(delivery, queue)) {
+        return NULL;
+    }
+    buf_init(&name, memory, sizeof(memory));
+    buf_put(&name, SLICE("unspecified->"));
+    buf_put(&name, buf_slice(&route.site));
+    buf_put(&name, SLICE("@smtp_client"));
+    const struct egress_key key = {buf_slice(&name), path};
+    uint64_t hash = htab_hash(&delivery->sites, key.name);
+    if (htab_find(&delivery->sites, hash, &key, &value)) {
+        struct egress *known = pool_at(&delivery->egresses, (uint32_t)value);
+        return &known->ready;
+    }
+    struct egress *egress = egress_new(delivery, &route, key.path);
+    if (egress == NULL) {
+        return NULL;
+    }
+    CHECK(htab_insert(&delivery->sites, hash, pool_index(&delivery->egresses, egress)));
+    return &egress->ready;
+}
+
+static void delivery_work(void *context, struct ready_queue *ready)
+{
+    (void)context;
+    egress_kick(CONTAINER_OF(ready, struct egress, ready));
+}
+
+static void delivery_unused(void *context, struct ready_queue *ready)
+{
+    (void)context;
+    egress_unused(CONTAINER_OF(ready, struct egress, ready));
+}
+
+const struct queues_user delivery_queues_user = {
+    .route = delivery_route,
+    .work = delivery_work,
+    .unused = delivery_unused,
+    .admit = queue_gate_admit,
+    .forget = queue_gate_forget,
+};
+
+/* Its own gate first; behind that it shares the fate of its ready queue. */
+struct hold delivery_hold(const struct sched_queue *queue)
+{
+    const struct queue_gate *gate = queue->gate;
+    if (queue->rows == 0) {
+        return (struct hold){.reason = HOLD_empty};
+    }
+    if (sched_queue_due(queue) == 0) {
+        return (struct hold){.reason = HOLD_not_due};
+    }
+    if (queue->parked && gate->until_ns > 0) {
+        return (struct hold){.reason = HOLD_queue_rate, .until_ns = gate->until_ns};
+    }
+    if (queue->parked || queue->ready == NULL) {
+        return (struct hold){.reason = HOLD_memory};
+    }
+    return CONTAINER_OF(queue->ready, struct egress, ready)->hold;
+}
+
+void delivery_forget(struct delivery *delivery, struct egress *egress)
+{
+    const struct egress_key key = {slice_make(egress->name, egress->name_bytes), egress->path};
+    uint64_t value;
+    CHECK(htab_remove(&delivery->sites, htab_hash(&delivery->sites, key.name), &key, &value));
+    list_remove(&egress->link);
+    shard_timer_clear(delivery->shard, &egress->timer);
+    deferred_cancel(&egress->work);
+    pool_give(&delivery->egresses, egress);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+void delivery_stop(struct delivery *delivery)
+{
+    delivery->stopping = true;
+    queue_gates_stop(delivery);
+    struct list *link = delivery->all.next;
+    while (link != &delivery->all) {
+        struct egress *egress = CONTAINER_OF(link, struct egress, link);
+        link = link->next;
+        egress_stop(egress);
+    }
+}
+
+void delivery_cut(struct delivery *delivery)
+{
+    delivery->cut = true;
+    struct list *link = delivery->all.next;
+    while (link != &delivery->all) {
+        struct egress *egress = CONTAINER_OF(link, struct egress, link);
+        link = link->next;
+        egress_cut(egress);
+    }
+}
+
+uint64_t delivery_memory(const struct delivery *delivery)
+{
+    return delivery->conns.used * sizeof(struct egress_conn) +
+           delivery->transfers.used * sizeof(struct transfer) +
+           delivery->egresses.used * sizeof(struct egress) +
+           delivery->gates.used * sizeof(struct queue_gate);
+}
+
+void delivery_fini(struct delivery *delivery)
+{
+    shard_timer_clear(delivery->shard, &delivery->tick);
+    for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
+        deferred_cancel(&CONTAINER_OF(link, struct egress, link)->work);
+    }
+}
+
+uint32_t delivery_open(const struct delivery *delivery)
+{
+    uint32_t open = delivery->conns.used + delivery->transfers.used + delivery->gates.used;
+    for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
+        const struct egress *egress = CONTAINER_OF(link, struct egress, link);
+        open += egress->limits.set.held > 0 || egress->limits.set.in_flight > 0;
+    }
+    return open;
+}

@@ -1,0 +1,66 @@
+/*
+ * Mail out: from due rows to outcomes on stable storage. One per shard.
+ *
+ *   egress      a (source, site): its ready queue, its connections, its slots on the node
+ *   egress_conn one client connection, idle or with one transfer
+ *   transfer    one transaction's worth of rows: message found or loaded, sent, its OUTCOME stored,
+ *               its events written, then gone
+ *
+ * A row is hot from the moment a transfer takes it until its outcome has been put into the spool,
+ * then held until that OUTCOME is durable; only then it is done, or waits again. New transfers
+ * pause while the spool has not stored outcomes for a second, or while the event log has no room
+ * (DESIGN 10).
+ */
+#ifndef RINGPOST_SMTP_DELIVERY_H
+#define RINGPOST_SMTP_DELIVERY_H
+
+#include "core/conf.h"
+#include "shard/boot.h"
+#include "shard/queue/cells.h"
+#include "shard/queue/hold.h"
+#include "shard/queue/queues.h"
+#include "smtp/event_tap.h"
+#include "smtp/message.h"
+
+struct delivery {
+    struct shard *shard;      /* borrowed, like all below */
+    const struct conf *conf;
+    struct queues *queues;
+    struct messages *messages;
+    struct spool *spool;      /* null until it takes outcomes: nothing starts before */
+    struct event_tap *events;
+    struct id_source *ids;
+    struct cell_registry *registry; /* the TSA shard's */
+    unsigned registrar;       /* its index */
+    unsigned shards;          /* that carry mail */
+    struct pool egresses;
+    struct pool conns;
+    struct pool transfers;
+    struct pool gates;        /* struct queue_gate */
+    struct htab sites;        /* egresses by name */
+    struct list all;          /* egresses */
+    struct list gate_list;
+    struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
+    struct timer tick;
+    bool stopping;
+    bool cut;                 /* what cannot be stored now is given up */
+};
+
+void delivery_init(struct delivery *delivery, struct boot_pages *pages);
+/* What queues asks of its user; `context` is the delivery. */
+extern const struct queues_user delivery_queues_user;
+
+/* No new transfers; connections end when theirs is over. */
+void delivery_stop(struct delivery *delivery);
+/* Connections are cut: what was under way is deferred, or uncertain. */
+void delivery_cut(struct delivery *delivery);
+/* Why the mail of a scheduled queue waits, and until when. */
+struct hold delivery_hold(const struct sched_queue *queue);
+/* Connections, transfers and cells not yet home. */
+uint32_t delivery_open(const struct delivery *delivery);
+/* Bytes in use of its pools. */
+uint64_t delivery_memory(const struct delivery *delivery);
+/* When nothing is open: no timer and no deferred work of it is left with the shard. */
+void delivery_fini(struct delivery *delivery);
+
+#endif

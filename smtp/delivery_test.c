@@ -1,0 +1,147 @@
+/* Mail on its way out of a whole node in the simulator, to a sink led by hand. */
+#include "smtp/delivery.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "smtp/egress.h"
+#include "smtp/queue_gate.h"
+#include "tests/kit/stage.h"
+
+static struct stage stage;
+
+static int set_up(void **state)
+{
+    (void)state;
+    stage_open(&stage, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return stage_close(&stage) ? 0 : 1;
+}
+
+static void finish_last(void *context)
+{
+    struct talk_sink *sink = context;
+    if (sink->last != NULL) {
+        sim_peer_finish(sink->last);
+        sink->last = NULL;
+    }
+}
+
+/* Of a rate whose interval is longer than the whole test. */
+static uint64_t tokens_used(const struct rate_line *line, uint64_t start_ns)
+{
+    return (line->cell->arrival_ns - start_ns) / line->rate->interval_ns;
+}
+
+/* --- connections that end --------------------------------------------------------------------- */
+
+static void work_given_to_a_connection_that_is_just_closed_by_its_peer_is_taken_back(void **state)
+{
+    (void)state;
+    struct talk talk;
+    const char *body = "Subject: x\r\n\r\ntext\r\n";
+    world_set(&stage.world, "shaping.default.max_message_rate=\"500/d\"");
+    world_set(&stage.world, "queues.queue.default.max_message_rate=\"500/d\"");
+    stage_start(&stage);
+    const uint64_t start_ns = stage.world.node.peers[0]->now_ns;
+    assert_true(stage_begin(&stage, &talk, STAGE_CLIENT));
+    /* A connection that closes takes a while to be released. */
+    sim_fault_set(stage.sim, SIM_FAULT_late_completion, 300);
+    for (unsigned i = 0; i < 150; i++) {
+        /* Its end and the next mail come together, now one first, now the other. */
+        assert_true(stage_envelope(&talk, "b@t.test"));
+        sim_after(stage.sim, sim_below(stage.sim, 100 * NS_PER_MS), finish_last, &stage.sink);
+        talk_say(&talk, body);
+        talk_say(&talk, ".\r\n");
+        assert_true(stage_hears(&talk, "250 "));
+        assert_true(stage_expect(&stage, i, body));
+    }
+    sim_faults_stop(stage.sim);
+    assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 60 * NS_PER_S));
+    /* Rates count attempts alone, not what was taken back before there was one. */
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    const struct egress *egress = CONTAINER_OF(delivery->all.next, struct egress, link);
+    const struct queue_gate *gate =
+        CONTAINER_OF(delivery->gate_list.next, struct queue_gate, link);
+    uint64_t attempts = world_counter(&stage.world, COUNTER_deliveries) +
+                        world_counter(&stage.world, COUNTER_transient_failures);
+    print_message("%llu attempts, %llu uncertain\n", (unsigned long long)attempts,
+                  (unsigned long long)world_counter(&stage.world, COUNTER_uncertain));
+    assert_int_equal(tokens_used(&egress->limits.messages.lines[0], start_ns), attempts);
+    assert_int_equal(tokens_used(&gate->rates.lines[0], start_ns), attempts);
+    talk_close(&talk);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static bool has_conns(void *context)
+{
+    return ((struct talk_sink *)context)->conns >= 1;
+}
+
+static void a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connections(void **state)
+{
+    (void)state;
+    const char *body = "Subject: x\r\n\r\ntext\r\n";
+    world_set(&stage.world,
+              "queues.queue.\"u.test\".protocol={smtp={mx_list=[\"[10.0.9.9]:25\"]}}");
+    world_set(&stage.world, "shaping.\"u.test\".connection_limit=1");
+    stage_start(&stage);
+    stage.sink.mute = true;
+    assert_true(stage_mail(&stage, "b@t.test", body));
+    assert_true(sim_run_until(stage.sim, has_conns, &stage.sink, 10 * NS_PER_S));
+    stage.sink.mute = false;
+    /* The first connection waits for its banner, and holds its slot. */
+    assert_true(stage_mail(&stage, "b@u.test", body));
+    assert_true(talk_sink_wait(&stage.sink, 1, 10 * NS_PER_S));
+    assert_string_equal(stage.sink.mail[0].recipient, "b@u.test");
+}
+
+/* --- a stop ----------------------------------------------------------------------------------- */
+
+/* Else it would ask for cells whose answer may come to a thread that has ended. */
+static void f33_what_comes_due_during_a_stop_begins_nothing(void **state)
+{
+    (void)state;
+    struct talk talk;
+    world_set(&stage.world, "queues.queue.default.retry_interval=5s");
+    world_set(&stage.world, "queues.queue.default.max_message_rate=\"500/d\"");
+    stage_start(&stage);
+    const struct mta *mta = &stage.world.node.mtas[0];
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", "Subject: x\r\n\r\ntext\r\n"));
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(mta->queues.wheel.count, 1);
+    assert_true(stage_begin(&stage, &talk, STAGE_CLIENT)); /* whom the stop waits for */
+    assert_true(stage_envelope(&talk, "b@t.test"));
+    node_stop(&stage.world.node, 1);
+    assert_true(sim_run_for(stage.sim, 10 * NS_PER_S));
+    assert_int_equal(mta->queues.wheel.count, 0); /* it has come due */
+    assert_int_equal(mta->delivery.egresses.used, 0);
+    assert_int_equal(mta->delivery.gates.used, 0);
+    talk_close(&talk);
+    world_stopped(&stage.world);
+    assert_true(world_start(&stage.world));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connections),
+        TEST(f33_what_comes_due_during_a_stop_begins_nothing),
+        TEST(work_given_to_a_connection_that_is_just_closed_by_its_peer_is_taken_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

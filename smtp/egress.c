@@ -1,0 +1,549 @@
+/*
+ * Connections to one site. How many are wanted follows the number of rows and the limit; how many
+ * there may be is the cell's word. A connection that could not be made tries the next host; when no
+ * host is left the failure is the next batch's, and after too many in a row everything due.
+ */
+#include "smtp/egress.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/check.h"
+#include "smtp/transfer.h"
+
+/* Batches that fail without a connection in one turn. */
+#define FAIL_BATCHES_MAX 64
+/* A waiting shard looks for a slot once a tick: long enough for it to find the one given up. */
+#define YIELD_TICKS 2
+
+static_assert(EGRESS_NAME_BYTES_MAX >=
+                  ROUTE_SITE_BYTES_MAX + sizeof("unspecified->") + sizeof("@smtp_client"),
+              "every site has a name");
+
+static void egress_work(struct deferred *deferred);
+static void egress_fire(struct timer *timer);
+static void cells_settled(struct cell_set *set);
+
+/* --- birth and death ------------------------------------------------------------------------- */
+
+static void fill_client_options(struct client_options *client, const struct delivery *delivery,
+                                const struct path_options *path)
+{
+    struct slice name =
+        path->ehlo_domain.size > 0 ? path->ehlo_domain : delivery->conf->node.hostname;
+    client_options_init(client, name);
+    client->connect_timeout_ns = path->connect_timeout_ns;
+    client->banner_timeout_ns = path->banner_timeout_ns;
+    client->ehlo_timeout_ns = path->ehlo_timeout_ns;
+    client->mail_from_timeout_ns = path->mail_from_timeout_ns;
+    client->rcpt_to_timeout_ns = path->rcpt_to_timeout_ns;
+    client->data_timeout_ns = path->data_timeout_ns;
+    client->data_dot_timeout_ns = path->data_dot_timeout_ns;
+    client->rset_timeout_ns = path->rset_timeout_ns;
+    client->idle_timeout_ns = path->idle_timeout_ns;
+    client->enable_pipelining = path->enable_pipelining;
+    client->enable_rset = path->enable_rset;
+    client->ignore_8bit_checks = path->ignore_8bit_checks;
+}
+
+/* The path, by a number that is the same on every shard. */
+static uint64_t path_identity(const struct delivery *delivery, const struct path_options *path)
+{
+    return (uint64_t)((uintptr_t)path - (uintptr_t)conf_path(delivery->conf, SLICE_NONE));
+}
+
+struct egress *egress_new(struct delivery *delivery, const struct route *route,
+                          const struct path_options *path)
+{
+    struct egress *egress = pool_take(&delivery->egresses);
+    struct buf name;
+    if (egress == NULL) {
+        return NULL;
+    }
+    *egress = (struct egress){.delivery = delivery, .path = path};
+    ready_queue_init(&egress->ready);
+    list_init(&egress->link);
+    list_init(&egress->idle);
+    list_init(&egress->conns);
+    deferred_init(&egress->work, egress_work);
+    buf_init(&name, egress->name, sizeof(egress->name));
+    buf_put(&name, SLICE("unspecified->"));
+    buf_put(&name, buf_slice(&route->site));
+    buf_put(&name, SLICE("@smtp_client"));
+    CHECK(!name.overflow);
+    egress->name_bytes = (uint16_t)name.size;
+    egress->host_count = route->host_count;
+    memcpy(egress->hosts, route->hosts, sizeof(egress->hosts));
+    memcpy(egress->host_names, route->names, sizeof(egress->host_names));
+    fill_client_options(&egress->client, delivery, path);
+    timer_init(&egress->timer, egress_fire);
+    cell_set_init(&egress->limits.set, delivery->shard, delivery->registry, delivery->registrar);
+    egress->limits.set.settled = cells_settled;
+    egress_limits_init(&egress->limits, buf_slice(&name), path_identity(delivery, path), path);
+    list_push_back(&delivery->all, &egress->link);
+    cell_set_ask(&egress->limits.set);
+    return egress;
+}
+
+/* Ends it when nothing refers to it any more; the cells go home first. */
+static void egress_join(struct egress *egress)
+{
+    struct delivery *delivery = egress->delivery;
+    bool wanted = egress->ready.queues > 0 && !delivery->stopping;
+    if (wanted || egress->connections > 0 || egress->ready.hot > 0 ||
+        egress->limits.set.in_flight > 0) {
+        return;
+    }
+    if (egress->limits.set.held > 0) {
+        if (cell_set_whole(&egress->limits.set)) {
+            egress_limits_end(&egress->limits);
+        }
+        cell_set_return(&egress->limits.set);
+        return;
+    }
+    if (egress->ready.queues == 0) {
+        delivery_forget(delivery, egress);
+    }
+}
+
+static void cells_settled(struct cell_set *set)
+{
+    struct egress *egress = CONTAINER_OF(set, struct egress, limits.set);
+    if (cell_set_whole(set)) {
+        egress_limits_begin(&egress->limits);
+        if (!egress->delivery->stopping) {
+            egress_kick(egress);
+        }
+    }
+    egress_join(egress);
+}
+
+void egress_unused(struct egress *egress)
+{
+    while (!list_empty(&egress->idle)) {
+        struct list *link = list_pop_front(&egress->idle);
+        list_push_back(&egress->conns, link);
+        client_conn_close(CONTAINER_OF(link, struct client_conn, link));
+    }
+    egress_kick(egress);
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static struct egress_conn *conn_of(struct client_conn *client)
+{
+    return CONTAINER_OF(client, struct egress_conn, conn);
+}
+
+static void conn_open(struct egress_conn *conn);
+
+static void conn_free(struct egress_conn *conn)
+{
+    struct egress *egress = conn->egress;
+    egress->connections--;
+    egress_limits_give(&egress->limits);
+    pool_give(&egress->delivery->conns, conn);
+    egress_kick(egress);
+}
+
+static void conn_idle(struct client_conn *client)
+{
+    struct egress_conn *conn = conn_of(client);
+    conn->egress->failures = 0;
+    if (conn->transfer == NULL) {
+        egress_conn_idle(conn);
+    }
+}
+
+static bool must_yield(const struct egress *egress)
+{
+    return egress_limits_must_yield(&egress->limits, egress->connections, egress->ready.due == 0);
+}
+
+void egress_conn_idle(struct egress_conn *conn)
+{
+    struct egress *egress = conn->egress;
+    if (!client_conn_is_idle(&conn->conn)) {
+        return;
+    }
+    /* What was opened for mail takes some first; else all would open in turn, and none send. */
+    bool used = conn->conn.transactions > 0 || egress->ready.due == 0;
+    bool yield = used && must_yield(egress);
+    if (yield) {
+        egress->rest_ticks = YIELD_TICKS;
+    }
+    if (egress->delivery->stopping || yield || egress->ready.queues == 0 ||
+        conn->conn.transactions >= egress->path->max_deliveries_per_connection) {
+        client_conn_close(&conn->conn);
+        return;
+    }
+    list_remove(&conn->conn.link);
+    list_push_front(&egress->idle, &conn->conn.link);
+    egress_kick(egress);
+}
+
+static void conn_done(struct client_conn *client, struct client_transaction *transaction)
+{
+    struct egress_conn *conn = conn_of(client);
+    struct transfer *transfer = conn->transfer;
+    CHECK(transfer != NULL && transaction == &transfer->transaction);
+    conn->transfer = NULL;
+    transfer_sent(transfer);
+}
+
+static void conn_need_part(struct client_conn *client, uint32_t part)
+{
+    transfer_need_part(conn_of(client)->transfer, part);
+}
+
+static void fail_batches(struct egress *egress, const struct egress_conn *conn);
+
+static void conn_released(struct client_conn *client, enum client_end end)
+{
+    struct egress_conn *conn = conn_of(client);
+    struct egress *egress = conn->egress;
+    list_remove(&client->link);
+    if (conn->transfer != NULL) {
+        /* Its message is being read; it will find that the connection has gone. */
+        CHECK(conn->transfer->conn == conn);
+        conn->transfer->conn = NULL;
+        conn->transfer = NULL;
+    }
+    if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
+        counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
+        if (conn->host + 1 < egress->host_count) {
+            conn->host++;
+            conn_open(conn);
+            return;
+        }
+        egress->failures++;
+        fail_batches(egress, conn);
+    }
+    conn_free(conn);
+}
+
+static const struct client_user egress_client_user = {
+    .idle = conn_idle,
+    .done = conn_done,
+    .need_part = conn_need_part,
+    .released = conn_released,
+};
+
+static void conn_open(struct egress_conn *conn)
+{
+    struct egress *egress = conn->egress;
+    struct delivery *delivery = egress->delivery;
+    const struct client_target target = {
+        .peer = egress->hosts[conn->host],
+        .session = id_next(delivery->ids, delivery->shard->wall_ns),
+        .congestion = delivery->conf->node.congestion,
+        .options = &egress->client,
+    };
+    list_push_back(&egress->conns, &conn->conn.link);
+    client_conn_open(&conn->conn, delivery->shard, &egress_client_user, &target);
+}
+
+static void hold(struct egress *egress, enum hold_reason reason, uint64_t until_ns)
+{
+    egress->hold = (struct hold){.reason = reason, .until_ns = until_ns};
+}
+
+/* Nothing polls: it goes on at that instant. */
+static void wait_for_rate(struct egress *egress, enum hold_reason reason, uint64_t until_ns)
+{
+    struct shard *shard = egress->delivery->shard;
+    hold(egress, reason, until_ns);
+    shard_timer_set(shard, &egress->timer, until_ns - MIN_OF(until_ns, shard->now_ns));
+}
+
+static void egress_fire(struct timer *timer)
+{
+    egress_kick(CONTAINER_OF(timer, struct egress, timer));
+}
+
+/* Another connection, if rate, slot and memory are to be had; `more` of them are wanted. */
+static bool conn_new(struct egress *egress, uint32_t more)
+{
+    struct delivery *delivery = egress->delivery;
+    struct egress_limits *limits = &egress->limits;
+    uint64_t until_ns = 0;
+    if (egress->rest_ticks > 0 && egress_limits_wanted(limits)) {
+        hold(egress, HOLD_connection_limit, 0);
+        return false;
+    }
+    if (rates_ready(&limits->connects, delivery->shard->now_ns, more, &until_ns) == 0) {
+        wait_for_rate(egress, HOLD_connection_rate, until_ns);
+        return false;
+    }
+    if (!egress_limits_take(limits, egress->connections)) {
+        hold(egress, HOLD_connection_limit, 0);
+        return false;
+    }
+    struct egress_conn *conn = pool_take(&delivery->conns);
+    if (conn == NULL) {
+        egress_limits_give(limits);
+        hold(egress, HOLD_memory, 0);
+        return false;
+    }
+    rates_use(&limits->connects, 1);
+    conn->egress = egress;
+    conn->transfer = NULL;
+    conn->host = 0;
+    list_init(&conn->conn.link);
+    egress->connections++;
+    counters_add(&delivery->shard->counters, COUNTER_connections_out, 1);
+    conn_open(conn);
+    return true;
+}
+
+/*
+ * kumomta's curve: few messages do not open many connections, many approach the limit. Under a rate
+ * no more are of use than what is under way and what may go now.
+ */
+static uint32_t connections_wanted(const struct egress *egress, uint32_t may_go)
+{
+    double rows = egress->ready.due + egress->ready.hot;
+    double curve = egress->path->connection_limit * -expm1(-0.023 * rows);
+    return (uint32_t)ceil(fmin(fmin(rows, curve), (double)egress->ready.hot + may_go));
+}
+
+/* --- failing without a connection ------------------------------------------------------------- */
+
+static const char *connect_text(enum stream_end end)
+{
+    switch (end) {
+    case STREAM_REFUSED:
+        return "connection refused";
+    case STREAM_UNREACHABLE:
+        return "no route to host";
+    case STREAM_TIMEOUT:
+        return "connection timed out";
+    case STREAM_LOCAL:
+        return "no local resources";
+    case STREAM_RESET:
+    case STREAM_EOF:
+    case STREAM_OPEN:
+        break;
+    }
+    return "connection failed";
+}
+
+static void put_failure(struct buf *text, const struct egress *egress,
+                        const struct egress_conn *conn)
+{
+    const struct client_conn *client = &conn->conn;
+    buf_put(text, SLICE("Ringpost internal: failed to connect to any candidate hosts: "));
+    endpoint_put(text, &egress->hosts[conn->host]);
+    buf_put(text, SLICE(": "));
+    if (!client->connected) {
+        buf_put_string(text, connect_text(client->connect_end));
+        return;
+    }
+    buf_put_string(text, client_end_name(client->session.end));
+    buf_put(text, SLICE(" while "));
+    buf_put_string(text, client_session_doing(&client->session));
+}
+
+/*
+ * No host could be reached: one batch is deferred for it, so that every attempt costs an attempt;
+ * after too many failures in a row, all that is due, in slices.
+ */
+static void fail_batches(struct egress *egress, const struct egress_conn *conn)
+{
+    bool all = egress->failures >= egress->path->connection_failures_before_delay;
+    unsigned limit = all ? FAIL_BATCHES_MAX : 1;
+    if (!delivery_may_start(egress->delivery)) {
+        return; /* what is due waits with all the rest */
+    }
+    for (unsigned i = 0; i < limit && egress->ready.due > 0; i++) {
+        struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
+        if (transfer == NULL) {
+            return;
+        }
+        transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : TRANSFER_NO_HOST;
+        buf_init(&transfer->transaction.texts, transfer->texts, sizeof(transfer->texts));
+        put_failure(&transfer->transaction.texts, egress, conn);
+        transfer_start(transfer);
+    }
+}
+
+/* --- work ------------------------------------------------------------------------------------- */
+
+static bool requires_tls(const struct path_options *path)
+{
+    return path->enable_tls == PATH_TLS_REQUIRED ||
+           path->enable_tls == PATH_TLS_REQUIRED_INSECURE;
+}
+
+/* Everything due is deferred, in slices: such mail never goes out in clear. */
+static void defer_for_tls(struct egress *egress)
+{
+    for (unsigned i = 0; i < FAIL_BATCHES_MAX && egress->ready.due > 0; i++) {
+        struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
+        if (transfer == NULL) {
+            return;
+        }
+        transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : TRANSFER_NO_TLS;
+        transfer_start(transfer);
+    }
+    if (egress->ready.due > 0) {
+        egress_kick(egress);
+    }
+}
+
+/* max_ready is the node's window of hot messages; each shard has its share of it. */
+static uint32_t window_of(const struct egress *egress)
+{
+    uint32_t share = egress->path->max_ready / egress->delivery->shards;
+    return MAX_OF(share, 1);
+}
+
+/* How many recipients the rates let go now; 0: it waits for the instant of the next. */
+static uint32_t may_go(struct egress *egress)
+{
+    uint64_t until_ns = 0;
+    uint32_t count = rates_ready(&egress->limits.messages, egress->delivery->shard->now_ns,
+                                 egress->ready.due, &until_ns);
+    if (count == 0) {
+        wait_for_rate(egress, HOLD_message_rate, until_ns);
+    }
+    return count;
+}
+
+static void give_work(struct egress *egress)
+{
+    unsigned expired = 0;
+    while (egress->ready.due > 0 && !list_empty(&egress->idle)) {
+        uint32_t most = may_go(egress);
+        if (most == 0) {
+            return;
+        }
+        struct transfer *transfer = transfer_take(egress, window_of(egress), most);
+        if (transfer == NULL) {
+            if (egress->ready.due > 0) {
+                hold(egress, HOLD_ready_full, 0);
+            }
+            return;
+        }
+        if (transfer_is_expired(transfer)) {
+            transfer->cause = TRANSFER_EXPIRE;
+            transfer_start(transfer);
+            if (++expired == FAIL_BATCHES_MAX) {
+                egress_kick(egress);
+                return;
+            }
+            continue;
+        }
+        struct list *link = list_pop_front(&egress->idle);
+        struct egress_conn *conn = conn_of(CONTAINER_OF(link, struct client_conn, link));
+        list_push_back(&egress->conns, link);
+        conn->transfer = transfer;
+        transfer->conn = conn;
+        transfer_charge(transfer);
+        transfer_start(transfer);
+    }
+}
+
+/* Connections for what may go now. */
+static void open_more(struct egress *egress)
+{
+    uint32_t most = egress->ready.due > 0 ? may_go(egress) : 0;
+    if (most == 0) {
+        return;
+    }
+    uint32_t wanted = connections_wanted(egress, most);
+    while (egress->connections < wanted && conn_new(egress, wanted - egress->connections)) {
+    }
+    if (egress->connections < wanted) {
+        return;
+    }
+    rates_rest(&egress->limits.connects);
+    if (egress->connections >= egress->path->connection_limit && list_empty(&egress->idle)) {
+        hold(egress, HOLD_connection_limit, 0);
+    }
+}
+
+static void send_due(struct egress *egress)
+{
+    hold(egress, HOLD_none, 0);
+    give_work(egress);
+    open_more(egress);
+    if (egress->ready.due == 0) {
+        rates_rest(&egress->limits.messages);
+        rates_rest(&egress->limits.connects);
+        hold(egress, egress->ready.hot > 0 ? HOLD_none : HOLD_empty, 0);
+    }
+}
+
+static void egress_work(struct deferred *deferred)
+{
+    struct egress *egress = CONTAINER_OF(deferred, struct egress, work);
+    struct delivery *delivery = egress->delivery;
+    if (!delivery_may_start(delivery)) {
+        hold(egress, HOLD_spool_unhealthy, 0);
+    } else if (requires_tls(egress->path)) {
+        defer_for_tls(egress);
+    } else if (cell_set_whole(&egress->limits.set)) {
+        send_due(egress);
+    } else {
+        hold(egress, HOLD_memory, 0);
+    }
+    egress_join(egress);
+}
+
+void egress_kick(struct egress *egress)
+{
+    shard_defer(egress->delivery->shard, &egress->work);
+}
+
+void egress_tick(struct egress *egress)
+{
+    if (egress->delivery->stopping) {
+        return; /* or it would ask for its cell again */
+    }
+    struct cell_set *set = &egress->limits.set;
+    if (!cell_set_whole(set)) {
+        if (set->in_flight == 0 && egress->ready.queues > 0) {
+            cell_set_ask(set);
+        }
+        return;
+    }
+    egress->rest_ticks -= egress->rest_ticks > 0;
+    if (egress->ready.due == 0) {
+        egress_limits_content(&egress->limits);
+    } else if (egress->hold.until_ns == 0) {
+        egress_kick(egress); /* with a known instant it has a timer for that */
+    }
+    if (!list_empty(&egress->idle) && must_yield(egress)) {
+        struct list *link = list_pop_front(&egress->idle);
+        list_push_back(&egress->conns, link);
+        client_conn_close(CONTAINER_OF(link, struct client_conn, link));
+    }
+}
+
+static void close_all(struct list *conns, bool cut)
+{
+    struct list *link = conns->next;
+    while (link != conns) {
+        struct client_conn *client = CONTAINER_OF(link, struct client_conn, link);
+        link = link->next;
+        if (cut) {
+            client_conn_cut(client);
+        } else {
+            client_conn_close(client);
+        }
+    }
+}
+
+void egress_stop(struct egress *egress)
+{
+    close_all(&egress->idle, false);
+    close_all(&egress->conns, false);
+    egress_join(egress);
+}
+
+void egress_cut(struct egress *egress)
+{
+    close_all(&egress->idle, true);
+    close_all(&egress->conns, true);
+}

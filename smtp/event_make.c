@@ -1,0 +1,173 @@
+#include "smtp/event_make.h"
+
+#include "core/check.h"
+#include "shard/spool/outcome.h"
+#include "smtp/envelope.h"
+#include "smtp/metadata.h"
+#include "smtp/queue_of.h"
+
+/* The fields that every record of a message shares. False: the message makes no sense. */
+static bool begin(const struct event_maker *maker, const struct event_facts *facts,
+                  struct event *event_out, struct metadata *metadata_out,
+                  struct envelope_cursor *cursor_out)
+{
+    *event_out = (struct event){
+        .node = maker->node,
+        .spool = maker->spool,
+        .lane = maker->lane,
+        .reception_by_smtp = true,
+    };
+    *metadata_out = (struct metadata){0};
+    *cursor_out = (struct envelope_cursor){0};
+    if (facts == NULL || !metadata_parse(facts->metadata, metadata_out) ||
+        !envelope_open(facts->envelope, &event_out->sender, cursor_out)) {
+        event_out->sender = SLICE_NONE;
+        return false;
+    }
+    event_out->urgent = metadata_out->urgent;
+    event_out->id = facts->id;
+    event_out->size = facts->size;
+    event_out->created_ns = facts->created_ns;
+    return true;
+}
+
+static bool put(const struct event_maker *maker, const struct event *event)
+{
+    if (maker->keep > 0 && !event_feed_room(maker->feed, maker->keep + 1)) {
+        event_feed_wait(maker->feed);
+        return false;
+    }
+    return event_feed_put(maker->feed, event);
+}
+
+static bool put_recipient(const struct event_maker *maker, struct event *event,
+                          const struct metadata *metadata,
+                          const struct envelope_recipient *recipient)
+{
+    struct queue_name_memory memory;
+    const struct conf_queue_key key = {
+        .campaign = metadata->campaign,
+        .tenant = metadata->tenant,
+        .domain = address_domain(recipient->address),
+    };
+    event->id = id_with_index(event->id, recipient->index);
+    event->recipient = recipient->address;
+    event->queue = queue_name(maker->conf, &key, &memory);
+    return put(maker, event);
+}
+
+bool event_make_receptions(const struct event_maker *maker, const struct event_facts *facts,
+                           uint64_t sequence, uint32_t *next)
+{
+    struct event event;
+    struct metadata metadata;
+    struct envelope_cursor cursor;
+    struct envelope_recipient recipient;
+    if (!begin(maker, facts, &event, &metadata, &cursor)) {
+        return true;
+    }
+    event.type = EVENT_RECEPTION;
+    event.wall_ns = facts->created_ns;
+    event.session = metadata.session;
+    event.peer = metadata.peer;
+    event.source = metadata.local;
+    event.peer_name = metadata.hello;
+    event.code = 250;
+    event.content = SLICE("OK");
+    for (uint32_t i = 0; envelope_next(&cursor, &recipient) == 1; i++) {
+        event.sequence = sequence + i;
+        if (i < *next) {
+            continue;
+        }
+        if (!put_recipient(maker, &event, &metadata, &recipient)) {
+            return false;
+        }
+        *next = i + 1;
+    }
+    return true;
+}
+
+static enum event_type type_of(const struct outcome_recipient *result)
+{
+    switch ((enum disposition)result->disposition) {
+    case DISPOSITION_DELIVERED:
+        return EVENT_DELIVERY;
+    case DISPOSITION_DEFERRED:
+        return EVENT_TRANSIENT_FAILURE;
+    case DISPOSITION_BOUNCED:
+        return EVENT_BOUNCE;
+    case DISPOSITION_EXPIRED:
+        return EVENT_EXPIRATION;
+    }
+    CHECK(false);
+}
+
+/* The recipient with this index; both lists ascend, so the cursor only goes forward. */
+static bool find_recipient(struct envelope_cursor *cursor, uint16_t index,
+                           struct envelope_recipient *recipient_out)
+{
+    while (envelope_next(cursor, recipient_out) == 1) {
+        if (recipient_out->index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fill_result(struct event *event, const struct outcome_recipient *result)
+{
+    event->type = type_of(result);
+    event->uncertain = result->uncertain;
+    event->code = result->code;
+    event->attempts = result->attempts;
+    event->command = result->command;
+    event->content = result->response;
+    for (size_t i = 0; i < COUNT_OF(event->enhanced); i++) {
+        event->enhanced[i] = result->enhanced[i];
+    }
+}
+
+static void fill_outcome(struct event *event, const struct outcome *outcome)
+{
+    event->wall_ns = outcome->wall_ns;
+    event->delivery_ms = outcome->delivery_ms;
+    event->session = outcome->session;
+    event->peer = outcome->peer;
+    event->source = outcome->source;
+    event->peer_name = outcome->peer_name;
+    event->site = outcome->site;
+    event->pool = outcome->pool;
+    event->source_name = outcome->source_name;
+}
+
+bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
+                         struct slice payload, uint32_t *next)
+{
+    struct event event;
+    struct metadata metadata;
+    struct envelope_cursor cursor;
+    struct outcome outcome;
+    struct outcome_cursor results;
+    struct outcome_recipient result;
+    bool known = begin(maker, facts, &event, &metadata, &cursor);
+    if (!outcome_open(payload, &outcome, &results)) {
+        return true;
+    }
+    fill_outcome(&event, &outcome);
+    event.created_ns = known ? event.created_ns : outcome.wall_ns;
+    for (uint32_t i = 0; outcome_next(&results, &result) == 1; i++) {
+        struct envelope_recipient recipient;
+        bool found = known && find_recipient(&cursor, result.index, &recipient);
+        if (i < *next) {
+            continue;
+        }
+        fill_result(&event, &result);
+        event.sequence = outcome.event_sequence + i;
+        if (!(found ? put_recipient(maker, &event, &metadata, &recipient)
+                    : put(maker, &event))) {
+            return false;
+        }
+        *next = i + 1;
+    }
+    return true;
+}

@@ -1,0 +1,47 @@
+/*
+ * Events of what stands in the spool: Receptions from a MESSAGE, all others from an OUTCOME and the
+ * message it belongs to. The one code for what is stored now and for what is read again later, so
+ * that a record derived twice is the same to the byte, event_id included.
+ */
+#ifndef RINGPOST_SMTP_EVENT_MAKE_H
+#define RINGPOST_SMTP_EVENT_MAKE_H
+
+#include "core/conf.h"
+#include "shard/event_batch.h"
+
+/* What events need of a message. Borrowed. */
+struct event_facts {
+    struct id id;
+    uint64_t created_ns;
+    uint64_t size;          /* message_sent_bytes */
+    struct slice envelope;  /* smtp/envelope.h */
+    struct slice metadata;  /* smtp/metadata.h */
+};
+
+struct event_maker {
+    struct event_feed *feed; /* borrowed */
+    unsigned keep;           /* batches of the feed that are left to others */
+    struct id node;
+    const struct conf *conf; /* borrowed: names of queues; null: without routing domains */
+    uint64_t spool;          /* UUID: first half of every event id */
+    uint16_t lane;
+};
+
+/*
+ * `next`: how many of the source's events are put already; it is advanced. False: the feed has no
+ * room; feed->ready will be called, and what is left is to be put then.
+ */
+
+/* One Reception for each recipient; `sequence` is that of the first. */
+MUST_USE bool event_make_receptions(const struct event_maker *maker,
+                                    const struct event_facts *facts, uint64_t sequence,
+                                    uint32_t *next);
+/*
+ * One record for each recipient of an OUTCOME. Null facts: its message is lost; the records are
+ * written all the same, and say nothing that stood in it: id, sender, recipient and queue are
+ * empty, the size is 0, and it was created when the outcome came about.
+ */
+MUST_USE bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
+                                  struct slice payload, uint32_t *next);
+
+#endif

@@ -1,0 +1,301 @@
+/* Records of messages and outcomes: every field, and each once, whatever room the feed has. */
+#include "smtp/event_make.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "shard/spool/outcome.h"
+#include "smtp/envelope.h"
+#include "smtp/metadata.h"
+#include "tests/sim/shards.h"
+
+#define LOG_BYTES (4 * MIB)
+
+struct stage {
+    struct sim *sim;
+    struct sim_shards shards;
+    struct heap heap;
+    struct event_feed feed;
+    struct event_maker maker;
+    struct event_facts facts;
+    uint8_t head[1024];
+    bool hold;                 /* the log keeps what comes */
+    struct event_batch *held[8];
+    unsigned held_count;
+    char *log;
+    size_t log_bytes;
+    unsigned readies;
+};
+
+static struct stage stage;
+
+static void log_take(struct event_batch *batch)
+{
+    assert_true(stage.log_bytes + batch->size < LOG_BYTES);
+    memcpy(stage.log + stage.log_bytes, batch->data, batch->size);
+    stage.log_bytes += batch->size;
+    stage.log[stage.log_bytes] = '\0';
+    event_batch_give(&stage.shards.shards[1], batch);
+}
+
+static void log_arrive(struct shard *receiver, struct mail *mail)
+{
+    struct event_batch *batch = CONTAINER_OF(mail, struct event_batch, mail);
+    (void)receiver;
+    if (stage.hold) {
+        stage.held[stage.held_count++] = batch;
+    } else {
+        log_take(batch);
+    }
+}
+
+static void feed_ready(struct event_feed *feed)
+{
+    (void)feed;
+    stage.readies++;
+}
+
+static void make_facts(void)
+{
+    struct event_facts *facts = &stage.facts;
+    struct buf buf;
+    buf_init(&buf, stage.head, sizeof(stage.head));
+    envelope_put_sender(&buf, SLICE("a@c.test"));
+    envelope_put_recipient(&buf, 0, SLICE("r0@t.test"));
+    envelope_put_recipient(&buf, 1, SLICE("r1@u.test"));
+    envelope_put_recipient(&buf, 2, SLICE("r2@t.test"));
+    facts->envelope = buf_slice(&buf);
+    const struct metadata metadata = {.protocol = SLICE("ESMTP"), .hello = SLICE("client.test")};
+    size_t start = buf.size;
+    metadata_put(&buf, &metadata);
+    facts->metadata = slice_make(buf.data + start, buf.size - start);
+    facts->size = 100;
+    facts->id = (struct id){.bytes = {1, 2, 3, [14] = 0xFF, [15] = 0xFF}};
+    facts->created_ns = 1700000000 * NS_PER_S;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    stage = (struct stage){.sim = sim_open(&(struct sim_options){.seed = 1})};
+    stage.log = calloc(1, LOG_BYTES);
+    sim_shards_boot(&stage.shards, sim_node_open(stage.sim, NULL), 2, 16, 4096);
+    heap_init(&stage.heap);
+    const struct event_feed_options options = {
+        .to = 1, .arrive = log_arrive, .batches = 2, .heap = &stage.heap, .ready = feed_ready};
+    event_feed_init(&stage.feed, &stage.shards.shards[0], &options);
+    stage.maker = (struct event_maker){.feed = &stage.feed, .spool = 0xABCD};
+    make_facts();
+    return stage.log == NULL;
+}
+
+static void release_held(void)
+{
+    stage.hold = false;
+    for (unsigned i = 0; i < stage.held_count; i++) {
+        log_take(stage.held[i]);
+    }
+    stage.held_count = 0;
+}
+
+static void run(void)
+{
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    release_held();
+    run();
+    bool idle = event_feed_idle(&stage.feed);
+    sim_shards_stop(&stage.shards);
+    bool failed = sim_failed(stage.sim);
+    heap_fini(&stage.heap);
+    sim_close(stage.sim);
+    free(stage.log);
+    return failed || !idle;
+}
+
+struct payload {
+    uint8_t bytes[2048];
+    struct buf buf;
+    struct outcome_writer writer;
+};
+
+static void payload_begin(struct payload *payload, uint64_t sequence, uint16_t count)
+{
+    const struct outcome outcome = {.event_sequence = sequence,
+                                    .wall_ns = 1700000009 * NS_PER_S,
+                                    .delivery_ms = 42,
+                                    .site = SLICE("unspecified->x@smtp_client"),
+                                    .recipient_count = count};
+    buf_init(&payload->buf, payload->bytes, sizeof(payload->bytes));
+    outcome_put(&payload->writer, &payload->buf, &outcome);
+}
+
+static void payload_put(struct payload *payload, uint16_t index, enum disposition disposition,
+                        uint16_t code, bool uncertain)
+{
+    const struct outcome_recipient recipient = {.index = index,
+                                                .disposition = (uint8_t)disposition,
+                                                .uncertain = uncertain,
+                                                .attempts = 3,
+                                                .code = code,
+                                                .command = SLICE("."),
+                                                .response = SLICE("the word of the peer")};
+    outcome_put_recipient(&payload->writer, &recipient);
+}
+
+/* The n-th line of the log; it ends with a NUL until the next call. */
+static const char *line(unsigned number)
+{
+    static char text[8192];
+    const char *at = stage.log;
+    while (number-- > 0) {
+        at = strchr(at, '\n');
+        assert_non_null(at);
+        at++;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, "\n"), at);
+    return text;
+}
+
+static void expect_in(unsigned number, const char *part)
+{
+    if (strstr(line(number), part) == NULL) {
+        fail_msg("line %u has no %s: %s", number, part, line(number));
+    }
+}
+
+static void a_reception_is_one_record_for_each_recipient(void **state)
+{
+    (void)state;
+    uint32_t next = 0;
+    assert_true(event_make_receptions(&stage.maker, &stage.facts, 7, &next));
+    assert_int_equal(next, 3);
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 3);
+    expect_in(0, "\"type\":\"Reception\"");
+    expect_in(0, "\"recipient\":\"r0@t.test\"");
+    expect_in(0, "\"sender\":\"a@c.test\"");
+    expect_in(0, "\"id\":\"01020300000000000000000000000000\"");
+    expect_in(0, "\"event_id\":\"000000000000abcd0000000000000007\"");
+    expect_in(1, "\"recipient\":\"r1@u.test\"");
+    expect_in(1, "\"queue\":\"u.test\"");
+    expect_in(1, "\"id\":\"01020300000000000000000000000001\"");
+    expect_in(2, "\"event_id\":\"000000000000abcd0000000000000009\"");
+}
+
+static void an_outcome_is_one_record_for_each_of_its_recipients(void **state)
+{
+    (void)state;
+    struct payload payload;
+    payload_begin(&payload, 20, 2);
+    payload_put(&payload, 0, DISPOSITION_DELIVERED, 250, false);
+    payload_put(&payload, 2, DISPOSITION_DEFERRED, 451, true);
+    uint32_t next = 0;
+    assert_true(event_make_outcomes(&stage.maker, &stage.facts, buf_slice(&payload.buf), &next));
+    run();
+    assert_int_equal(stage.feed.events, 2);
+    expect_in(0, "\"type\":\"Delivery\"");
+    expect_in(0, "\"recipient\":\"r0@t.test\"");
+    expect_in(0, "\"delivery_ms\":42");
+    assert_null(strstr(line(0), "uncertain"));
+    expect_in(1, "\"type\":\"TransientFailure\"");
+    expect_in(1, "\"recipient\":\"r2@t.test\"");
+    expect_in(1, "\"uncertain\":true");
+    expect_in(1, "the word of the peer");
+    expect_in(1, "\"event_id\":\"000000000000abcd0000000000000015\"");
+}
+
+/* A batch is full in the middle of an outcome: what is put again later is the rest, no more. */
+static void what_is_refused_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    stage.hold = true;
+    uint32_t next = 0;
+    unsigned whole = 0;
+    while (event_make_receptions(&stage.maker, &stage.facts, 3 * whole, &next)) {
+        whole++;
+        next = 0;
+    }
+    uint64_t before = stage.feed.events;
+    assert_int_equal(before, 3 * whole + next);
+    assert_false(event_make_receptions(&stage.maker, &stage.facts, 3 * whole, &next));
+    assert_int_equal(stage.feed.events, before);
+    run();
+    release_held();
+    run();
+    assert_int_equal(stage.readies, 1);
+    assert_true(event_make_receptions(&stage.maker, &stage.facts, 3 * whole, &next));
+    run();
+    assert_int_equal(stage.feed.events, 3 * (whole + 1));
+    const char *at = stage.log;
+    for (unsigned i = 0; i < 3 * (whole + 1); i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof(wanted), "\"event_id\":\"000000000000abcd%016x\"", i);
+        const char *found = strstr(at, wanted);
+        const char *end = strchr(at, '\n');
+        assert_non_null(end);
+        if (found == NULL || found > end) {
+            fail_msg("record %u is missing, or another stands in its place", i);
+        }
+        at = end + 1;
+    }
+    assert_int_equal(*at, '\0');
+}
+
+static void a_part_of_the_feed_is_left_to_others(void **state)
+{
+    (void)state;
+    struct event_maker polite = stage.maker;
+    uint32_t next = 0;
+    stage.hold = true;
+    polite.keep = 1;
+    while (event_make_receptions(&polite, &stage.facts, 0, &next)) {
+        next = 0;
+    }
+    assert_true(event_feed_room(&stage.feed, 1));
+    next = 0;
+    assert_true(event_make_receptions(&stage.maker, &stage.facts, 0, &next));
+}
+
+static void an_outcome_without_its_message_is_told_all_the_same(void **state)
+{
+    (void)state;
+    struct payload payload;
+    uint32_t next = 0;
+    payload_begin(&payload, 20, 2);
+    payload_put(&payload, 0, DISPOSITION_DELIVERED, 250, false);
+    payload_put(&payload, 2, DISPOSITION_BOUNCED, 550, false);
+    assert_true(event_make_outcomes(&stage.maker, NULL, buf_slice(&payload.buf), &next));
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 2);
+    expect_in(0, "\"type\":\"Delivery\"");
+    expect_in(0, "\"id\":\"\"");
+    expect_in(0, "\"recipient\":\"\"");
+    expect_in(0, "\"queue_age_ms\":0");
+    expect_in(0, "\"event_id\":\"000000000000abcd0000000000000014\"");
+    expect_in(1, "\"type\":\"Bounce\"");
+    expect_in(1, "\"event_id\":\"000000000000abcd0000000000000015\"");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_reception_is_one_record_for_each_recipient),
+        TEST(an_outcome_is_one_record_for_each_of_its_recipients),
+        TEST(what_is_refused_goes_on_where_it_was),
+        TEST(a_part_of_the_feed_is_left_to_others),
+        TEST(an_outcome_without_its_message_is_told_all_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/*
+ * The header section of a message, as its content comes in: where it ends, how many fields and how
+ * many Received fields it has (RFC 5321 6.3), and the fields that say to which queue the message
+ * belongs: their values, and where they stand when they are to be left out.
+ *
+ * Fields are found by name in any letter case, with or without spaces before the colon (RFC 5322
+ * 4.5), folded or not. Of several of one name the first counts and all are left out. Bytes come in
+ * any pieces; those behind the section are not looked at, and of other fields the beginning of each
+ * line. A message without an empty line is all header section. Pure; part of a content.
+ */
+#ifndef RINGPOST_SMTP_HEADER_SCAN_H
+#define RINGPOST_SMTP_HEADER_SCAN_H
+
+#include <assert.h>
+
+#include "core/conf.h"
+
+#define HEADER_VALUE_BYTES_MAX 128
+#define HEADER_CUTS_MAX        16
+
+static_assert(HEADER_VALUE_BYTES_MAX >= CONF_CAMPAIGN_BYTES_MAX &&
+                  HEADER_VALUE_BYTES_MAX >= CONF_TENANT_BYTES_MAX,
+              "a longer value is none");
+
+/* Unfolded, without the spaces around it. */
+struct header_value {
+    bool found;
+    bool too_long; /* more than HEADER_VALUE_BYTES_MAX */
+    uint8_t bytes;
+    uint8_t text[HEADER_VALUE_BYTES_MAX];
+};
+
+/* Whole lines of the body that are not to be sent. */
+struct header_cut {
+    uint32_t offset;
+    uint32_t bytes;
+};
+
+struct header_scan {
+    const struct conf_label *labels; /* CONF_LABELS of them, borrowed; null: only Received counts */
+    uint64_t bytes;          /* of the section so far, with the empty line that ends it */
+    uint32_t field_count;    /* in it so far; a line that is folded on is none */
+    uint32_t received_count;
+    bool ended;              /* by the empty line */
+    bool too_many_cuts;      /* more than HEADER_CUTS_MAX: some are missing */
+    uint8_t state;
+    uint8_t candidates;      /* names that the line may still have, a bit each */
+    uint8_t name_bytes;      /* of the line's name so far */
+    uint8_t field;           /* label of the field that goes on; CONF_LABELS: none of ours */
+    bool first;              /* that field is the first of its name */
+    uint32_t field_begin;
+    uint32_t cut_count;
+    struct header_cut cuts[HEADER_CUTS_MAX];
+    struct header_value values[CONF_LABELS];
+};
+
+void header_scan_init(struct header_scan *scan, const struct conf_label *labels);
+/* The next bytes of the content. Only while the section has not ended. */
+void header_scan_take(struct header_scan *scan, struct slice bytes);
+/* The content is over. */
+void header_scan_end(struct header_scan *scan);
+
+static inline struct slice header_scan_value(const struct header_scan *scan,
+                                             enum conf_label_kind label)
+{
+    return slice_make(scan->values[label].text, scan->values[label].bytes);
+}
+
+#endif

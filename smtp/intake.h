@@ -1,0 +1,84 @@
+/*
+ * From a finished transaction to "250": a message is numbered, its rows are made, it is stored, and
+ * only then are the rows live, the reply given and deliveries begun, in that order (DESIGN 3.3).
+ *
+ * Rows are taken before anything is written: what has been stored can always be queued, and what
+ * cannot be queued is refused while it may still be refused. The ticket outlives the connection:
+ * a client that goes away before our 250 has sent a whole message, and it is delivered.
+ * One per shard; all calls on its thread.
+ */
+#ifndef RINGPOST_SMTP_INTAKE_H
+#define RINGPOST_SMTP_INTAKE_H
+
+#include "core/conf.h"
+#include "shard/boot.h"
+#include "shard/queue/queues.h"
+#include "smtp/event_tap.h"
+#include "smtp/message.h"
+#include "smtp/transaction.h"
+
+struct intake {
+    struct shard *shard;       /* borrowed, like all below */
+    struct messages *messages;
+    struct queues *queues;
+    struct spool *spool;       /* set after the spool's start */
+    struct event_tap *events;
+    const struct conf *conf;
+    struct id_source *ids;
+    struct pool tickets;
+};
+
+/* How a message came to us: for its metadata and its Received field. */
+struct reception {
+    struct slice hostname;
+    struct slice hello;
+    struct endpoint peer;
+    struct endpoint local;
+    struct id session;
+    bool extended;
+    bool received_header;
+};
+
+struct intake_ticket;
+
+/*
+ * The end of a storing. `reply` is a whole reply without CRLF ("250 2.0.0 OK ids=… count=1",
+ * "451 4.3.0 …"), borrowed during the call.
+ */
+typedef void intake_done(void *context, struct slice reply);
+
+/* Who is told. */
+struct intake_owner {
+    intake_done *done; /* null once the owner has gone */
+    void *context;
+};
+
+struct intake_ticket {
+    struct spool_write write;
+    struct spool_message record;
+    struct intake *intake;
+    struct message *message; /* one reference */
+    struct row_list rows;    /* made, in no queue's list yet; linked by queue_next */
+    bool urgent;             /* class of the message, and so of its rows */
+    struct intake_owner owner;
+};
+
+void intake_init(struct intake *intake, struct boot_pages *pages, uint32_t tickets_max);
+
+/*
+ * Takes the envelope and the content out of a finished transaction and stores them; `parts` are the
+ * pieces of the body stored before, which the ticket drops when the message is stored. Ends in
+ * owner->done from the loop. Null: refused at once, and `refusal_out` is the reply; the transaction
+ * still has everything.
+ */
+MUST_USE struct intake_ticket *intake_put(struct intake *intake, struct transaction *transaction,
+                                          const struct chain *parts,
+                                          const struct reception *reception,
+                                          const struct intake_owner *owner,
+                                          struct slice *refusal_out);
+/* The owner goes: its message is stored and delivered all the same, nobody is told. */
+void intake_abandon(struct intake_ticket *ticket);
+/* Tickets under way. */
+uint32_t intake_open(const struct intake *intake);
+
+#endif

@@ -1,0 +1,111 @@
+#include "smtp/metadata.h"
+
+#include <string.h>
+
+#include "core/little.h"
+
+#define ENDPOINT_BYTES 18
+
+static void put_field(struct buf *buf, enum metadata_key key, struct slice value)
+{
+    value = slice_first(value, MIN_OF(value.size, (size_t)UINT16_MAX));
+    uint8_t *at = buf_reserve(buf, 3 + value.size);
+    if (at == NULL) {
+        return;
+    }
+    at[0] = (uint8_t)key;
+    little_put_u16(at + 1, (uint16_t)value.size);
+    if (value.size > 0) {
+        memcpy(at + 3, value.data, value.size);
+    }
+}
+
+static void put_endpoint(struct buf *buf, enum metadata_key key, const struct endpoint *endpoint)
+{
+    uint8_t bytes[ENDPOINT_BYTES];
+    memcpy(bytes, endpoint->address, 16);
+    little_put_u16(bytes + 16, endpoint->port);
+    put_field(buf, key, slice_make(bytes, sizeof(bytes)));
+}
+
+void metadata_put(struct buf *buf, const struct metadata *metadata)
+{
+    const uint8_t urgent = metadata->urgent ? 1 : 0;
+    put_field(buf, METADATA_PROTOCOL, metadata->protocol);
+    put_endpoint(buf, METADATA_PEER, &metadata->peer);
+    put_endpoint(buf, METADATA_LOCAL, &metadata->local);
+    put_field(buf, METADATA_HELLO, metadata->hello);
+    put_field(buf, METADATA_SESSION,
+              slice_make(metadata->session.bytes, sizeof(metadata->session.bytes)));
+    put_field(buf, METADATA_CLASS, slice_make(&urgent, 1));
+    if (metadata->tenant.size > 0) {
+        put_field(buf, METADATA_TENANT, metadata->tenant);
+    }
+    if (metadata->campaign.size > 0) {
+        put_field(buf, METADATA_CAMPAIGN, metadata->campaign);
+    }
+}
+
+static bool parse_endpoint(struct slice value, struct endpoint *endpoint)
+{
+    if (value.size != ENDPOINT_BYTES) {
+        return false;
+    }
+    memcpy(endpoint->address, value.data, 16);
+    endpoint->port = little_u16(value.data + 16);
+    return true;
+}
+
+static bool parse_field(uint8_t key, struct slice value, struct metadata *metadata)
+{
+    switch (key) {
+    case METADATA_PROTOCOL:
+        metadata->protocol = value;
+        return true;
+    case METADATA_PEER:
+        return parse_endpoint(value, &metadata->peer);
+    case METADATA_LOCAL:
+        return parse_endpoint(value, &metadata->local);
+    case METADATA_HELLO:
+        metadata->hello = value;
+        return true;
+    case METADATA_SESSION:
+        if (value.size != sizeof(metadata->session.bytes)) {
+            return false;
+        }
+        memcpy(metadata->session.bytes, value.data, value.size);
+        return true;
+    case METADATA_CLASS:
+        if (value.size != 1 || value.data[0] > 1) {
+            return false;
+        }
+        metadata->urgent = value.data[0] == 1;
+        return true;
+    case METADATA_TENANT:
+        metadata->tenant = value;
+        return true;
+    case METADATA_CAMPAIGN:
+        metadata->campaign = value;
+        return true;
+    default:
+        return true; /* of a later version */
+    }
+}
+
+bool metadata_parse(struct slice section, struct metadata *metadata_out)
+{
+    *metadata_out = (struct metadata){0};
+    while (section.size > 0) {
+        if (section.size < 3) {
+            return false;
+        }
+        uint8_t key = section.data[0];
+        size_t size = little_u16(section.data + 1);
+        section = slice_skip(section, 3);
+        if (section.size < size || !parse_field(key, slice_first(section, size), metadata_out)) {
+            return false;
+        }
+        section = slice_skip(section, size);
+    }
+    return true;
+}

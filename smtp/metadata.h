@@ -1,0 +1,39 @@
+/*
+ * The metadata section of a MESSAGE record: how it came to us, kept for events and for routing, so
+ * that neither depends on configuration that has changed since. A list of (u8 key, u16 size,
+ * bytes), little-endian; unknown keys are skipped. Pure.
+ */
+#ifndef RINGPOST_SMTP_METADATA_H
+#define RINGPOST_SMTP_METADATA_H
+
+#include "core/buf.h"
+#include "core/endpoint.h"
+#include "core/id.h"
+
+enum metadata_key {
+    METADATA_PROTOCOL = 1,  /* "ESMTP", "HTTP" … */
+    METADATA_PEER = 2,      /* 18 bytes: address, port little-endian */
+    METADATA_LOCAL = 3,     /* the listener's end, the same form */
+    METADATA_HELLO = 4,     /* what the client called itself */
+    METADATA_SESSION = 5,   /* 16 bytes: session id */
+    METADATA_CLASS = 6,     /* 1 byte: 0 bulk, 1 urgent */
+    METADATA_TENANT = 7,    /* only when there is one */
+    METADATA_CAMPAIGN = 8,  /* the same */
+};
+
+struct metadata {
+    struct slice protocol;
+    struct endpoint peer;
+    struct endpoint local;
+    struct slice hello;
+    struct id session;
+    bool urgent;
+    struct slice tenant;
+    struct slice campaign;
+};
+
+void metadata_put(struct buf *buf, const struct metadata *metadata);
+/* False when the bytes are damaged. Slices are borrowed from the section. */
+MUST_USE bool metadata_parse(struct slice section, struct metadata *metadata_out);
+
+#endif

@@ -1,0 +1,137 @@
+#include "smtp/metadata.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct metadata example(void)
+{
+    struct metadata metadata = {
+        .protocol = SLICE("ESMTP"), .hello = SLICE("client.test"), .urgent = true};
+    memset(metadata.peer.address, 0x11, 16);
+    metadata.peer.port = 40123;
+    memset(metadata.local.address, 0x22, 16);
+    metadata.local.port = 25;
+    memset(metadata.session.bytes, 0x33, 16);
+    return metadata;
+}
+
+static void what_is_put_is_parsed(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    struct buf buf;
+    buf_init(&buf, bytes, sizeof(bytes));
+    struct metadata before = example();
+    metadata_put(&buf, &before);
+    assert_false(buf.overflow);
+    struct metadata after;
+    assert_true(metadata_parse(buf_slice(&buf), &after));
+    assert_true(slice_equal(after.protocol, before.protocol));
+    assert_true(slice_equal(after.hello, before.hello));
+    assert_memory_equal(&after.peer, &before.peer, sizeof(after.peer.address));
+    assert_int_equal(after.peer.port, 40123);
+    assert_memory_equal(&after.local, &before.local, sizeof(after.local.address));
+    assert_int_equal(after.local.port, 25);
+    assert_memory_equal(after.session.bytes, before.session.bytes, 16);
+    assert_true(after.urgent);
+}
+
+static void tenant_and_campaign_stand_there_when_there_are_any(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    struct buf buf;
+    struct metadata metadata = example();
+    buf_init(&buf, bytes, sizeof(bytes));
+    metadata_put(&buf, &metadata);
+    size_t without = buf.size;
+    assert_true(metadata_parse(buf_slice(&buf), &metadata));
+    assert_int_equal(metadata.tenant.size + metadata.campaign.size, 0);
+    metadata.tenant = SLICE("acme");
+    metadata.campaign = SLICE("spring sale");
+    buf.size = 0;
+    metadata_put(&buf, &metadata);
+    assert_int_equal(buf.size, without + 3 + 4 + 3 + 11);
+    assert_true(metadata_parse(buf_slice(&buf), &metadata));
+    assert_true(slice_equal(metadata.tenant, SLICE("acme")));
+    assert_true(slice_equal(metadata.campaign, SLICE("spring sale")));
+}
+
+static void empty_section_is_all_defaults(void **state)
+{
+    (void)state;
+    struct metadata metadata;
+    assert_true(metadata_parse(SLICE_NONE, &metadata));
+    assert_int_equal(metadata.protocol.size, 0);
+    assert_false(metadata.urgent);
+}
+
+static void unknown_key_is_skipped(void **state)
+{
+    (void)state;
+    const uint8_t bytes[] = {200, 2, 0, 'x', 'y', METADATA_CLASS, 1, 0, 1};
+    struct metadata metadata;
+    assert_true(metadata_parse(slice_make(bytes, sizeof(bytes)), &metadata));
+    assert_true(metadata.urgent);
+}
+
+static void b_damaged_sections_are_refused_at_every_cut(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    struct buf buf;
+    buf_init(&buf, bytes, sizeof(bytes));
+    struct metadata metadata = example();
+    metadata_put(&buf, &metadata);
+    size_t whole_fields = 0;
+    for (size_t size = 0; size < buf.size; size++) {
+        uint8_t *cut = malloc(size + 1); /* exactly as large: a read beyond is seen */
+        memcpy(cut, bytes, size);
+        uint8_t *exact = realloc(cut, size > 0 ? size : 1);
+        whole_fields += metadata_parse(slice_make(exact, size), &metadata);
+        free(exact);
+    }
+    assert_int_equal(whole_fields, 6); /* cuts between fields only, the empty one included */
+}
+
+static void fields_of_wrong_size_are_refused(void **state)
+{
+    (void)state;
+    const uint8_t keys[] = {METADATA_PEER, METADATA_LOCAL, METADATA_SESSION, METADATA_CLASS};
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        const uint8_t bytes[] = {keys[i], 2, 0, 0, 0};
+        struct metadata metadata;
+        assert_false(metadata_parse(slice_make(bytes, sizeof(bytes)), &metadata));
+    }
+    const uint8_t class_two[] = {METADATA_CLASS, 1, 0, 2};
+    struct metadata metadata;
+    assert_false(metadata_parse(slice_make(class_two, sizeof(class_two)), &metadata));
+}
+
+static void what_does_not_fit_sets_overflow(void **state)
+{
+    (void)state;
+    uint8_t bytes[20];
+    struct buf buf;
+    buf_init(&buf, bytes, sizeof(bytes));
+    struct metadata metadata = example();
+    metadata_put(&buf, &metadata);
+    assert_true(buf.overflow);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_put_is_parsed),
+        cmocka_unit_test(tenant_and_campaign_stand_there_when_there_are_any),
+        cmocka_unit_test(empty_section_is_all_defaults),
+        cmocka_unit_test(unknown_key_is_skipped),
+        cmocka_unit_test(b_damaged_sections_are_refused_at_every_cut),
+        cmocka_unit_test(fields_of_wrong_size_are_refused),
+        cmocka_unit_test(what_does_not_fit_sets_overflow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,154 @@
+/*
+ * A whole MTA: its mail shards, the TSA shard, and how they start and stop together. It makes no
+ * threads: the daemon gives each shard a thread that calls node_turn until node_finished, the
+ * simulator calls all of them from one. What crosses shards here crosses by mail.
+ *
+ *   start   TSA shard: spool house, what was used of limits → each mail shard: replay, rows placed,
+ *           events of lanes to be adopted told → TSA shard: lanes that were adopted change hands →
+ *           each mail shard: the spool begins → in turn: listeners → NODE_READY
+ *   stop    each mail shard: listeners and idle dialogues close, what has begun ends; the event
+ *           log gets all of it, durably; then the spool → TSA shard: event log, limits, spool house
+ *           → NODE_STOPPED
+ */
+#ifndef RINGPOST_SMTP_NODE_H
+#define RINGPOST_SMTP_NODE_H
+
+#include <stdatomic.h>
+
+#include "core/conf.h"
+#include "core/heap.h"
+#include "core/logline.h"
+#include "shard/queue/cell_store.h"
+#include "shard/spool/sweep.h"
+#include "smtp/delivery.h"
+#include "smtp/intake.h"
+#include "smtp/queue_state.h"
+#include "smtp/recovery.h"
+#include "smtp/rewrite.h"
+#include "smtp/server.h"
+#include "tsa/event_log.h"
+
+#define NODE_REASON_BYTES_MAX 512
+
+enum node_state { NODE_STARTING, NODE_READY, NODE_STOPPING, NODE_STOPPED, NODE_FAILED };
+
+enum mta_stage {
+    MTA_WAITING,  /* for the spool house */
+    MTA_REPLAYING,
+    MTA_PLACING,  /* all is read; rows go to their queues */
+    MTA_TELLING,  /* they are there; events of lanes to be adopted go to the event log */
+    MTA_ADOPTING, /* the checkpoint that has the rows of those lanes is being written */
+    MTA_PLACED,   /* they are there; lanes of shards that are gone are ours, durably */
+    MTA_REPLAYED, /* the spool works; waits for its turn to listen */
+    MTA_SERVING,
+    MTA_DRAINING, /* a stop has begun */
+    MTA_LOGGING,  /* all is stored; the event log is to have it */
+    MTA_LOGGED,   /* the last reads of the spool come home */
+    MTA_CLOSING,  /* the spool commits what is open */
+    MTA_FLUSHING, /* the last batches come home */
+    MTA_STOPPED,
+};
+
+struct node;
+
+/* A mail shard. */
+struct mta {
+    struct shard shard;
+    struct node *node;           /* borrowed */
+    enum mta_stage stage;
+    struct mail order;           /* between the TSA shard and this one, one way at a time */
+    struct deferred step;        /* looks how far a stop has come, once a turn */
+    struct timer listen_timer;   /* tries again to listen */
+    uint64_t listen_until_ns;    /* for the last time */
+    struct boot_pages pages;
+    struct heap heap;            /* batches of the event feed */
+    struct block_pool *blocks;
+    struct id_source ids;
+    struct event_feed feed;
+    struct event_tap events;
+    struct messages messages;
+    struct queues queues;
+    struct intake intake;
+    struct server server;
+    struct delivery delivery;
+    struct recovery recovery;
+    struct queue_state state;
+    struct spool_state spool_state;
+    uint16_t foreign[MANIFEST_LANES_MAX]; /* lanes to be adopted */
+    struct rewrite rewrite;
+    struct spool *spool;
+    bool cut;                    /* connections are being cut */
+    bool hurried;                /* a second signal has come while the event log was waited for */
+    uint64_t drain_until_ns;
+    uint64_t log_until_ns;
+    int error;                   /* of start: -errno, its line in `reason` */
+    struct buf reason;
+    char reason_text[NODE_REASON_BYTES_MAX];
+};
+
+/* The shard without mail. */
+struct control {
+    struct shard shard;
+    struct node *node;           /* borrowed */
+    struct deferred step;        /* begins the start, ends the stop */
+    bool begun;
+    bool house_open;
+    struct spool_house house;
+    struct spool_sweep sweep;
+    struct heap heap;
+    struct boot_pages pages;
+    struct event_log *log;
+    struct cell_registry cells;
+    struct cell_store limits;
+    bool limits_stopped;
+    unsigned waiting;            /* mail shards that have not answered the current order */
+    unsigned listening;          /* mail shards that listen */
+    bool finished;
+};
+
+struct node_options {
+    const struct conf *conf;     /* borrowed until node_close */
+    struct log_sink log;
+    struct id id;                /* node.id */
+    unsigned shards;             /* mail shards, ≥ 1 */
+    uint64_t memory_bytes;       /* limit of the whole node */
+    void *world;                 /* the simulator's node; null on the real seam */
+};
+
+struct node {
+    struct node_options options;
+    unsigned shards;             /* mail shards; the TSA shard has this index */
+    struct work *work;
+    struct shard *peers[SHARDS_MAX];
+    struct mta *mtas;            /* `shards` of them */
+    struct control *control;
+    struct server_hosts *hosts;
+    struct cell *slots;          /* of the listeners */
+    struct queues_limit *queued_limit; /* memory.max_queued */
+    struct boot_pages pages;
+    struct endpoint bound[SERVER_LISTENERS_MAX];
+    uint64_t queued;             /* recipients found at start */
+    _Atomic uint32_t state;      /* enum node_state */
+    _Atomic uint32_t stop_level; /* 0: run; 1: stop; 2: stop at once */
+    char reason[NODE_REASON_BYTES_MAX]; /* of NODE_FAILED, one line */
+};
+
+/* What each mail shard uses of its memory before the first client: receive buffers, the spool's. */
+uint64_t node_memory_fixed(const struct conf *conf);
+/* Boot thread. 0, or a negative errno and one line in node->reason. */
+MUST_USE int node_open(struct node *node, const struct node_options *options);
+/* After every shard has finished. */
+void node_close(struct node *node);
+
+/* Number of threads to run: mail shards and the TSA shard. */
+unsigned node_thread_count(const struct node *node);
+/* One turn of thread `index`; sleeps at its end unless `poll`. */
+void node_turn(struct node *node, unsigned index, bool poll);
+bool node_finished(const struct node *node, unsigned index);
+
+/* Any thread. Level 1 asks for a clean stop, 2 for one within two seconds. */
+void node_stop(struct node *node, unsigned level);
+enum node_state node_state(const struct node *node);
+uint64_t node_counter(const struct node *node, enum counter counter);
+
+#endif

@@ -1,0 +1,110 @@
+#include "smtp/params.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void mail_parameters_that_are_offered(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t size;
+        enum mail_body body;
+        bool smtputf8;
+    } rows[] = {
+        {"", 0, MAIL_BODY_7BIT, false},
+        {" SIZE=0", 0, MAIL_BODY_7BIT, false},
+        {" size=12345", 12345, MAIL_BODY_7BIT, false},
+        {" SIZE=9223372036854775808", 9223372036854775808u, MAIL_BODY_7BIT, false},
+        {" BODY=7BIT", 0, MAIL_BODY_7BIT, false},
+        {" body=8bitmime", 0, MAIL_BODY_8BITMIME, false},
+        {" SMTPUTF8", 0, MAIL_BODY_7BIT, true},
+        {"  SMTPUTF8  BODY=8BITMIME SIZE=7", 7, MAIL_BODY_8BITMIME, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct mail_params params;
+        assert_int_equal(params_parse_mail(slice_from_string(rows[i].text), true, &params),
+                         PARAMS_OK);
+        assert_int_equal(params.size, rows[i].size);
+        assert_int_equal(params.body, rows[i].body);
+        assert_int_equal(params.smtputf8, rows[i].smtputf8);
+    }
+}
+
+static void s18_s19_faults_of_mail_parameters(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum params_fault fault;
+    } rows[] = {
+        {" SIZE=abc", PARAMS_SYNTAX},
+        {" SIZE=-1", PARAMS_SYNTAX},
+        {" SIZE=", PARAMS_SYNTAX},
+        {" SIZE", PARAMS_SYNTAX},
+        {" SIZE=18446744073709551617", PARAMS_SYNTAX},
+        {" SIZE=000000000000000000001", PARAMS_SYNTAX},
+        {" SIZE=1 SIZE=1", PARAMS_SYNTAX},
+        {" SIZE=1=1", PARAMS_SYNTAX},
+        {" BODY=FOO", PARAMS_SYNTAX},
+        {" BODY", PARAMS_SYNTAX},
+        {" BODY=7BIT BODY=7BIT", PARAMS_SYNTAX},
+        {" BODY=BINARYMIME", PARAMS_NOT_OFFERED},
+        {" SMTPUTF8=1", PARAMS_SYNTAX},
+        {" SMTPUTF8 SMTPUTF8", PARAMS_SYNTAX},
+        {" RET=FULL", PARAMS_NOT_OFFERED},
+        {" ENVID=x", PARAMS_NOT_OFFERED},
+        {" AUTH=<>", PARAMS_NOT_OFFERED},
+        {" REQUIRETLS", PARAMS_NOT_OFFERED},
+        {" X-Y=1", PARAMS_NOT_OFFERED},
+        {" -Y=1", PARAMS_SYNTAX},
+        {" =1", PARAMS_SYNTAX},
+        {" X\tY", PARAMS_SYNTAX},
+        {" X=\x7F", PARAMS_SYNTAX},
+        {"SIZE=1", PARAMS_SYNTAX},
+        {"x", PARAMS_SYNTAX},
+        {" ", PARAMS_SYNTAX},
+        {" X=1 SIZE=abc", PARAMS_NOT_OFFERED},
+        {" SIZE=abc X=1", PARAMS_SYNTAX},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct mail_params params;
+        enum params_fault fault =
+            params_parse_mail(slice_from_string(rows[i].text), true, &params);
+        if (fault != rows[i].fault) {
+            fail_msg("%s: fault is %d", rows[i].text, fault);
+        }
+    }
+}
+
+static void after_helo_nothing_is_offered(void **state)
+{
+    (void)state;
+    struct mail_params params;
+    assert_int_equal(params_parse_mail(SLICE(""), false, &params), PARAMS_OK);
+    assert_int_equal(params_parse_mail(SLICE(" SIZE=1"), false, &params), PARAMS_NOT_OFFERED);
+    assert_int_equal(params_parse_mail(SLICE(" =1"), false, &params), PARAMS_SYNTAX);
+}
+
+static void rcpt_has_no_parameter(void **state)
+{
+    (void)state;
+    assert_int_equal(params_parse_rcpt(SLICE("")), PARAMS_OK);
+    assert_int_equal(params_parse_rcpt(SLICE(" NOTIFY=NEVER,SUCCESS")), PARAMS_NOT_OFFERED);
+    assert_int_equal(params_parse_rcpt(SLICE(" ORCPT=rfc822;a+0D+0A@b")), PARAMS_NOT_OFFERED);
+    assert_int_equal(params_parse_rcpt(SLICE(" SIZE=1")), PARAMS_NOT_OFFERED);
+    assert_int_equal(params_parse_rcpt(SLICE("x")), PARAMS_SYNTAX);
+    assert_int_equal(params_parse_rcpt(SLICE(" =")), PARAMS_SYNTAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mail_parameters_that_are_offered),
+        cmocka_unit_test(s18_s19_faults_of_mail_parameters),
+        cmocka_unit_test(after_helo_nothing_is_offered),
+        cmocka_unit_test(rcpt_has_no_parameter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

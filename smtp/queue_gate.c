@@ -1,0 +1,159 @@
+#include "smtp/queue_gate.h"
+
+#include "core/check.h"
+#include "smtp/delivery.h"
+#include "smtp/queue_of.h"
+
+static void gate_settled(struct cell_set *set);
+static void gate_fire(struct timer *timer);
+
+unsigned queue_rates_of(const struct queue_options *options, struct slice name,
+                        struct queue_rate rates_out[QUEUE_RATES_MAX])
+{
+    unsigned count = 0;
+    if (options->max_message_rate != NULL) {
+        rates_out[count++] = (struct queue_rate){options->max_message_rate, SLICE("queue"), name};
+    }
+    if (options->overall_max_message_rate != NULL) {
+        rates_out[count++] = (struct queue_rate){options->overall_max_message_rate,
+                                                 SLICE("tenant"), queue_name_parse(name).tenant};
+    }
+    return count;
+}
+
+bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue)
+{
+    struct queue_rate wanted[QUEUE_RATES_MAX];
+    unsigned count =
+        queue_rates_of(sched_queue_options(queue), sched_queue_name(delivery->queues, queue),
+                       wanted);
+    if (count == 0 || queue->gate != NULL) {
+        return true;
+    }
+    struct queue_gate *gate = pool_take(&delivery->gates);
+    if (gate == NULL) {
+        return false;
+    }
+    *gate = (struct queue_gate){
+        .delivery = delivery,
+        .queue = queue,
+        .set = {.requests = gate->requests, .capacity = QUEUE_RATES_MAX, .settled = gate_settled},
+    };
+    cell_set_init(&gate->set, delivery->shard, delivery->registry, delivery->registrar);
+    for (unsigned i = 0; i < count; i++) {
+        const struct slice parts[] = {wanted[i].scope, wanted[i].name};
+        gate->wanted[i] = wanted[i].rate;
+        (void)cell_set_rate(&gate->set, parts, COUNT_OF(parts), wanted[i].rate);
+    }
+    rates_init(&gate->rates, gate->lines, QUEUE_RATES_MAX);
+    timer_init(&gate->timer, gate_fire);
+    list_init(&gate->link);
+    list_push_back(&delivery->gate_list, &gate->link);
+    queue->gate = gate;
+    cell_set_ask(&gate->set);
+    return true;
+}
+
+/* Its queue is gone, or the delivery stops: ends when all cells are home. */
+static void gate_join(struct queue_gate *gate)
+{
+    struct delivery *delivery = gate->delivery;
+    if (gate->set.in_flight > 0) {
+        return;
+    }
+    if (gate->set.held > 0) {
+        cell_set_return(&gate->set);
+        return;
+    }
+    list_remove(&gate->link);
+    pool_give(&delivery->gates, gate);
+}
+
+static void gate_close(struct queue_gate *gate)
+{
+    if (gate->queue == NULL) {
+        return;
+    }
+    gate->queue->gate = NULL;
+    gate->queue = NULL;
+    shard_timer_clear(gate->delivery->shard, &gate->timer);
+    rates_clear(&gate->rates);
+    gate_join(gate);
+}
+
+/* The cells have come; without room for all of them the missing ones are asked for later. */
+static void gate_settled(struct cell_set *set)
+{
+    struct queue_gate *gate = CONTAINER_OF(set, struct queue_gate, set);
+    if (gate->queue == NULL) {
+        gate_join(gate);
+        return;
+    }
+    if (!cell_set_whole(set)) {
+        shard_timer_set(gate->delivery->shard, &gate->timer, NS_PER_S);
+        return;
+    }
+    for (unsigned i = 0; i < set->count; i++) {
+        rates_add(&gate->rates, cell_set_at(set, i), gate->wanted[i]);
+    }
+    queues_release(gate->delivery->queues, gate->queue);
+}
+
+static void gate_fire(struct timer *timer)
+{
+    struct queue_gate *gate = CONTAINER_OF(timer, struct queue_gate, timer);
+    if (!cell_set_whole(&gate->set)) {
+        cell_set_ask(&gate->set);
+        return;
+    }
+    gate->until_ns = 0;
+    queues_release(gate->delivery->queues, gate->queue);
+}
+
+unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count)
+{
+    struct delivery *delivery = context;
+    struct queue_gate *gate = queue->gate;
+    uint64_t now_ns = delivery->shard->now_ns;
+    uint64_t until_ns = 0;
+    if (!cell_set_whole(&gate->set)) {
+        return 0;
+    }
+    uint32_t due = sched_queue_due(queue);
+    uint32_t ready = rates_ready(&gate->rates, now_ns, due, &until_ns);
+    if (ready == 0) {
+        gate->until_ns = until_ns;
+        shard_timer_set(delivery->shard, &gate->timer, until_ns - now_ns);
+        return 0;
+    }
+    count = MIN_OF(count, ready);
+    rates_use(&gate->rates, count);
+    if (count == due) {
+        rates_rest(&gate->rates);
+    }
+    return count;
+}
+
+void queue_gate_forget(void *context, struct sched_queue *queue)
+{
+    (void)context;
+    gate_close(queue->gate);
+}
+
+void queue_gate_refund(struct sched_queue *queue, unsigned count)
+{
+    struct queue_gate *gate = queue->gate;
+    if (gate != NULL) {
+        rates_refund(&gate->rates, count);
+    }
+}
+
+void queue_gates_stop(struct delivery *delivery)
+{
+    struct list *link = delivery->gate_list.next;
+    while (link != &delivery->gate_list) {
+        struct queue_gate *gate = CONTAINER_OF(link, struct queue_gate, link);
+        link = link->next;
+        gate_close(gate);
+    }
+}

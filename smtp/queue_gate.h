@@ -1,0 +1,53 @@
+/*
+ * The rates of a scheduled queue: its own, and those that it shares with others (of a tenant). A
+ * gate stands between the queue and its ready queue: it lets as many rows through as all rates
+ * allow, and is shut until the instant of the next. Part of delivery, not for other modules. Owned
+ * by the delivery's pool; goes when its queue is forgotten or the delivery stops, and its cells are
+ * home.
+ */
+#ifndef RINGPOST_SMTP_QUEUE_GATE_H
+#define RINGPOST_SMTP_QUEUE_GATE_H
+
+#include "core/conf.h"
+#include "shard/queue/cell_set.h"
+#include "shard/queue/queues.h"
+#include "shard/queue/rates.h"
+
+#define QUEUE_RATES_MAX 3
+
+struct delivery;
+
+struct queue_gate {
+    struct list link;          /* in delivery->gates */
+    struct delivery *delivery; /* borrowed */
+    struct sched_queue *queue; /* borrowed; null: the gate only waits for its cells */
+    struct cell_set set;
+    struct rates rates;
+    struct timer timer;        /* at the instant at which it opens */
+    uint64_t until_ns;         /* the same; 0: it is open, or waits for its cells */
+    const struct rate *wanted[QUEUE_RATES_MAX]; /* borrowed from the snapshot, as the cells */
+    struct cell_request requests[QUEUE_RATES_MAX];
+    struct rate_line lines[QUEUE_RATES_MAX];
+};
+
+/* A rate of a queue and whose it is: the parts of its cell's name. */
+struct queue_rate {
+    const struct rate *rate;
+    struct slice scope;
+    struct slice name;
+};
+/* All rates under which a queue of this name and these options works. */
+unsigned queue_rates_of(const struct queue_options *options, struct slice name,
+                        struct queue_rate rates_out[QUEUE_RATES_MAX]);
+
+/* The queue is to be routed: its gate stands, when it needs one. False: no memory now. */
+MUST_USE bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue);
+/* queues_user.admit and .forget. */
+unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count);
+void queue_gate_forget(void *context, struct sched_queue *queue);
+/* `count` rows that were let through have not been sent. */
+void queue_gate_refund(struct sched_queue *queue, unsigned count);
+/* The delivery stops: all gates give their cells back. */
+void queue_gates_stop(struct delivery *delivery);
+
+#endif

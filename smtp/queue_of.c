@@ -1,0 +1,81 @@
+#include "smtp/queue_of.h"
+
+static_assert(CONF_CAMPAIGN_BYTES_MAX + CONF_TENANT_BYTES_MAX + 255 + ENDPOINT_TEXT_MAX + 3 <=
+                  QUEUE_NAME_BYTES_MAX,
+              "every queue has a name");
+
+struct slice address_domain(struct slice address)
+{
+    size_t at = address.size;
+    while (at > 0 && address.data[at - 1] != '@') {
+        at--;
+    }
+    return at == 0 ? SLICE_NONE : slice_skip(address, at);
+}
+
+struct slice queue_name(const struct conf *conf, const struct conf_queue_key *key,
+                        struct queue_name_memory *memory)
+{
+    struct buf buf;
+    bool labelled = key->campaign.size > 0 || key->tenant.size > 0;
+    bool routed = conf != NULL && conf->queues.routed;
+    if (!labelled && !routed && key->domain.size > 0) {
+        return key->domain;
+    }
+    buf_init(&buf, memory->bytes, sizeof(memory->bytes));
+    if (key->campaign.size > 0) {
+        buf_put(&buf, key->campaign);
+        buf_put_byte(&buf, ':');
+    }
+    buf_put(&buf, key->tenant);
+    if (labelled || key->domain.size == 0) {
+        buf_put_byte(&buf, '@');
+    }
+    buf_put(&buf, key->domain);
+    if (routed) {
+        struct queue_options options;
+        conf_queue(conf, key, &options);
+        if (options.routing_domain != NULL) {
+            buf_put_byte(&buf, '!');
+            buf_put(&buf, options.routing_domain->text);
+        }
+    }
+    /* No domain that a client can give is so long. */
+    return buf.overflow ? key->domain : buf_slice(&buf);
+}
+
+/* Neither domains nor tenants have the marks; a campaign may have any of them. */
+struct conf_queue_key queue_name_parse(struct slice name)
+{
+    struct conf_queue_key key = {.domain = address_domain(name)};
+    bool labelled = key.domain.size < name.size &&
+                    name.data[name.size - key.domain.size - 1] == '@';
+    if (!labelled) {
+        key.domain = name;
+    } else {
+        struct slice labels = slice_first(name, name.size - key.domain.size - 1);
+        size_t colon = labels.size;
+        while (colon > 0 && labels.data[colon - 1] != ':') {
+            colon--;
+        }
+        key.tenant = slice_skip(labels, colon);
+        key.campaign = slice_first(labels, colon > 0 ? colon - 1 : 0);
+    }
+    key.domain = slice_first(key.domain, slice_find(key.domain, '!'));
+    return key;
+}
+
+uint32_t queue_of(struct queues *queues, const struct conf *conf, const struct conf_queue_key *key)
+{
+    struct queue_name_memory memory;
+    uint32_t number = queues_name(queues, queue_name(conf, key, &memory));
+    if (number == QUEUE_NONE) {
+        return QUEUE_NONE;
+    }
+    struct queue_options *options = sched_queue_options(queues_at(queues, number));
+    if (options->weight == 0) {
+        conf_queue(conf, key, options);
+        sched_queue_weigh(queues_at(queues, number), options->weight);
+    }
+    return number;
+}

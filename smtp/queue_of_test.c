@@ -1,0 +1,155 @@
+#include "smtp/queue_of.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include "tests/sim/shards.h"
+
+static void the_domain_follows_the_last_at(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"a@b.test", "b.test"},
+        {"\"a@x.test\"@b.test", "b.test"},
+        {"a@[192.0.2.1]", "[192.0.2.1]"},
+        {"@b.test", "b.test"},
+        {"a@", ""},
+        {"postmaster", ""},
+        {"", ""},
+    };
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        struct slice domain = address_domain(slice_from_string(rows[i][0]));
+        if (!slice_equal(domain, slice_from_string(rows[i][1]))) {
+            fail_msg("%s: %.*s", rows[i][0], (int)domain.size, (const char *)domain.data);
+        }
+    }
+}
+
+static struct ready_queue *no_route(void *context, struct sched_queue *queue)
+{
+    (void)context;
+    (void)queue;
+    return NULL;
+}
+
+static const struct queues_user user = {.route = no_route};
+
+static const char *const sets[] = {
+    "queues.queue.\"slow.test\".retry_interval=1h",
+    "queues.queue.\"routed.test\".routing_domain=\"[192.0.2.1]:26\"",
+    "queues.tenant.acme.weight=300",
+    "queues.queue.\"slow.test\".acme.sale.weight=500",
+};
+
+static struct conf *load(unsigned set_count)
+{
+    char said[1024];
+    struct conf_messages messages = {0};
+    const struct conf_input input = {
+        .sets = sets, .set_count = set_count, .hostname = SLICE("box.test")};
+    buf_init(&messages.text, said, sizeof(said));
+    struct conf *conf = conf_load(&input, &messages);
+    assert_non_null(conf);
+    return conf;
+}
+
+static void names_have_the_form_that_kumomta_gives_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *campaign;
+        const char *tenant;
+        const char *domain;
+        const char *name;
+    } rows[] = {
+        {"", "", "a.test", "a.test"},
+        {"", "acme", "a.test", "acme@a.test"},
+        {"sale", "acme", "a.test", "sale:acme@a.test"},
+        {"sale", "", "a.test", "sale:@a.test"},
+        {"", "", "routed.test", "routed.test![192.0.2.1]:26"},
+        {"sale", "acme", "routed.test", "sale:acme@routed.test![192.0.2.1]:26"},
+        {"", "", "", "@"},
+        {"sale", "", "", "sale:@"},
+        {"", "acme", "[ipv6:2001:db8::1]", "acme@[ipv6:2001:db8::1]"},
+        {"", "", "[ipv6:2001:db8::1]", "[ipv6:2001:db8::1]"},
+        {"a!b@c:d", "acme", "a.test", "a!b@c:d:acme@a.test"},
+        {"a!b@c:d", "", "routed.test", "a!b@c:d:@routed.test![192.0.2.1]:26"},
+    };
+    struct conf *conf = load(COUNT_OF(sets));
+    struct queue_name_memory memory;
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        const struct conf_queue_key key = {
+            .campaign = slice_from_string(rows[i].campaign),
+            .tenant = slice_from_string(rows[i].tenant),
+            .domain = slice_from_string(rows[i].domain),
+        };
+        struct slice name = queue_name(conf, &key, &memory);
+        if (!slice_equal(name, slice_from_string(rows[i].name))) {
+            fail_msg("%s: %.*s", rows[i].name, (int)name.size, (const char *)name.data);
+        }
+        struct conf_queue_key back = queue_name_parse(name);
+        if (!slice_equal(back.campaign, key.campaign) || !slice_equal(back.tenant, key.tenant) ||
+            !slice_equal(back.domain, key.domain)) {
+            fail_msg("%s is not read back", rows[i].name);
+        }
+    }
+    conf_free(conf);
+}
+
+static uint32_t find(struct queues *queues, const struct conf *conf, const char *campaign,
+                     const char *tenant, const char *domain)
+{
+    const struct conf_queue_key key = {
+        .campaign = slice_from_string(campaign),
+        .tenant = slice_from_string(tenant),
+        .domain = slice_from_string(domain),
+    };
+    return queue_of(queues, conf, &key);
+}
+
+static void a_queue_has_the_options_of_its_name(void **state)
+{
+    (void)state;
+    struct conf *conf = load(COUNT_OF(sets));
+    struct sim *sim = sim_open(&(struct sim_options){.seed = 1});
+    struct sim_shards shards = {0};
+    struct queues queues;
+    sim_shards_boot(&shards, sim_node_open(sim, NULL), 1, 16, 4096);
+    const struct queues_options options = {
+        .rows_max = 100, .queues_max = 4, .idle_ns = NS_PER_S,
+        .options_bytes = sizeof(struct queue_options), .user = &user};
+    assert_int_equal(queues_init(&queues, &shards.shards[0], &options), 0);
+
+    uint32_t slow = find(&queues, conf, "", "", "slow.test");
+    assert_int_not_equal(slow, QUEUE_NONE);
+    assert_int_equal(find(&queues, conf, "", "", "slow.test"), slow);
+    uint32_t other = find(&queues, conf, "", "", "other.test");
+    uint32_t acme = find(&queues, conf, "", "acme", "slow.test");
+    uint32_t sale = find(&queues, conf, "sale", "acme", "slow.test");
+    assert_int_equal(find(&queues, conf, "", "", "third.test"), QUEUE_NONE);
+    assert_int_equal(queues.sched.used, 4);
+    const struct queue_options *found = queue_options_of(&queues, slow);
+    assert_int_equal(found->retry_interval_ns, 3600 * NS_PER_S);
+    assert_int_equal(queues_at(&queues, slow)->flows[QUEUE_BULK].weight, 100);
+    assert_int_equal(queue_options_of(&queues, other)->retry_interval_ns, 1200 * NS_PER_S);
+    assert_int_equal(queue_options_of(&queues, acme)->retry_interval_ns, 3600 * NS_PER_S);
+    assert_int_equal(queues_at(&queues, acme)->flows[QUEUE_BULK].weight, 300);
+    assert_int_equal(queues_at(&queues, sale)->flows[QUEUE_URGENT].weight, 500);
+
+    queues_fini(&queues);
+    sim_shards_stop(&shards);
+    assert_false(sim_failed(sim));
+    sim_close(sim);
+    conf_free(conf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_domain_follows_the_last_at),
+        cmocka_unit_test(names_have_the_form_that_kumomta_gives_them),
+        cmocka_unit_test(a_queue_has_the_options_of_its_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

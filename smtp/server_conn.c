@@ -1,0 +1,661 @@
+#include "smtp/server_conn.h"
+
+#include <string.h>
+
+#include "core/check.h"
+
+#define PREGREET_NS (20 * NS_PER_MS)
+#define DELAY_NS    NS_PER_S
+/* How long the last replies may take: a peer that does not read them has no claim on us. */
+#define ENDING_NS (10 * NS_PER_S)
+
+static void conn_drive(struct server_conn *conn);
+
+/* --- ending --------------------------------------------------------------------------------- */
+
+/* Pieces of a body for which there will be no message, or whose message has them now. */
+static void drop_parts(struct server_conn *conn)
+{
+    struct spool *spool = conn->server->intake->spool;
+    struct spool_part part;
+    for (uint64_t at = 0; at < conn->parts.size; at += sizeof(part)) {
+        chain_copy_out(&conn->parts, at, sizeof(part), &part);
+        spool_part_drop(spool, &part);
+    }
+    chain_clear(&conn->parts, conn->server->blocks);
+}
+
+/* Gives the connection back once nobody holds anything of it. */
+static void conn_join(struct server_conn *conn)
+{
+    if (!conn->released || conn->spill.in_flight) {
+        return;
+    }
+    struct server *server = conn->server;
+    shard_timer_clear(server->shard, &conn->timer);
+    deferred_cancel(&conn->resume);
+    chain_clear(&conn->piece, server->blocks);
+    drop_parts(conn);
+    if (conn->host_counted) {
+        server_host_give(server->hosts, &conn->peer);
+    }
+    if (!conn->refusal) {
+        server_session_fini(&conn->session);
+    }
+    server_conn_gone(conn);
+}
+
+void server_conn_close(struct server_conn *conn)
+{
+    if (conn->state == CONN_CLOSED) {
+        return;
+    }
+    conn->state = CONN_CLOSED;
+    if (conn->ticket != NULL) {
+        intake_abandon(conn->ticket);
+        conn->ticket = NULL;
+    }
+    shard_timer_clear(conn->server->shard, &conn->timer);
+    stream_close(&conn->stream);
+}
+
+static void conn_flush(struct server_conn *conn)
+{
+    if (conn->state == CONN_CLOSED || stream_sending(&conn->stream)) {
+        return;
+    }
+    if (conn->replies.size == 0) {
+        if (conn->state == CONN_ENDING) {
+            server_conn_close(conn);
+        }
+        return;
+    }
+    const struct iovec iovec = {conn->replies.data, conn->replies.size};
+    conn->filling ^= 1;
+    buf_init(&conn->replies, conn->out[conn->filling], SERVER_OUT_BYTES);
+    stream_send(&conn->stream, &iovec, 1);
+}
+
+static void conn_end(struct server_conn *conn)
+{
+    conn->state = CONN_ENDING;
+    /* What is not read makes the kernel reset the connection, and our last words with it. */
+    stream_set_reading(&conn->stream, true);
+    shard_timer_set(conn->server->shard, &conn->timer, ENDING_NS);
+}
+
+/* Our own last word, e.g. at a timeout. */
+static void conn_abort(struct server_conn *conn, struct slice reply)
+{
+    if (buf_room(&conn->replies) >= REPLY_BYTES_MAX) {
+        server_session_abort(&conn->session, reply, &conn->replies);
+    }
+    conn_end(conn);
+    conn_flush(conn);
+}
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+/* What the server would get back by its going: blocks, or a place that others want. */
+static bool conn_is_pressed(const struct server_conn *conn)
+{
+    return conn->server->stressed &&
+           (!conn->options.trusted || conn->session.transaction.envelope != NULL);
+}
+
+/* The latest deadline that it may have now. */
+static uint64_t conn_latest_ns(const struct server_conn *conn)
+{
+    uint64_t patience_ns = conn->listener->conf->client_timeout_ns;
+    if (conn_is_pressed(conn)) {
+        patience_ns = MIN_OF(patience_ns, SERVER_STRESSED_S * NS_PER_S);
+    }
+    return conn->server->shard->now_ns + patience_ns;
+}
+
+/* So much content came. */
+static void conn_earn(struct server_conn *conn, size_t bytes)
+{
+    uint64_t latest_ns = conn_latest_ns(conn);
+    uint32_t rate = conn->listener->conf->data_rate_min;
+    uint64_t earned_ns = rate > 0 ? bytes * NS_PER_S / rate : latest_ns;
+    if (bytes > 0) {
+        conn->deadline_ns = MIN_OF(conn->deadline_ns + earned_ns, latest_ns);
+    }
+}
+
+static void conn_arm(struct server_conn *conn)
+{
+    uint64_t now_ns = conn->server->shard->now_ns;
+    uint64_t left_ns = conn->deadline_ns > now_ns ? conn->deadline_ns - now_ns : 0;
+    shard_timer_set(conn->server->shard, &conn->timer, left_ns);
+}
+
+/* Has it read nothing since the last look, though we have more to say, and holds input? */
+static bool conn_is_deaf(struct server_conn *conn)
+{
+    bool stuck = stream_sending(&conn->stream) && conn->stream.held_count > 0 &&
+                 conn->bytes_out_seen == conn->stream.bytes_out;
+    conn->bytes_out_seen = stream_sending(&conn->stream) ? conn->stream.bytes_out : UINT64_MAX;
+    return stuck;
+}
+
+void server_conn_press(struct server_conn *conn)
+{
+    uint64_t latest_ns = conn_latest_ns(conn);
+    bool deaf = conn_is_deaf(conn);
+    if (deaf && overload_is(&conn->server->overload, OVERLOAD_BUFFERS)) {
+        counters_add(&conn->server->shard->counters, COUNTER_clients_timed_out, 1);
+        server_conn_close(conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN && conn->deadline_ns > latest_ns) {
+        conn->deadline_ns = latest_ns;
+        conn_arm(conn);
+    }
+}
+
+void server_conn_set_reading(struct server_conn *conn, bool reading)
+{
+    if (conn->state != CONN_ENDING && conn->state != CONN_CLOSED) {
+        stream_set_reading(&conn->stream, reading);
+    }
+}
+
+/* The clock of the client stands still while it waits for us. */
+static void conn_clock(struct server_conn *conn)
+{
+    uint64_t now_ns = conn->server->shard->now_ns;
+    bool waiting = conn->state == CONN_STORING || conn->state == CONN_SPILLING ||
+                   conn->state == CONN_DELAYED;
+    if (!waiting && conn->waiting_ns > 0) {
+        conn->deadline_ns += now_ns - conn->waiting_ns;
+        conn->waiting_ns = 0;
+    } else if (waiting && conn->waiting_ns == 0) {
+        conn->waiting_ns = now_ns;
+    }
+}
+
+/* --- storing -------------------------------------------------------------------------------- */
+
+static void conn_answer(struct server_conn *conn, struct slice reply)
+{
+    drop_parts(conn);
+    server_session_committed(&conn->session, reply, &conn->replies);
+    conn->state = CONN_OPEN;
+    conn->deadline_ns = conn_latest_ns(conn);
+    conn->waiting_ns = 0;
+    if (conn->server->stopping) {
+        server_session_abort(&conn->session, SLICE("421 4.3.2 Shutting down"), &conn->replies);
+        conn_end(conn);
+    }
+}
+
+static void message_done(void *context, struct slice reply)
+{
+    struct server_conn *conn = context;
+    conn->ticket = NULL;
+    conn_answer(conn, reply);
+    shard_defer(conn->server->shard, &conn->resume);
+}
+
+static void conn_store(struct server_conn *conn)
+{
+    const struct conf_smtp_listener *conf = conn->listener->conf;
+    const struct reception reception = {
+        .hostname = conf->hostname,
+        .hello = server_session_hello(&conn->session),
+        .peer = conn->peer,
+        .local = conn->local,
+        .session = conn->session_id,
+        .extended = conn->session.extended,
+        .received_header = conf->received_header,
+    };
+    const struct intake_owner owner = {.done = message_done, .context = conn};
+    struct slice refusal;
+    conn->state = CONN_STORING;
+    conn->ticket = intake_put(conn->server->intake, &conn->session.transaction, &conn->parts,
+                              &reception, &owner, &refusal);
+    if (conn->ticket == NULL) {
+        conn_answer(conn, refusal);
+        return;
+    }
+    /* The ticket has them now. */
+    chain_clear(&conn->parts, conn->server->blocks);
+}
+
+/* The content is still read to its end, where the message is refused. */
+static void spill_failed(struct server_conn *conn)
+{
+    struct content *content = &conn->session.transaction.content;
+    if (conn->session.state == SERVER_COMMITTING) {
+        conn_answer(conn, SLICE("452 4.3.1 Insufficient system storage"));
+    } else if (content->fault == CONTENT_OK) {
+        content->fault = CONTENT_NO_MEMORY;
+    }
+}
+
+static void spill_done(struct spool_write *write)
+{
+    struct server_conn *conn = CONTAINER_OF(write, struct server_conn, spill);
+    struct server *server = conn->server;
+    const struct spool_part part = {
+        .location = write->location,
+        .size = (uint32_t)conn->piece.size,
+    };
+    chain_clear(&conn->piece, server->blocks);
+    bool stored = write->status == SPOOL_STORED;
+    bool kept = stored && conn->state != CONN_CLOSED &&
+                chain_append(&conn->parts, server->blocks, slice_make(&part, sizeof(part)));
+    if (stored && !kept) {
+        spool_part_drop(server->intake->spool, &part);
+    }
+    if (conn->state == CONN_CLOSED) {
+        conn_join(conn);
+        return;
+    }
+    conn->state = CONN_OPEN;
+    if (!kept) {
+        spill_failed(conn);
+    }
+    shard_defer(server->shard, &conn->resume);
+}
+
+static void conn_spill(struct server_conn *conn)
+{
+    struct content *content = &conn->session.transaction.content;
+    conn->state = CONN_SPILLING;
+    content_spill(content, &conn->piece);
+    conn->spill = (struct spool_write){.done = spill_done};
+    spool_put_body(conn->server->intake->spool, &conn->spill, &conn->piece);
+}
+
+/* The rest of a body that has parts becomes the last part, so that parts are all of it. */
+static bool conn_spill_rest(struct server_conn *conn)
+{
+    if (conn->parts.size == 0 || conn->session.transaction.content.body.size == 0) {
+        return false;
+    }
+    conn_spill(conn);
+    return true;
+}
+
+/* --- feeding -------------------------------------------------------------------------------- */
+
+/* Adds bytes of the stream to the incomplete line, up to a line end. False when none came. */
+static bool line_grow(struct server_conn *conn)
+{
+    struct slice input = stream_input(&conn->stream);
+    size_t count = slice_find(input, '\n');
+    bool whole = count < input.size;
+    count = MIN_OF(count + whole, sizeof(conn->line) - conn->line_bytes);
+    if (count == 0) {
+        return false;
+    }
+    memcpy(conn->line + conn->line_bytes, input.data, count);
+    conn->line_bytes += (uint32_t)count;
+    conn->line_whole = whole || conn->line_bytes == sizeof(conn->line);
+    stream_consume(&conn->stream, count);
+    return true;
+}
+
+static enum want conn_feed(struct server_conn *conn, struct slice *input)
+{
+    const struct server_session *session = &conn->session;
+    bool content = session->transaction.content_begun || session->state == SERVER_BDAT;
+    size_t bytes = input->size;
+    struct buf view = conn->replies;
+    view.capacity -= REPLY_BYTES_MAX;
+    enum want want = server_session_feed(&conn->session, input, &view);
+    CHECK(!view.overflow);
+    bool answered = view.size > conn->replies.size;
+    conn->replies.size = view.size;
+    if (content && session->transaction.content_begun) {
+        conn_earn(conn, bytes - input->size); /* the replies to chunks give nothing more */
+    } else if (answered) {
+        conn->deadline_ns = conn_latest_ns(conn);
+    } else if (content) {
+        conn_earn(conn, bytes - input->size);
+    }
+    return want;
+}
+
+/* One feed. False when there is nothing to feed. */
+static bool feed_once(struct server_conn *conn, enum want *want_out)
+{
+    if (conn->line_bytes > 0) {
+        if (!conn->line_whole && !line_grow(conn)) {
+            return false;
+        }
+        struct slice rest = slice_make(conn->line, conn->line_bytes);
+        *want_out = conn_feed(conn, &rest);
+        memmove(conn->line, rest.data, rest.size);
+        conn->line_bytes = (uint32_t)rest.size;
+        conn->line_whole = conn->line_whole && *want_out != WANT_INPUT;
+        return true;
+    }
+    struct slice input = stream_input(&conn->stream);
+    if (input.size == 0) {
+        return false;
+    }
+    struct slice rest = input;
+    *want_out = conn_feed(conn, &rest);
+    stream_consume(&conn->stream, input.size - rest.size);
+    if (*want_out == WANT_INPUT && rest.size > 0) {
+        return line_grow(conn);
+    }
+    return true;
+}
+
+/* What the session wants beside input. False: the connection has to wait for something. */
+static bool conn_want(struct server_conn *conn, enum want want)
+{
+    switch (want) {
+    case WANT_INPUT:
+        return true;
+    case WANT_COMMIT:
+        if (!conn_spill_rest(conn)) {
+            conn_store(conn);
+        }
+        return conn->state == CONN_OPEN;
+    case WANT_SPILL:
+        conn_spill(conn);
+        return false;
+    case WANT_OUTPUT:
+        return false;
+    case WANT_DELAY:
+        conn->state = CONN_DELAYED;
+        shard_timer_set(conn->server->shard, &conn->timer, DELAY_NS);
+        return false;
+    case WANT_CLOSE:
+        conn_end(conn);
+        return false;
+    }
+    CHECK(false);
+}
+
+/*
+ * Pieces of a body that was refused, or reset by the client. Looked for after every feed: the
+ * transaction in hand may be another one already, whose body they must not become.
+ */
+static void drop_strays(struct server_conn *conn)
+{
+    const struct transaction *transaction = &conn->session.transaction;
+    bool spilled =
+        transaction->content_begun && transaction->content.size > transaction->content.body.size;
+    if (conn->parts.size > 0 && !spilled) {
+        drop_parts(conn);
+    }
+}
+
+/* The only function that starts I/O in the open state. */
+static void conn_drive(struct server_conn *conn)
+{
+    enum want want = WANT_INPUT;
+    conn_clock(conn);
+    if (conn->state == CONN_OPEN && conn->session.state == SERVER_COMMITTING) {
+        conn_store(conn); /* the last part is stored */
+    }
+    bool more = true;
+    while (more && conn->state == CONN_OPEN && feed_once(conn, &want)) {
+        drop_strays(conn);
+        more = conn_want(conn, want);
+    }
+    bool ended = conn->stream.end != STREAM_OPEN && stream_input(&conn->stream).size == 0;
+    if (ended && (conn->state == CONN_OPEN || conn->stream.end != STREAM_EOF)) {
+        if (conn->stream.end != STREAM_EOF) {
+            server_conn_close(conn);
+            return;
+        }
+        conn_end(conn);
+    }
+    if (conn->state == CONN_OPEN && conn->server->stopping) {
+        server_conn_stop(conn);
+    }
+    conn_clock(conn);
+    if (conn->state == CONN_OPEN) {
+        conn_arm(conn);
+    }
+    conn_flush(conn);
+}
+
+static void conn_resume(struct deferred *deferred)
+{
+    struct server_conn *conn = CONTAINER_OF(deferred, struct server_conn, resume);
+    if (conn->state != CONN_CLOSED) {
+        conn_drive(conn);
+    }
+}
+
+static void conn_greet(struct server_conn *conn)
+{
+    bool early = stream_input(&conn->stream).size > 0;
+    conn->state = CONN_OPEN;
+    conn->deadline_ns = conn_latest_ns(conn);
+    (void)conn_want(conn, server_session_greet(&conn->session, early, &conn->replies));
+    conn_drive(conn);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void conn_timer(struct timer *timer)
+{
+    struct server_conn *conn = CONTAINER_OF(timer, struct server_conn, timer);
+    switch (conn->state) {
+    case CONN_PREGREET:
+        conn_greet(conn);
+        return;
+    case CONN_OPEN:
+        counters_add(&conn->server->shard->counters, COUNTER_clients_timed_out, 1);
+        conn_abort(conn, overload_is(&conn->server->overload, OVERLOAD_READING)
+                             ? SLICE("421 4.3.2 Insufficient memory")
+                             : SLICE("421 4.4.2 Timed out waiting for you"));
+        return;
+    case CONN_DELAYED:
+        conn->state = CONN_OPEN;
+        conn_drive(conn);
+        return;
+    case CONN_STORING:
+    case CONN_SPILLING:
+        /* The spool has its own deadline and always answers. */
+        return;
+    case CONN_ENDING:
+        server_conn_close(conn);
+        return;
+    case CONN_CLOSED:
+        return;
+    }
+}
+
+static void conn_input(struct stream *stream)
+{
+    struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
+    if (conn->state == CONN_ENDING || conn->state == CONN_CLOSED) {
+        stream_consume(stream, stream_input(stream).size);
+        return;
+    }
+    if (conn->state == CONN_OPEN || conn->stream.end > STREAM_EOF) {
+        conn_drive(conn);
+    }
+}
+
+static void conn_sent(struct stream *stream, enum stream_end end)
+{
+    struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
+    if (end != STREAM_OPEN) {
+        server_conn_close(conn);
+        return;
+    }
+    conn_drive(conn);
+}
+
+static void conn_released(struct stream *stream)
+{
+    struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
+    conn->released = true;
+    conn_join(conn);
+}
+
+static const struct stream_user conn_user = {
+    .input = conn_input,
+    .sent = conn_sent,
+    .released = conn_released,
+};
+
+/* --- beginning ------------------------------------------------------------------------------ */
+
+static void conn_rejected(void *context, struct slice command, struct slice reply)
+{
+    struct server_conn *conn = context;
+    struct slice envelope = transaction_envelope(&conn->session.transaction);
+    struct rejection rejection = {
+        .peer = conn->peer,
+        .local = conn->local,
+        .session = conn->session_id,
+        .hello = server_session_hello(&conn->session),
+        .command = command,
+        .reply = reply,
+    };
+    struct envelope_cursor cursor;
+    if (envelope.size > 0 && !envelope_open(envelope, &rejection.sender, &cursor)) {
+        rejection.sender = SLICE_NONE;
+    }
+    event_tap_reject(conn->server->events, &rejection);
+}
+
+static struct verdict conn_sender(void *context, const struct address *sender, uint64_t size_bytes)
+{
+    struct server_conn *conn = context;
+    (void)sender;
+    return server_sender_verdict(conn->server, size_bytes);
+}
+
+static struct verdict conn_recipient(void *context, const struct address *recipient)
+{
+    struct server_conn *conn = context;
+    const struct conf *conf = conn->server->conf;
+    const struct conf_queue_key key = {.domain = recipient->domain};
+    struct queue_options options;
+    struct route route;
+    if (!conn->options.trusted) {
+        return (struct verdict){550, "5.7.1 Relaying denied"};
+    }
+    conf_queue(conf, &key, &options);
+    route_find(&route, &options, conf_path(conf, key.domain), key.domain);
+    switch (route.kind) {
+    case ROUTE_OK:
+        return VERDICT_ACCEPT;
+    case ROUTE_NEEDS_DNS:
+        if (conf->queues.tenants_route) {
+            return VERDICT_ACCEPT; /* its tenant will say, at the end of the content */
+        }
+        return (struct verdict){451, "4.4.4 No route to this domain is configured"};
+    case ROUTE_PROHIBITED:
+        return (struct verdict){550, "5.4.4 This destination is prohibited"};
+    }
+    CHECK(false);
+}
+
+static const struct server_policy conn_policy = {
+    .sender = conn_sender,
+    .recipient = conn_recipient,
+    .rejected = conn_rejected,
+};
+
+static bool is_trusted(const struct conf_smtp_listener *conf, const struct endpoint *peer)
+{
+    for (size_t i = 0; i < conf->relay_host_count; i++) {
+        if (network_contains(&conf->relay_hosts[i], peer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void conn_begin(struct server_conn *conn, struct server *server,
+                       const struct server_listener *listener, int fd)
+{
+    const struct socket_options sockets = {.congestion = server->conf->node.congestion};
+    *conn = (struct server_conn){.server = server, .listener = listener};
+    list_init(&conn->link);
+    timer_init(&conn->timer, conn_timer);
+    deferred_init(&conn->resume, conn_resume);
+    chain_init(&conn->piece);
+    chain_init(&conn->parts);
+    buf_init(&conn->replies, conn->out[0], SERVER_OUT_BYTES);
+    int error = ring_accepted(server->shard->ring, fd, &sockets, &conn->peer, &conn->local);
+    if (error < 0) {
+        /* The client has gone already: the first receive will say so. */
+        conn->peer = (struct endpoint){0};
+    }
+    stream_accept(&conn->stream, server->shard, &conn_user, fd);
+}
+
+void server_conn_refuse(struct server_conn *conn, struct server *server,
+                        const struct server_listener *listener, int fd, struct slice reply)
+{
+    conn_begin(conn, server, listener, fd);
+    conn->refusal = true;
+    buf_put(&conn->replies, reply);
+    buf_put(&conn->replies, SLICE("\r\n"));
+    conn_end(conn);
+    conn_flush(conn);
+}
+
+void server_conn_open(struct server_conn *conn, struct server *server,
+                      const struct server_listener *listener, int fd)
+{
+    const struct conf_smtp_listener *conf = listener->conf;
+    conn_begin(conn, server, listener, fd);
+    conn->session_id = id_next(server->intake->ids, server->shard->wall_ns);
+    conn->options = (struct server_options){
+        .hostname = conf->hostname,
+        .banner = conf->banner,
+        .message_bytes_max = conf->message_bytes_max,
+        .recipients_max = conf->recipients_max,
+        .messages_max = conf->messages_max,
+        .received_max = RECEIVED_FIELDS_MAX,
+        .labels = server->conf->queues.labels,
+        .trusted = is_trusted(conf, &conn->peer),
+        .policy = &conn_policy,
+        .policy_context = conn,
+    };
+    server_session_init(&conn->session, &conn->options, server->blocks,
+                        &server->hashes[pool_index(&server->conns, conn)]);
+    if (conn->options.trusted) {
+        conn_greet(conn);
+        return;
+    }
+    enum server_host host = server_host_take(server->hosts, &conn->peer,
+                                             conf->connections_per_host_max, server->shard->now_ns);
+    conn->host_counted = host == SERVER_HOST_TAKEN;
+    if (!conn->host_counted) {
+        counters_add(&server->shard->counters, COUNTER_refused_host, 1);
+        conn_abort(conn, host == SERVER_HOST_MANY
+                             ? SLICE("421 4.7.0 Too many connections from your address")
+                             : SLICE("421 4.7.0 Too many new connections from your address"));
+        return;
+    }
+    conn->state = CONN_PREGREET;
+    shard_timer_set(server->shard, &conn->timer, PREGREET_NS);
+}
+
+void server_conn_stop(struct server_conn *conn)
+{
+    switch (conn->state) {
+    case CONN_PREGREET:
+    case CONN_DELAYED:
+        break;
+    case CONN_OPEN:
+        if (conn->session.transaction.content_begun) {
+            return;
+        }
+        break;
+    case CONN_STORING:
+    case CONN_SPILLING:
+    case CONN_ENDING:
+    case CONN_CLOSED:
+        return;
+    }
+    conn_abort(conn, SLICE("421 4.3.2 Shutting down"));
+}

@@ -1,0 +1,94 @@
+/*
+ * One connection of an SMTP client: the stream, the session that talks over it, timers, and the
+ * message on its way to the spool. It owns operations and buffers and knows no grammar.
+ *
+ *   PREGREET   untrusted client: a moment of silence shows who talks before the banner (S-05)
+ *   OPEN       input is fed to the session
+ *   STORING    a message is being stored; input waits in the stream
+ *   SPILLING   a piece of a large body is being stored; input waits
+ *   DELAYED    junk budget: input waits for a second
+ *   ENDING     the last replies go out, then the stream is closed
+ *   CLOSED     the stream is closing, or the spool still has a piece of ours
+ *
+ * While it is open the client has one deadline. A command, once whole, and the reply to it give it
+ * client_timeout anew; bytes of a command that is not whole give nothing, and a client that does
+ * not read its replies is not asked for the next command. Content moves the deadline by what it
+ * would take at min_data_rate, up to client_timeout from now: who sends less has that long and no
+ * longer (S-61). Time that the client waits for us does not count. What a client holds is so
+ * bounded in time; while the server is short of something, to seconds (server_conn_press).
+ *
+ * Owned by its server's pool; given back when the stream is released and no write is under way.
+ */
+#ifndef RINGPOST_SMTP_SERVER_CONN_H
+#define RINGPOST_SMTP_SERVER_CONN_H
+
+#include "shard/io/stream.h"
+#include "smtp/limits.h"
+#include "smtp/server.h"
+#include "smtp/server_session.h"
+
+/* Replies gathered before they are sent; the session is shown less, so that the reply to a stored
+ * message always fits. */
+#define SERVER_OUT_BYTES (3 * REPLY_BYTES_MAX)
+
+enum server_conn_state {
+    CONN_PREGREET,
+    CONN_OPEN,
+    CONN_STORING,
+    CONN_SPILLING,
+    CONN_DELAYED,
+    CONN_ENDING,
+    CONN_CLOSED,
+};
+
+struct server_conn {
+    struct stream stream;
+    struct server *server;                  /* borrowed */
+    const struct server_listener *listener; /* borrowed */
+    struct list link;                       /* in server->open */
+    struct timer timer;
+    struct deferred resume;                 /* feed on after a commit, with all others */
+    enum server_conn_state state;
+    bool host_counted;                      /* in server->hosts */
+    bool refusal;                           /* one of SERVER_REFUSALS_MAX */
+    bool released;                          /* the stream is */
+    bool line_whole;                        /* `line` ends with a line end */
+    uint64_t deadline_ns;                   /* while OPEN: for what the client has to do next */
+    uint64_t waiting_ns;                    /* since when it waits for us; 0: it does not */
+    uint64_t bytes_out_seen;                /* at the last press, while a send was under way */
+    struct endpoint peer;
+    struct endpoint local;
+    struct id session_id;
+    struct server_options options;
+    struct server_session session;
+    struct intake_ticket *ticket;           /* while STORING */
+    struct spool_write spill;
+    struct chain piece;                     /* being spilled; owned */
+    struct chain parts;                     /* struct spool_part of pieces stored; owned */
+    uint32_t line_bytes;
+    struct buf replies;                     /* over out[filling] */
+    unsigned filling;
+    uint8_t line[COMMAND_LINE_BYTES_MAX];   /* an incomplete command line */
+    uint8_t out[2][SERVER_OUT_BYTES];       /* one fills while the other is sent */
+};
+
+/* Takes over an accepted descriptor. */
+void server_conn_open(struct server_conn *conn, struct server *server,
+                      const struct server_listener *listener, int fd);
+/* Tells the client why it is not served, then closes. `reply` is constant. */
+void server_conn_refuse(struct server_conn *conn, struct server *server,
+                        const struct server_listener *listener, int fd, struct slice reply);
+/* A stop has begun: the dialogue ends at its next convenient place. */
+void server_conn_stop(struct server_conn *conn);
+/*
+ * Once a second while the server is past a line: who holds a transaction, or is none of
+ * relay_hosts, has SERVER_STRESSED_S from now and no longer, at most. When receive buffers are
+ * what it is short of, who has read no byte since the last call and holds some is closed.
+ */
+void server_conn_press(struct server_conn *conn);
+/* Whether anything more is read of it. Its last words are not held up. */
+void server_conn_set_reading(struct server_conn *conn, bool reading);
+/* Now. */
+void server_conn_close(struct server_conn *conn);
+
+#endif

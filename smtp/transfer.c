@@ -1,0 +1,606 @@
+/*
+ * The life of a transfer: take → message → send or end by cause → OUTCOME → events → gone.
+ *
+ * A row leaves its ready queue when the OUTCOME has been put, and stays as it was, held, until that
+ * is durable: what the rows say is never ahead of the log, so that a checkpoint of them never knows
+ * of an outcome that a crash then takes away, and no message is written again while an outcome for
+ * its old place is on the way. An OUTCOME that could not be stored is put again until it is.
+ */
+#include "smtp/transfer.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "smtp/envelope.h"
+#include "smtp/queue_of.h"
+#include "smtp/queue_gate.h"
+
+#define MESSAGE_RETRY_NS (100 * NS_PER_MS)
+
+static void transfer_record(struct transfer *transfer);
+
+/* --- beginning and end ------------------------------------------------------------------------ */
+
+struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most)
+{
+    struct delivery *delivery = egress->delivery;
+    struct transfer *transfer = pool_take(&delivery->transfers);
+    if (transfer == NULL) {
+        return NULL;
+    }
+    /* Field by field: the arrays at its end are large and need no clearing. */
+    transfer->delivery = delivery;
+    transfer->egress = egress;
+    transfer->conn = NULL;
+    transfer->connected = false;
+    list_init(&transfer->link);
+    transfer->cause = TRANSFER_SEND;
+    transfer->loading = false;
+    transfer->admitted = true;
+    transfer->charged = false;
+    transfer->first_count = 0;
+    transfer->message = NULL;
+    transfer->load.in_flight = false;
+    transfer->part = (struct spool_load){0};
+    chain_init(&transfer->part.body);
+    transfer->payload_block = NULL;
+    transfer->payload = SLICE_NONE;
+    unsigned limit = MIN_OF(MIN_OF(egress->path->max_recipients_per_batch, BATCH_ROWS_MAX), most);
+    transfer->count =
+        ready_queue_take(delivery->queues, &egress->ready, window, limit, transfer->rows);
+    if (transfer->count == 0) {
+        pool_give(&delivery->transfers, transfer);
+        return NULL;
+    }
+    return transfer;
+}
+
+static void transfer_free(struct transfer *transfer)
+{
+    struct delivery *delivery = transfer->delivery;
+    spool_load_drop(delivery->spool, &transfer->part);
+    if (transfer->payload_block != NULL) {
+        block_give(delivery->messages->blocks, transfer->payload_block);
+    }
+    if (transfer->message != NULL) {
+        message_unref(delivery->messages, transfer->message);
+    }
+    pool_give(&delivery->transfers, transfer);
+}
+
+static struct row *row_of(const struct transfer *transfer, unsigned i)
+{
+    return row_at(&transfer->delivery->queues->rows, transfer->rows[i]);
+}
+
+void transfer_charge(struct transfer *transfer)
+{
+    rates_use(&transfer->egress->limits.messages, transfer->count);
+    transfer->charged = true;
+}
+
+/* So many of its rows are not sent: no rate counts them. All are of one queue. */
+static void transfer_refund(const struct transfer *transfer, unsigned count)
+{
+    if (transfer->admitted) {
+        queue_gate_refund(queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue), count);
+    }
+    if (transfer->charged) {
+        rates_refund(&transfer->egress->limits.messages, count);
+    }
+}
+
+/* None of them is. */
+static void transfer_uncharge(struct transfer *transfer)
+{
+    transfer_refund(transfer, transfer->count);
+    transfer->admitted = false;
+    transfer->charged = false;
+}
+
+static const struct queue_options *options_of(const struct transfer *transfer, unsigned i)
+{
+    const struct queues *queues = transfer->delivery->queues;
+    return queue_options_of(queues, row_of(transfer, i)->queue);
+}
+
+static struct retry_options retry_of(const struct queue_options *options)
+{
+    return (struct retry_options){
+        .interval_ns = options->retry_interval_ns,
+        .interval_max_ns = options->max_retry_interval_ns,
+        .age_max_ns = options->max_age_ns,
+    };
+}
+
+bool transfer_is_expired(const struct transfer *transfer)
+{
+    struct retry_options retry = retry_of(options_of(transfer, 0));
+    uint64_t now_s = queues_now_ns(transfer->delivery->queues) / NS_PER_S;
+    return now_s >= retry_expiry_s(&retry, row_of(transfer, 0)->created_s * NS_PER_S);
+}
+
+/* All rows go back as they were: nothing was attempted. */
+static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
+{
+    struct queues *queues = transfer->delivery->queues;
+    transfer_uncharge(transfer);
+    uint64_t due_s = (queues_now_ns(queues) + after_ns + NS_PER_S - 1) / NS_PER_S;
+    for (unsigned i = transfer->count; i-- > 0;) {
+        if (after_ns == 0) {
+            queues_row_due(queues, transfer->rows[i], true);
+        } else {
+            row_of(transfer, i)->due_s = (uint32_t)due_s;
+            queues_row_wait(queues, transfer->rows[i]);
+        }
+    }
+    transfer->count = 0;
+    struct egress *egress = transfer->egress;
+    struct egress_conn *conn = transfer->conn;
+    transfer_free(transfer);
+    if (conn != NULL) {
+        conn->transfer = NULL;
+        egress_conn_idle(conn);
+    }
+    egress_kick(egress);
+}
+
+/* --- the message ------------------------------------------------------------------------------ */
+
+/* The addresses of the rows; rows and envelope ascend. */
+static bool fill_recipients(struct transfer *transfer, struct slice *sender_out)
+{
+    struct envelope_cursor cursor;
+    struct envelope_recipient recipient;
+    unsigned found = 0;
+    for (unsigned i = 0; i < transfer->count; i++) {
+        transfer->recipients[i].index = row_of(transfer, i)->recipient;
+    }
+    if (!envelope_open(transfer->message->envelope, sender_out, &cursor)) {
+        return false;
+    }
+    while (found < transfer->count && envelope_next(&cursor, &recipient) == 1) {
+        if (transfer->recipients[found].index == recipient.index) {
+            transfer->recipients[found++].address = recipient.address;
+        }
+    }
+    return found == transfer->count;
+}
+
+/* Rows in ascending order of their recipients, as OUTCOME and events want them. */
+static void sort_rows(struct transfer *transfer)
+{
+    for (unsigned i = 1; i < transfer->count; i++) {
+        uint32_t handle = transfer->rows[i];
+        uint16_t index = row_of(transfer, i)->recipient;
+        unsigned at = i;
+        while (at > 0 && row_of(transfer, at - 1)->recipient > index) {
+            transfer->rows[at] = transfer->rows[at - 1];
+            at--;
+        }
+        transfer->rows[at] = handle;
+    }
+}
+
+static void set_result(struct client_recipient *recipient, uint16_t code, struct slice text)
+{
+    recipient->answer = CLIENT_ANSWER_NONE;
+    recipient->accepted = false;
+    recipient->uncertain = false;
+    recipient->code = code;
+    memset(recipient->enhanced, 0, sizeof(recipient->enhanced));
+    recipient->text = text;
+}
+
+static void end_by_cause(struct transfer *transfer)
+{
+    transfer_uncharge(transfer);
+    for (unsigned i = 0; i < transfer->count; i++) {
+        struct client_recipient *recipient = &transfer->recipients[i];
+        recipient->disposition = CLIENT_DEFERRED;
+        switch (transfer->cause) {
+        case TRANSFER_SEND:
+            CHECK(false);
+        case TRANSFER_EXPIRE:
+            set_result(recipient, 551, SLICE("Ringpost internal: message expired"));
+            recipient->enhanced[0] = 5;
+            recipient->enhanced[1] = 4;
+            recipient->enhanced[2] = 7;
+            recipient->disposition = CLIENT_BOUNCED;
+            break;
+        case TRANSFER_NO_HOST:
+            set_result(recipient, 400, buf_slice(&transfer->transaction.texts));
+            break;
+        case TRANSFER_NO_TLS:
+            set_result(recipient, 451, SLICE("Ringpost internal: this path requires TLS, which "
+                                             "is not built yet"));
+            recipient->enhanced[0] = 4;
+            recipient->enhanced[1] = 7;
+            recipient->enhanced[2] = 5;
+            break;
+        case TRANSFER_DAMAGED:
+            set_result(recipient, 451, SLICE("Ringpost internal: message cannot be read back"));
+            recipient->enhanced[0] = 4;
+            recipient->enhanced[1] = 3;
+            break;
+        }
+    }
+    transfer_record(transfer);
+}
+
+static void transfer_go(struct transfer *transfer)
+{
+    struct slice sender;
+    bool whole = fill_recipients(transfer, &sender);
+    if (!whole && transfer->cause == TRANSFER_SEND) {
+        transfer->cause = TRANSFER_DAMAGED;
+    }
+    if (transfer->cause != TRANSFER_SEND) {
+        struct egress_conn *conn = transfer->conn;
+        transfer->conn = NULL;
+        end_by_cause(transfer);
+        if (conn != NULL) {
+            conn->transfer = NULL;
+            egress_conn_idle(conn);
+        }
+        return;
+    }
+    struct client_transaction *transaction = &transfer->transaction;
+    client_transaction_init(transaction, transfer->message, sender, transfer->recipients,
+                            transfer->count);
+    buf_init(&transaction->texts, transfer->texts, sizeof(transfer->texts));
+    if (transfer->conn == NULL || !client_conn_is_idle(&transfer->conn->conn)) {
+        /* The connection went away, or is about to, since it was given the work. */
+        transfer_undo(transfer, 0);
+        return;
+    }
+    client_conn_send(&transfer->conn->conn, transaction);
+}
+
+static void load_done(struct spool_load *load)
+{
+    struct transfer *transfer = CONTAINER_OF(load, struct transfer, load);
+    struct delivery *delivery = transfer->delivery;
+    transfer->loading = false;
+    if (load->status == SPOOL_LOADED) {
+        message_from_load(transfer->message, load);
+        transfer_go(transfer);
+        return;
+    }
+    spool_load_drop(delivery->spool, load);
+    if (load->status == SPOOL_LOAD_NO_MEMORY) {
+        messages_shed(delivery->messages, 50);
+        transfer_undo(transfer, MESSAGE_RETRY_NS);
+        return;
+    }
+    /* Named in the log by the spool; it stays there, and is tried again after a while (F-05). */
+    transfer_undo(transfer, options_of(transfer, 0)->retry_interval_ns);
+}
+
+void transfer_start(struct transfer *transfer)
+{
+    struct delivery *delivery = transfer->delivery;
+    struct spool_location location = row_location(row_of(transfer, 0));
+    if (transfer->cause != TRANSFER_SEND) {
+        transfer_uncharge(transfer);
+    }
+    sort_rows(transfer);
+    transfer->message = messages_find(delivery->messages, location);
+    if (transfer->message != NULL) {
+        transfer_go(transfer);
+        return;
+    }
+    transfer->message = message_new(delivery->messages);
+    if (transfer->message == NULL) {
+        transfer_undo(transfer, MESSAGE_RETRY_NS);
+        return;
+    }
+    transfer->loading = true;
+    transfer->load = (struct spool_load){.done = load_done};
+    chain_init(&transfer->load.body);
+    spool_load(delivery->spool, &transfer->load, location);
+}
+
+/* --- parts of large bodies -------------------------------------------------------------------- */
+
+static void part_done(struct spool_load *load)
+{
+    struct transfer *transfer = CONTAINER_OF(load, struct transfer, part);
+    if (transfer->conn == NULL) {
+        /* The connection has gone; its results wait for this load to come home. */
+        transfer_record(transfer);
+        return;
+    }
+    client_conn_part(&transfer->conn->conn, load->status == SPOOL_LOADED ? &load->body : NULL);
+}
+
+void transfer_need_part(struct transfer *transfer, uint32_t part)
+{
+    struct delivery *delivery = transfer->delivery;
+    spool_load_drop(delivery->spool, &transfer->part);
+    transfer->part = (struct spool_load){.done = part_done};
+    chain_init(&transfer->part.body);
+    spool_load_part(delivery->spool, &transfer->part, &transfer->message->parts[part]);
+}
+
+/* --- the outcome ------------------------------------------------------------------------------ */
+
+static enum disposition disposition_of(const struct transfer *transfer, unsigned i)
+{
+    if (transfer->cause == TRANSFER_EXPIRE) {
+        return DISPOSITION_EXPIRED;
+    }
+    switch ((enum client_disposition)transfer->recipients[i].disposition) {
+    case CLIENT_DELIVERED:
+        return DISPOSITION_DELIVERED;
+    case CLIENT_BOUNCED:
+        return DISPOSITION_BOUNCED;
+    case CLIENT_DEFERRED:
+        return DISPOSITION_DEFERRED;
+    case CLIENT_PENDING:
+    case CLIENT_RETRY_NOW:
+        break;
+    }
+    CHECK(false);
+}
+
+/* Retry-now rows leave the transfer, to stand first and in their order; the others close up. */
+static void return_untried(struct transfer *transfer)
+{
+    unsigned kept = 0;
+    unsigned untried = 0;
+    for (unsigned i = 0; i < transfer->count; i++) {
+        const struct client_recipient *recipient = &transfer->recipients[i];
+        untried += recipient->disposition == CLIENT_RETRY_NOW && !recipient->uncertain;
+    }
+    if (untried > 0) {
+        transfer_refund(transfer, untried);
+    }
+    for (unsigned i = transfer->count; i-- > 0;) {
+        if (transfer->recipients[i].disposition != CLIENT_RETRY_NOW) {
+            continue;
+        }
+        if (transfer->recipients[i].uncertain) {
+            counters_add(&transfer->delivery->shard->counters, COUNTER_uncertain, 1);
+        }
+        queues_row_due(transfer->delivery->queues, transfer->rows[i], true);
+    }
+    for (unsigned i = 0; i < transfer->count; i++) {
+        if (transfer->recipients[i].disposition != CLIENT_RETRY_NOW) {
+            transfer->rows[kept] = transfer->rows[i];
+            transfer->recipients[kept] = transfer->recipients[i];
+            kept++;
+        }
+    }
+    transfer->count = kept;
+}
+
+/* When the row is due again: recipients of one message and queue get the same jitter. */
+static uint32_t next_due_s(const struct transfer *transfer, unsigned i)
+{
+    const struct row *row = row_of(transfer, i);
+    struct retry_options retry = retry_of(options_of(transfer, i));
+    uint64_t mixed = ((uint64_t)row->segment << 32 | row->offset_64) * 0x9E3779B97F4A7C15ull;
+    return retry_due_s(&retry, transfer->message->created_ns,
+                       queues_now_ns(transfer->delivery->queues), row->attempts + 1u,
+                       (mixed >> 16) ^ row->queue);
+}
+
+static void put_recipient(struct transfer *transfer, struct outcome_writer *writer, unsigned i)
+{
+    const struct client_recipient *recipient = &transfer->recipients[i];
+    uint8_t command_memory[CLIENT_COMMAND_TEXT_MAX];
+    struct buf command;
+    const struct row *row = row_of(transfer, i);
+    bool attempt = transfer->cause != TRANSFER_EXPIRE;
+    buf_init(&command, command_memory, sizeof(command_memory));
+    if (recipient->answer != CLIENT_ANSWER_NONE) {
+        client_result_put_command(&command, &transfer->transaction, recipient);
+    }
+    enum disposition disposition = disposition_of(transfer, i);
+    struct outcome_recipient result = {
+        .index = recipient->index,
+        .disposition = (uint8_t)disposition,
+        .uncertain = recipient->uncertain,
+        .attempts = (uint16_t)MIN_OF(row->attempts + attempt, UINT16_MAX),
+        .code = recipient->code,
+        .enhanced = {recipient->enhanced[0], recipient->enhanced[1], recipient->enhanced[2]},
+        .command = buf_slice(&command),
+        .response = slice_first(recipient->text,
+                                MIN_OF(recipient->text.size, OUTCOME_RESPONSE_BYTES_MAX)),
+    };
+    if (disposition == DISPOSITION_DEFERRED) {
+        result.due_s = next_due_s(transfer, i);
+    }
+    transfer->first_count += row->attempts == 0;
+    outcome_put_recipient(writer, &result);
+}
+
+static struct outcome outcome_of(const struct transfer *transfer)
+{
+    const struct delivery *delivery = transfer->delivery;
+    const struct egress *egress = transfer->egress;
+    const struct client_transaction *transaction = &transfer->transaction;
+    struct outcome outcome = {
+        .message = transfer->message->location,
+        .event_sequence = spool_event_sequence(delivery->spool, transfer->count),
+        .wall_ns = delivery->shard->wall_ns,
+        .site = slice_make(egress->name, egress->name_bytes),
+        .pool = SLICE("unspecified"),
+        .source_name = SLICE("unspecified"),
+        .recipient_count = (uint16_t)transfer->count,
+    };
+    if (transfer->connected) {
+        outcome.peer = transfer->peer;
+        outcome.source = transfer->source;
+        outcome.session = transfer->session;
+        outcome.peer_name = transfer->peer_name;
+    }
+    if (transfer->cause == TRANSFER_SEND && transaction->mail_sent_ns != 0) {
+        uint64_t taken_ns = transaction->done_ns - transaction->mail_sent_ns;
+        outcome.delivery_ms = (uint32_t)MIN_OF(taken_ns / NS_PER_MS, UINT32_MAX);
+    }
+    return outcome;
+}
+
+/* Room for the payload: the transfer's own memory, or a block when that may be too small. */
+static bool payload_memory(struct transfer *transfer, struct buf *buf_out)
+{
+    size_t most = 640 + transfer->count * (CLIENT_COMMAND_TEXT_MAX + 64u);
+    for (unsigned i = 0; i < transfer->count; i++) {
+        most += transfer->recipients[i].text.size;
+    }
+    if (most <= sizeof(transfer->payload_memory)) {
+        buf_init(buf_out, transfer->payload_memory, sizeof(transfer->payload_memory));
+        return true;
+    }
+    struct block_pool *blocks = transfer->delivery->messages->blocks;
+    transfer->payload_block = block_take(blocks, MIN_OF(most, OUTCOME_BYTES_MAX));
+    if (transfer->payload_block == NULL) {
+        return false;
+    }
+    buf_init(buf_out, transfer->payload_block->data, transfer->payload_block->capacity);
+    return true;
+}
+
+/* The attempt is over: what the next one needs of its ready queue is free. */
+static void hold_rows(const struct transfer *transfer)
+{
+    for (unsigned i = 0; i < transfer->count; i++) {
+        queues_row_hold(transfer->delivery->queues, transfer->rows[i]);
+    }
+}
+
+/* The OUTCOME is stored: every row goes where it sends it, by the bytes that a replay would see. */
+static void settle_rows(struct transfer *transfer)
+{
+    struct delivery *delivery = transfer->delivery;
+    uint64_t row_bytes = row_of(transfer, 0)->size_64 * 64ull;
+    unsigned final_count = 0;
+    struct outcome outcome;
+    struct outcome_cursor cursor;
+    struct outcome_recipient result;
+    CHECK(outcome_open(transfer->payload, &outcome, &cursor));
+    for (unsigned i = 0; i < transfer->count; i++) {
+        struct row *row = row_of(transfer, i);
+        CHECK(outcome_next(&cursor, &result) == 1 && result.index == row->recipient);
+        if (result.disposition != DISPOSITION_DEFERRED) {
+            queues_row_done(delivery->queues, transfer->rows[i]);
+            final_count++;
+            continue;
+        }
+        row->attempts = result.attempts;
+        row->due_s = result.due_s;
+        queues_row_wait(delivery->queues, transfer->rows[i]);
+    }
+    message_attempted(delivery->messages, transfer->message, transfer->first_count);
+    if (final_count > 0) {
+        spool_row_dead(delivery->spool, outcome.message, final_count, row_bytes);
+    }
+}
+
+static void count_outcomes(const struct transfer *transfer)
+{
+    static const enum counter counter_of[] = {
+        [DISPOSITION_DELIVERED] = COUNTER_deliveries,
+        [DISPOSITION_DEFERRED] = COUNTER_transient_failures,
+        [DISPOSITION_BOUNCED] = COUNTER_bounces,
+        [DISPOSITION_EXPIRED] = COUNTER_expirations,
+    };
+    struct counters *counters = &transfer->delivery->shard->counters;
+    for (unsigned i = 0; i < transfer->count; i++) {
+        counters_add(counters, counter_of[disposition_of(transfer, i)], 1);
+        if (transfer->recipients[i].uncertain) {
+            counters_add(counters, COUNTER_uncertain, 1);
+        }
+    }
+    counters_add(counters, COUNTER_outcomes, 1);
+}
+
+static void outcome_stored(struct spool_write *write)
+{
+    struct transfer *transfer = CONTAINER_OF(write, struct transfer, write);
+    struct delivery *delivery = transfer->delivery;
+    if (write->status != SPOOL_STORED) {
+        bool broken = spool_admission(delivery->spool, 0) == SPOOL_FAILED;
+        if (delivery->cut || (delivery->stopping && broken)) {
+            /* It has nowhere to go, and the stop does not wait for it: the rows stay as they were
+             * before this attempt. */
+            transfer_free(transfer);
+            return;
+        }
+        list_push_back(&delivery->unrecorded, &transfer->link);
+        return;
+    }
+    settle_rows(transfer);
+    const struct event_source source = {
+        .message = transfer->message,
+        .record = write->location,
+        .payload = transfer->payload,
+    };
+    event_tap_put(delivery->events, &source);
+    transfer_free(transfer);
+}
+
+static void put_outcome(struct transfer *transfer)
+{
+    transfer->write = (struct spool_write){.done = outcome_stored};
+    spool_put_outcome(transfer->delivery->spool, &transfer->write, &transfer->payload);
+}
+
+/* Writes the payload and puts it. Without memory for it the transfer waits, its rows hot. */
+static void transfer_record(struct transfer *transfer)
+{
+    struct outcome_writer writer;
+    struct buf buf;
+    if (transfer->part.in_flight) {
+        return; /* part_done comes back here */
+    }
+    return_untried(transfer);
+    if (transfer->count == 0) {
+        transfer_free(transfer);
+        return;
+    }
+    if (!payload_memory(transfer, &buf)) {
+        list_push_back(&transfer->delivery->unrecorded, &transfer->link);
+        return;
+    }
+    struct outcome outcome = outcome_of(transfer);
+    outcome_put(&writer, &buf, &outcome);
+    for (unsigned i = 0; i < transfer->count; i++) {
+        put_recipient(transfer, &writer, i);
+    }
+    CHECK(!buf.overflow);
+    transfer->payload = buf_slice(&buf);
+    count_outcomes(transfer);
+    hold_rows(transfer);
+    put_outcome(transfer);
+}
+
+void transfer_sent(struct transfer *transfer)
+{
+    const struct egress_conn *conn = transfer->conn;
+    /* Noted now: the outcome may have to wait, and the connection does not wait with it. */
+    transfer->connected = true;
+    transfer->peer = conn->conn.peer;
+    transfer->source = conn->conn.source;
+    transfer->session = conn->conn.id;
+    transfer->peer_name = transfer->egress->host_names[conn->host];
+    transfer->conn = NULL;
+    transfer_record(transfer);
+}
+
+void transfer_record_again(struct delivery *delivery)
+{
+    struct list again;
+    list_init(&again);
+    list_append_all(&again, &delivery->unrecorded);
+    for (struct list *link = list_pop_front(&again); link != NULL; link = list_pop_front(&again)) {
+        struct transfer *transfer = CONTAINER_OF(link, struct transfer, link);
+        if (transfer->payload.size > 0) {
+            put_outcome(transfer);
+        } else {
+            transfer_record(transfer);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+/*
+ * One transaction's worth of rows on its way out; see smtp/delivery.h. Part of delivery, not for
+ * other modules. Owned by the delivery's pool until its OUTCOME is stored and its events written.
+ */
+#ifndef RINGPOST_SMTP_TRANSFER_H
+#define RINGPOST_SMTP_TRANSFER_H
+
+#include "smtp/egress.h"
+
+#define TRANSFER_PAYLOAD_BYTES 2048
+#define TRANSFER_TEXT_BYTES    4096
+
+enum transfer_cause {
+    TRANSFER_SEND,    /* by a connection */
+    TRANSFER_EXPIRE,  /* max_age is over */
+    TRANSFER_NO_HOST, /* no host could be reached */
+    TRANSFER_NO_TLS,  /* the path requires what is not built yet */
+    TRANSFER_DAMAGED, /* its message could not be read back */
+};
+
+struct transfer {
+    struct delivery *delivery;
+    struct egress *egress;
+    struct egress_conn *conn;   /* while a connection has it */
+    bool connected;             /* the four below say what that was */
+    struct endpoint peer;
+    struct endpoint source;
+    struct id session;
+    struct slice peer_name;     /* borrowed from the snapshot */
+    struct list link;           /* in delivery->unrecorded */
+    enum transfer_cause cause;
+    bool loading;
+    bool admitted;              /* its rows count at the gate of their queue */
+    bool charged;               /* … and at the rates of the site */
+    unsigned count;             /* rows; their order is that of the recipients */
+    unsigned first_count;       /* recipients of which this was the first attempt */
+    struct message *message;    /* one reference once found or loaded */
+    struct spool_load load;
+    struct spool_load part;     /* the part of a large body being sent; its chain */
+    struct client_transaction transaction;
+    struct spool_write write;
+    struct block *payload_block; /* when payload_memory is too small */
+    struct slice payload;
+    uint32_t rows[BATCH_ROWS_MAX];
+    struct client_recipient recipients[BATCH_ROWS_MAX];
+    uint8_t texts[TRANSFER_TEXT_BYTES];
+    uint8_t payload_memory[TRANSFER_PAYLOAD_BYTES];
+};
+
+/* Takes the next batch of a ready queue, of at most `most` rows, whose window is that many; null:
+ * nothing due that the window has room for, or no memory. */
+MUST_USE struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most);
+/* It is to be sent: its rows count at the rates of the site, unless that comes to nothing. */
+void transfer_charge(struct transfer *transfer);
+/* Finds or loads the message, then gives it to the connection, or ends it by its cause. */
+void transfer_start(struct transfer *transfer);
+/* The connection has results. */
+void transfer_sent(struct transfer *transfer);
+void transfer_need_part(struct transfer *transfer, uint32_t part);
+/* Tries again what could not be recorded. */
+void transfer_record_again(struct delivery *delivery);
+/* Has the row of this batch outlived its max_age? */
+bool transfer_is_expired(const struct transfer *transfer);
+
+#endif

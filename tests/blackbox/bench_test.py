@@ -1,0 +1,107 @@
+"""The runs of our own bench, small: that they run, judge and write what they promise. No figure of
+theirs is judged here."""
+import csv
+import json
+import os
+import shutil
+import subprocess
+
+from harness import BENCH, BIN, BlackBox
+
+SECONDS_MAX = 300
+COLUMNS = ["second", "accepted", "delivered", "queued", "accept_rate", "deliver_rate",
+           "spool_bytes", "live_bytes", "spool_per_live", "rss_bytes", "rss_less_rows_bytes",
+           "descriptors", "log_bytes", "p99_ms"]
+
+
+class Runs(BlackBox):
+    def bench(self, *words):
+        """What a run printed, and its JSON; None where the folder lies in memory, which it refuses
+        as it should."""
+        done = subprocess.run([BENCH, "run", *words, "--dir", self.folder, "--bin", BIN],
+                              capture_output=True, check=False, text=True, timeout=SECONDS_MAX)
+        if done.returncode == 2 and "figures of a disk need a disk" in done.stderr:
+            kind = subprocess.run(["stat", "-f", "-c", "%T", self.folder], capture_output=True,
+                                  check=True, text=True).stdout.strip()
+            self.assertIn(kind, ("tmpfs", "ramfs"))
+            return None
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(self.folder, f"{words[0]}.json"), encoding="utf-8") as file:
+            return done.stdout, json.load(file)
+
+    def test_restart_finds_every_message_again(self):
+        result = self.bench("restart", "--messages", "3000", "--queues", "7", "--rounds", "2")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual([entry["queued"] for entry in figures["rounds"]], [3000, 3000])
+        seconds = [entry["seconds"] for entry in figures["rounds"]]
+        self.assertTrue(all(value > 0 for value in seconds))
+        self.assertEqual(figures["seconds_best"], min(seconds))
+        self.assertGreater(figures["rounds"][0]["spool"]["segments"], 0)
+        self.assertIn("best", printed)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "restart.tsv")))
+
+    def test_backlog_fills_one_server_and_relays_through_both(self):
+        result = self.bench("backlog", "--messages", "2000", "--queues", "70", "--rounds", "2",
+                            "--relay", "300")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual(len(figures["rounds"]), 2)
+        for entry in figures["rounds"]:
+            self.assertAlmostEqual(entry["ratio"], entry["full"] / entry["empty"], places=2)
+        self.assertGreater(figures["rss_after"], figures["rss_before"])
+        self.assertEqual(figures["bytes_per_recipient"],
+                         round((figures["rss_after"] - figures["rss_before"]) / 2000, 1))
+        self.assertIn("bytes a recipient", printed)
+        with open(os.path.join(self.folder, "backlog.tsv"), encoding="utf-8") as file:
+            self.assertEqual(file.readline(), "queued\taccept_rate\trss_bytes\n")
+
+    def test_soak_keeps_what_is_deferred_and_leaves_a_table_and_a_plot(self):
+        result = self.bench("soak", "--seconds", "4", "--rate", "400", "--defer", "10%")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual(figures["accepted"], 1600)
+        kept = figures["accepted"] - figures["delivered"]
+        self.assertEqual(kept, figures["refused"])
+        self.assertGreater(kept, 0)
+        with open(os.path.join(self.folder, "soak.tsv"), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        self.assertEqual(list(rows[0]), COLUMNS)
+        self.assertEqual(len(rows), figures["samples"])
+        last = rows[-1]
+        self.assertGreater(float(last["spool_bytes"]), float(last["live_bytes"]))
+        self.assertGreater(float(last["descriptors"]), 0)
+        self.assertIn("level", figures["columns"]["descriptors"])
+        self.assertIn("more than\n5 %", printed)
+        picture = os.path.join(self.folder, "soak.svg")
+        if shutil.which("gnuplot") is None:
+            self.assertIn("gnuplot is not installed", printed)
+            self.assertFalse(os.path.exists(picture))
+        else:
+            with open(picture, encoding="utf-8") as file:
+                self.assertIn("</svg>", file.read())
+            self.assertGreater(os.path.getsize(os.path.join(self.folder, "soak.png")), 0)
+
+    def test_relay_takes_another_build_in_turns(self):
+        result = self.bench("relay", "--messages", "300", "--rounds", "1", "--baseline", BIN)
+        if result is None:
+            return
+        printed, figures = result
+        entry = figures["rounds"][0]
+        self.assertEqual([entry[name]["messages"] for name in ("floor", "baseline", "relay")],
+                         [300, 300, 300])
+        self.assertAlmostEqual(entry["baseline_ratio"],
+                               entry["relay"]["rate"] / entry["baseline"]["rate"], places=2)
+        self.assertIn("new / old", printed)
+
+    def test_latency_with_a_flush_delay_commits_no_faster(self):
+        result = self.bench("latency", "--rate", "50", "--seconds", "1", "--flush-delay", "20ms")
+        if result is None:
+            return
+        run = result[1]["rounds"][0]["relay"]
+        self.assertEqual(run["messages"], 50)
+        self.assertGreaterEqual(run["commit_ms"]["p50"], 15)
+        self.assertIn("--flush-delay", result[1]["args"])
