@@ -42,8 +42,8 @@ class Recording:
 
     def cuts(self, begin, end):
         """Where the journal may be cut off so that the disk has something to lose: behind each
-        write."""
-        return [at for at, offset, _ in self.records(begin, end) if offset is not None]
+        write. `begin` and `end` are lengths that were seen while it grew: maybe within a record."""
+        return [at for at, offset, _ in self.records(0, end) if offset is not None and at > begin]
 
     def cache(self, end):
         """What the disk may lose when the journal ends there: the writes since the last flush."""
