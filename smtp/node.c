@@ -174,6 +174,7 @@ static void spool_order(struct shard *receiver, struct mail *mail)
                                 : 0,
         .deadline_ns = conf->spool.store_deadline_ns,
         .compact_after_ns = conf->spool.compact_after_ns,
+        .files_kept = node->options.files_kept,
         .pool = mta->blocks,
         .note = spool_note,
         .note_context = mta,

@@ -112,6 +112,7 @@ struct node_options {
     struct id id;                /* node.id */
     unsigned shards;             /* mail shards, ≥ 1 */
     uint64_t memory_bytes;       /* limit of the whole node */
+    uint32_t files_kept;         /* as in struct spool_options */
     void *world;                 /* the simulator's node; null on the real seam */
 };
 

@@ -142,12 +142,7 @@ static void adopted_next(struct adopted *adopted)
             !segments_foreign(segments, segment)) {
             continue;
         }
-        adopted->job = (struct work_job){
-            .kind = WORK_OPEN,
-            .flags = WORK_DIRECT | WORK_WRITE | WORK_PLAIN,
-            .size = SEGMENT_FILE_BYTES_MAX,
-            .path = segments_file_path(segments, segment),
-        };
+        adopted->job = descriptors_open_job(segments_file_path(segments, segment));
         adopted_submit(adopted);
         return;
     }

@@ -121,12 +121,7 @@ static void lane_files_open_next(struct lane_files *files)
                             segments->lane_path, SEGMENTS_MAX);
             break;
         }
-        files->job = (struct work_job){
-            .kind = WORK_OPEN,
-            .flags = WORK_DIRECT | WORK_WRITE | WORK_PLAIN,
-            .size = SEGMENT_FILE_BYTES_MAX,
-            .path = segments_slot_path(segments, slot),
-        };
+        files->job = descriptors_open_job(segments_slot_path(segments, slot));
         lane_files_submit(files);
         return;
     }

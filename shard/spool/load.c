@@ -14,6 +14,7 @@ static_assert(SPOOL_HEAD_BYTES_MAX <= BLOCK_DATA_BYTES_MAX, "a head fits into on
 
 static void loads_run(struct deferred *deferred);
 static void load_read_done(struct op *op);
+static void load_file_open(struct descriptor_wait *wait);
 
 int loads_init(struct loads *loads, struct shard *shard, const struct spool_options *options,
                struct segments *segments, uint64_t uuid)
@@ -30,6 +31,7 @@ int loads_init(struct loads *loads, struct shard *shard, const struct spool_opti
     for (unsigned i = 0; i < LOADS_MAX; i++) {
         op_init(&loads->slots[i].op, load_read_done);
         loads->slots[i].loads = loads;
+        loads->slots[i].wait.done = load_file_open;
         loads->slots[i].data = loads->memory + (uint64_t)i * BOUNCE_BYTES;
     }
     return 0;
@@ -90,8 +92,7 @@ static void load_end(struct load_slot *slot, enum spool_load_status status)
     slot->load = NULL;
     loads->busy--;
     if (slot->segment != NULL) {
-        slot->segment->pins--;
-        segments_eased(loads->segments, slot->segment, 0);
+        segments_unpin(loads->segments, slot->segment);
     }
     list_push_back(&loads->ended, &load->link);
     shard_defer(loads->shard, &loads->deferred);
@@ -279,6 +280,16 @@ static void load_read_done(struct op *op)
     load_read(slot);
 }
 
+static void load_file_open(struct descriptor_wait *wait)
+{
+    struct load_slot *slot = CONTAINER_OF(wait, struct load_slot, wait);
+    if (wait->error != 0) {
+        load_end(slot, SPOOL_LOAD_ERROR);
+        return;
+    }
+    load_read(slot);
+}
+
 static struct load_slot *loads_free_slot(struct loads *loads)
 {
     for (unsigned i = 0; i < LOADS_MAX && loads->busy < LOADS_MAX; i++) {
@@ -305,13 +316,14 @@ static void load_start(struct load_slot *slot, struct spool_load *load)
     slot->again = false;
     slot->stuck = 0;
     loads->busy++;
-    if (slot->segment == NULL || slot->segment->fd < 0) {
-        slot->segment = NULL;
+    if (slot->segment == NULL) {
         load_end(slot, SPOOL_LOAD_DAMAGED);
         return;
     }
     slot->segment->pins++;
-    load_read(slot);
+    if (descriptors_use(&loads->segments->descriptors, &slot->wait, slot->segment)) {
+        load_read(slot);
+    }
 }
 
 static void loads_run(struct deferred *deferred)

@@ -18,6 +18,7 @@ struct load_slot {
     struct loads *loads;
     struct spool_load *load; /* null: free */
     struct segment *segment; /* pinned */
+    struct descriptor_wait wait;
     uint8_t *data;
     uint64_t place;     /* of the record in the file */
     uint64_t taken;     /* bytes of the record seen so far */

@@ -17,6 +17,7 @@ enum { STEP_NONE, STEP_FOLDER, STEP_LIST, STEP_READ, STEP_WRITE };
 
 static void quarantine_begin(struct quarantine *quarantine);
 static void quarantine_read_done(struct op *op);
+static void quarantine_file_open(struct descriptor_wait *wait);
 static void quarantine_job_done(struct work_job *job);
 
 static void quarantine_submit(struct quarantine *quarantine)
@@ -38,6 +39,7 @@ int quarantine_init(struct quarantine *quarantine, struct shard *shard,
     *quarantine =
         (struct quarantine){.shard = shard, .options = options, .segments = segments};
     op_init(&quarantine->op, quarantine_read_done);
+    quarantine->wait.done = quarantine_file_open;
     timer_init(&quarantine->retry, quarantine_retry);
     quarantine->data = boot_memory_take(DATA_BYTES);
     quarantine->names = boot_memory_take(NAMES_BYTES);
@@ -93,7 +95,7 @@ static bool entry_pin(const struct quarantine *quarantine, struct quarantine_ent
         range->bytes = end > range->offset ? end - range->offset : 0;
     }
     entry->segment = segments_find(quarantine->segments, range->segment);
-    if (entry->segment == NULL || entry->segment->fd < 0 || range->bytes == 0) {
+    if (entry->segment == NULL || range->bytes == 0) {
         return false;
     }
     entry->segment->pins++;
@@ -102,8 +104,7 @@ static bool entry_pin(const struct quarantine *quarantine, struct quarantine_ent
 
 static void entry_unpin(const struct quarantine *quarantine, const struct quarantine_entry *entry)
 {
-    entry->segment->pins--;
-    segments_eased(quarantine->segments, entry->segment, 0);
+    segments_unpin(quarantine->segments, entry->segment);
 }
 
 static bool entry_waits(const struct quarantine *quarantine, const struct log_range *range)
@@ -250,6 +251,18 @@ static void quarantine_listed(struct quarantine *quarantine)
     quarantine->read_at = name.offset & ~(uint64_t)(RECORD_PAGE_BYTES - 1);
     quarantine->read_size =
         (uint32_t)(align_up(end, RECORD_PAGE_BYTES) - quarantine->read_at);
+    if (descriptors_use(&quarantine->segments->descriptors, &quarantine->wait, entry->segment)) {
+        quarantine_read(quarantine);
+    }
+}
+
+static void quarantine_file_open(struct descriptor_wait *wait)
+{
+    struct quarantine *quarantine = CONTAINER_OF(wait, struct quarantine, wait);
+    if (wait->error != 0) {
+        quarantine_failed(quarantine, wait->error);
+        return;
+    }
     quarantine_read(quarantine);
 }
 

@@ -39,6 +39,7 @@ struct quarantine {
     unsigned stuck;    /* reads in a row that brought no whole page */
     uint8_t *data;     /* untouched until it is needed */
     char *names;
+    struct descriptor_wait wait;
     struct op op;
     struct work_job job;
     struct timer retry;

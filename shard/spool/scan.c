@@ -11,9 +11,11 @@
 /* Groups follow each other: after twice the longest one without any, the segment holds no more. */
 #define QUIET_BYTES_MAX (2 * (uint64_t)RECORD_GROUP_BYTES_MAX)
 
-enum { SCAN_OFF, SCAN_SEGMENT, SCAN_READING, SCAN_OVER };
+enum { SCAN_OFF, SCAN_SEGMENT, SCAN_OPENING, SCAN_READING, SCAN_OVER };
 
 static void scan_read_done(struct op *op);
+static void scan_file_open(struct descriptor_wait *wait);
+static void scan_rest(struct scan *scan);
 
 static void scan_wake(struct deferred *deferred)
 {
@@ -33,7 +35,7 @@ static struct log_parser_options parser_options(const struct scan *scan)
 
 int scan_init(struct scan *scan, struct shard *shard, void (*more)(struct scan *scan))
 {
-    *scan = (struct scan){.shard = shard, .more = more};
+    *scan = (struct scan){.shard = shard, .more = more, .wait = {.done = scan_file_open}};
     deferred_init(&scan->deferred, scan_wake);
     for (unsigned i = 0; i < SCAN_READS; i++) {
         op_init(&scan->reads[i].op, scan_read_done);
@@ -121,6 +123,7 @@ static void scan_read_done(struct op *op)
     bool again = result == -EINTR || result == -EAGAIN;
     if (scan->state == SCAN_OFF) {
         read->ended = true;
+        scan_rest(scan);
         return;
     }
     if (again || (result < 0 && !read->careful)) {
@@ -158,9 +161,9 @@ bool scan_idle(const struct scan *scan)
 static void scan_unpin(struct scan *scan)
 {
     if (scan->segment != NULL) {
-        scan->segment->pins--;
-        segments_eased(scan->segments, scan->segment, 0);
+        struct segment *segment = scan->segment;
         scan->segment = NULL;
+        segments_unpin(scan->segments, segment);
     }
 }
 
@@ -169,7 +172,16 @@ void scan_cancel(struct scan *scan)
     scan->state = SCAN_OFF;
     scan->placed = 0;
     deferred_cancel(&scan->deferred);
-    scan_unpin(scan);
+    descriptors_withdraw(&scan->wait);
+    scan_rest(scan);
+}
+
+/* Cancelled: the segment stays open until the last read has come. */
+static void scan_rest(struct scan *scan)
+{
+    if (scan_idle(scan)) {
+        scan_unpin(scan);
+    }
 }
 
 /* --- the way through the segments ------------------------------------------------------------- */
@@ -185,6 +197,28 @@ static struct segment *scan_find(const struct scan *scan, uint32_t number)
         }
     }
     return NULL;
+}
+
+/* True: the file of its segment is open. Else `wait` will say so. */
+static bool scan_file_use(struct scan *scan)
+{
+    bool open = descriptors_use(&scan->segments->descriptors, &scan->wait, scan->segment);
+    scan->state = open ? SCAN_READING : SCAN_OPENING;
+    return open;
+}
+
+static void scan_file_open(struct descriptor_wait *wait)
+{
+    struct scan *scan = CONTAINER_OF(wait, struct scan, wait);
+    if (descriptors_may_pass(wait->error) && !scan_file_use(scan)) {
+        return;
+    }
+    if (wait->error != 0) {
+        /* A file that is gone is passed over: what stood in it is missed, and counts as damage. */
+        scan->read_end = scan->read_at;
+    }
+    scan->state = SCAN_READING;
+    shard_defer(scan->shard, &scan->deferred);
 }
 
 /* The next segment of the stretch; false: there is none. */
@@ -209,6 +243,7 @@ static bool scan_segment_begin(struct scan *scan)
     scan->first = 0;
     scan->placed = 0;
     log_parser_segment(&scan->parser, scan->number - scan->shift, scan->read_at);
+    (void)scan_file_use(scan);
     return true;
 }
 
@@ -255,15 +290,12 @@ enum log_step scan_next(struct scan *scan, struct log_item *item_out)
             log_item_shift(item_out, scan->shift);
             return step;
         }
-        if (scan->state == SCAN_READING && !scan_feed(scan)) {
+        if (scan->state == SCAN_OPENING || (scan->state == SCAN_READING && !scan_feed(scan))) {
             return LOG_MORE;
         }
-        if (scan->state == SCAN_SEGMENT) {
-            bool begun = scan_segment_begin(scan);
-            scan->state = begun ? SCAN_READING : SCAN_OVER;
-            if (!begun) {
-                log_parser_end(&scan->parser);
-            }
+        if (scan->state == SCAN_SEGMENT && !scan_segment_begin(scan)) {
+            scan->state = SCAN_OVER;
+            log_parser_end(&scan->parser);
         }
     }
 }

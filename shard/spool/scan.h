@@ -11,6 +11,7 @@
 #define RINGPOST_SHARD_SPOOL_SCAN_H
 
 #include "shard/shard.h"
+#include "shard/spool/descriptors.h"
 #include "shard/spool/parser.h"
 
 #define SCAN_READS       2
@@ -42,6 +43,7 @@ struct scan {
     uint64_t memory_bytes;
     struct log_parser parser;
     struct segment *segment;   /* being read, pinned; null between two */
+    struct descriptor_wait wait; /* for its file */
     uint32_t number;           /* of the segment to be read next, or read now */
     struct spool_position from;
     struct spool_position to;
@@ -81,7 +83,7 @@ void scan_cancel(struct scan *scan);
 /* Bytes of log between two positions, about. */
 uint64_t scan_distance(const struct scan *scan, struct spool_position from,
                        struct spool_position to);
-/* No read is in flight: the segment is not pinned, or will not be at the next call. */
+/* No read is in flight. After scan_cancel: and no segment is pinned. */
 bool scan_idle(const struct scan *scan);
 
 #endif

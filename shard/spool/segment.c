@@ -24,7 +24,7 @@
 #define NAME_DIGITS  6
 #define INODES_SPARE 16
 
-enum { STEP_SPACE, STEP_CREATE, STEP_REMOVE, STEP_FORGET, STEP_CLOSE };
+enum { STEP_SPACE, STEP_CREATE, STEP_OPEN, STEP_REMOVE, STEP_FORGET, STEP_CLOSE };
 
 void spool_note(const struct spool_options *options, const char *format, ...)
 {
@@ -85,6 +85,7 @@ int segments_init(struct segments *segments, struct shard *shard,
 {
     *segments = (struct segments){.shard = shard, .options = options, .next_number = 1};
     timer_init(&segments->retry, segments_retry);
+    descriptors_init(&segments->descriptors, segments);
     int size = snprintf(segments->lane_path, sizeof(segments->lane_path), "%s/lane-%03u",
                         options->path, options->lane);
     if (size < 0 || (size_t)size >= sizeof(segments->lane_path)) {
@@ -104,6 +105,7 @@ int segments_init(struct segments *segments, struct shard *shard,
 void segments_fini(struct segments *segments)
 {
     shard_timer_clear(segments->shard, &segments->retry);
+    descriptors_fini(&segments->descriptors);
     boot_memory_give(segments->table, TABLE_BYTES);
     boot_memory_give(segments->log.places, LIST_BYTES);
     boot_memory_give(segments->spares.places, LIST_BYTES);
@@ -116,10 +118,16 @@ const char *segments_slot_path(struct segments *segments, uint32_t slot)
     return segments->path;
 }
 
+void segment_path_put(const struct segments *segments, const struct segment *segment, char *path,
+                      size_t path_bytes)
+{
+    snprintf(path, path_bytes, "%s/lane-%03u/" NAME_PREFIX "%0*u", segments->options->path,
+             segment->lane, NAME_DIGITS, segment->slot);
+}
+
 const char *segments_file_path(struct segments *segments, const struct segment *segment)
 {
-    snprintf(segments->path, sizeof(segments->path), "%s/lane-%03u/" NAME_PREFIX "%0*u",
-             segments->options->path, segment->lane, NAME_DIGITS, segment->slot);
+    segment_path_put(segments, segment, segments->path, sizeof(segments->path));
     return segments->path;
 }
 
@@ -260,19 +268,45 @@ static void segments_append_spare(struct segments *segments, struct segment *seg
     list_push(segments, &segments->spares, segment);
 }
 
+/* The first spare whose file is open, or is not; the list's length: there is none. */
+static uint32_t spare_index(const struct segments *segments, bool open)
+{
+    uint32_t index = 0;
+    while (index < segments->spares.count &&
+           (list_at(segments, &segments->spares, index)->fd >= 0) != open) {
+        index++;
+    }
+    return index;
+}
+
+static uint32_t spares_open(const struct segments *segments)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < segments->spares.count; i++) {
+        count += list_at(segments, &segments->spares, i)->fd >= 0;
+    }
+    return count;
+}
+
+static void segments_seal(struct segments *segments, struct segment *segment)
+{
+    if (segment->state == SEGMENT_OPEN) {
+        segment->state = SEGMENT_SEALED;
+        segment->sealed_ns = segments->shard->now_ns;
+    }
+    descriptors_keep(&segments->descriptors, segment);
+}
+
 struct segment *segments_begin(struct segments *segments)
 {
-    if (segments->spares.count == 0) {
+    uint32_t index = spare_index(segments, true);
+    if (index == segments->spares.count) {
         return NULL;
     }
-    struct segment *segment = list_at(segments, &segments->spares, 0);
-    list_take(&segments->spares, 0);
+    struct segment *segment = list_at(segments, &segments->spares, index);
+    list_take(&segments->spares, index);
     if (segments->log.count > 0) {
-        struct segment *last = segments_at(segments, segments->log.count - 1);
-        if (last->state == SEGMENT_OPEN) {
-            last->state = SEGMENT_SEALED;
-            last->sealed_ns = segments->shard->now_ns;
-        }
+        segments_seal(segments, segments_at(segments, segments->log.count - 1));
     }
     *segment = (struct segment){
         .number = segments->next_number++,
@@ -392,6 +426,7 @@ static void segment_let_go(struct segments *segments, uint32_t index)
     struct segment *segment = segments_at(segments, index);
     bool poisoned = segment->state == SEGMENT_POISONED;
     list_take(&segments->log, index);
+    descriptors_forget(&segments->descriptors, segment);
     segment->state = SEGMENT_ASIDE;
     if (segments_foreign(segments, segment)) {
         foreign_part(segments, segment);
@@ -415,6 +450,14 @@ static void segments_sweep(struct segments *segments)
         segments->changed(segments);
         segments_tend(segments);
     }
+}
+
+void segments_unpin(struct segments *segments, struct segment *segment)
+{
+    CHECK(segment->pins > 0);
+    segment->pins--;
+    segments_eased(segments, segment, 0);
+    descriptors_trim(&segments->descriptors);
 }
 
 void segments_eased(struct segments *segments, struct segment *segment, uint64_t sequence)
@@ -463,7 +506,9 @@ void segments_settle(struct segments *segments, uint64_t sequence,
         }
     }
     for (uint32_t i = 0; i < segments->log.count; i++) {
-        segments_at(segments, i)->dead_sequence = sequence;
+        struct segment *segment = segments_at(segments, i);
+        segment->dead_sequence = sequence;
+        descriptors_keep(&segments->descriptors, segment);
     }
     segments_sweep(segments);
     segments_tend(segments);
@@ -564,32 +609,16 @@ static void segments_shrink(struct segments *segments)
         segments->surplus = foreign_parting(segments);
     }
     if (segments->surplus == NULL) {
-        uint32_t last = segments->spares.count - 1;
-        segments->surplus = list_at(segments, &segments->spares, last);
-        list_take(&segments->spares, last);
+        uint32_t index = spare_index(segments, false);
+        index = MIN_OF(index, segments->spares.count - 1);
+        segments->surplus = list_at(segments, &segments->spares, index);
+        list_take(&segments->spares, index);
         segments->surplus->state = SEGMENT_ASIDE;
     }
     segments->making = true;
     segments->job = (struct work_job){
         .kind = WORK_REMOVE, .path = segments_file_path(segments, segments->surplus)};
     segments_submit(segments, STEP_REMOVE);
-}
-
-static void segments_removed(struct segments *segments)
-{
-    if (segments->job.result < 0 && segments->job.result != -ENOENT) {
-        if (segments_foreign(segments, segments->surplus)) {
-            foreign_part(segments, segments->surplus);
-        } else {
-            segments_append_spare(segments, segments->surplus);
-        }
-        segments->surplus = NULL;
-        segments->making = false;
-        shard_timer_set(segments->shard, &segments->retry, RETRY_NS);
-        return;
-    }
-    segments->job = (struct work_job){.kind = WORK_CLOSE, .fd = segments->surplus->fd};
-    segments_submit(segments, STEP_FORGET);
 }
 
 static void segments_forgotten(struct segments *segments)
@@ -605,10 +634,64 @@ static void segments_forgotten(struct segments *segments)
     }
 }
 
+static void segments_removed(struct segments *segments)
+{
+    if (segments->job.result < 0 && segments->job.result != -ENOENT) {
+        if (segments_foreign(segments, segments->surplus)) {
+            foreign_part(segments, segments->surplus);
+        } else {
+            segments_append_spare(segments, segments->surplus);
+        }
+        segments->surplus = NULL;
+        segments->making = false;
+        shard_timer_set(segments->shard, &segments->retry, RETRY_NS);
+        return;
+    }
+    if (segments->surplus->fd < 0) {
+        segments_forgotten(segments);
+        return;
+    }
+    segments->job = (struct work_job){.kind = WORK_CLOSE, .fd = segments->surplus->fd};
+    segments_submit(segments, STEP_FORGET);
+}
+
+/* A spare whose file was closed while it was part of the log. False: there is none. */
+static bool segments_reopen(struct segments *segments)
+{
+    uint32_t index = spare_index(segments, false);
+    if (index == segments->spares.count) {
+        return false;
+    }
+    segments->reopening = list_at(segments, &segments->spares, index);
+    segments->making = true;
+    segments->job = descriptors_open_job(segments_file_path(segments, segments->reopening));
+    segments_submit(segments, STEP_OPEN);
+    return true;
+}
+
+/* One that cannot be opened is left to the next start; another one is made. */
+static void segments_reopened(struct segments *segments)
+{
+    struct segment *segment = segments->reopening;
+    segment->fd = MAX_OF(segments->job.result, -1);
+    segments->making = false;
+    if (segment->fd < 0) {
+        spool_note(segments->options, "spool: %s: cannot be opened: error %d", segments->path,
+                   -segments->job.result);
+        list_take(&segments->spares, spare_index(segments, false));
+        segment->state = SEGMENT_ASIDE;
+    }
+    segments->changed(segments);
+    segments_tend(segments);
+}
+
 void segments_tend(struct segments *segments)
 {
-    if (segments->making || segments->closing || segments->job.in_flight ||
-        timer_is_set(&segments->retry)) {
+    if (segments->making || segments->closing || segments->job.in_flight) {
+        return;
+    }
+    bool few = spares_open(segments) < SEGMENT_SPARES;
+    if ((few && segments_reopen(segments)) || timer_is_set(&segments->retry)) {
         return;
     }
     if (segments->surplus != NULL || segments->parting > 0 ||
@@ -616,8 +699,7 @@ void segments_tend(struct segments *segments)
         segments_shrink(segments);
         return;
     }
-    bool full = segments->count == SEGMENTS_MAX && segments->gone == 0;
-    if (full || segments->spares.count >= SEGMENT_SPARES) {
+    if (!few || (segments->count == SEGMENTS_MAX && segments->gone == 0)) {
         return;
     }
     segments->making = true;
@@ -702,6 +784,8 @@ static void segments_job_left(struct segments *segments)
             segments_add(segments, segments->next_slot, segments->job.result);
         CHECK(segment != NULL);
         segment->state = SEGMENT_ASIDE;
+    } else if (segments->step == STEP_OPEN) {
+        segments->reopening->fd = MAX_OF(segments->job.result, -1);
     } else if (segments->step == STEP_FORGET) {
         segments->surplus->fd = -1;
     }
@@ -722,6 +806,9 @@ static void segments_job_done(struct work_job *job)
     case STEP_CREATE:
         segments_created(segments);
         break;
+    case STEP_OPEN:
+        segments_reopened(segments);
+        break;
     case STEP_REMOVE:
         segments_removed(segments);
         break;
@@ -737,7 +824,7 @@ bool segments_close_next(struct segments *segments, void (*closed)(struct segmen
 {
     segments->closing = true;
     segments->changed = closed;
-    if (segments->job.in_flight) {
+    if (segments->job.in_flight || !descriptors_idle(&segments->descriptors)) {
         return true;
     }
     shard_timer_clear(segments->shard, &segments->retry);

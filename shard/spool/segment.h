@@ -17,13 +17,13 @@
 #define RINGPOST_SHARD_SPOOL_SEGMENT_H
 
 #include "shard/shard.h"
+#include "shard/spool/descriptors.h"
 #include "shard/spool/pieces.h"
 #include "shard/spool/spool.h"
 
 #define SEGMENTS_MAX       16384 /* files of a lane */
 #define SEGMENT_SPARES     2     /* made ahead of need; without space not for messages */
 #define SEGMENT_SPARES_MAX 12    /* more are removed, one a second */
-#define SEGMENT_PATH_BYTES 512
 #define SEGMENT_FILE_BYTES_MAX (4096ull * MIB) /* more is none of ours */
 
 enum segment_state {
@@ -47,8 +47,10 @@ struct segment {
     uint64_t dead_sequence; /* of the group that ended its last row, or one behind it */
     uint64_t sealed_ns;
     uint64_t tried_ns;     /* when it was last emptied as far as that was possible */
-    int fd;
+    struct list link;      /* the descriptors' own */
+    int fd;                /* -1: closed; the open one's and, but for a moment, spares' never are */
     uint8_t state;         /* enum segment_state */
+    bool kept;             /* the descriptors' own */
     bool reusable;         /* as long as the configuration wants segments to be */
     bool blank;            /* found at start, all zero */
     bool gone;             /* the file was removed: the entry is free */
@@ -82,6 +84,8 @@ struct segments {
     struct work_job job;
     struct timer retry;
     struct segment *surplus; /* a spare on its way out; null: none */
+    struct segment *reopening; /* a spare whose file is being opened */
+    struct descriptors descriptors;
     uint32_t gone;           /* entries of the table without a file */
     uint32_t parting;        /* entries whose file is to be removed */
     char lane_path[SEGMENT_PATH_BYTES];
@@ -98,6 +102,8 @@ void segments_fini(struct segments *segments);
 /* The path of a slot's file, in segments->path; of this lane, and of any. */
 const char *segments_slot_path(struct segments *segments, uint32_t slot);
 const char *segments_file_path(struct segments *segments, const struct segment *segment);
+void segment_path_put(const struct segments *segments, const struct segment *segment, char *path,
+                      size_t path_bytes);
 /* The path of a checkpoint file, the same. */
 const char *segments_checkpoint_path(struct segments *segments, unsigned file);
 /* The slot that a file name stands for; false: not a segment's. */
@@ -141,6 +147,8 @@ void segment_rows_dead(struct segment *segment, uint32_t count, uint64_t bytes);
 bool segments_keep_bodies(struct segments *segments, const struct pieces *pieces, uint32_t handle);
 void segments_drop_bodies(struct segments *segments, const struct pieces *pieces, uint32_t handle,
                           uint64_t sequence);
+/* A pin of this segment is gone. */
+void segments_unpin(struct segments *segments, struct segment *segment);
 /* Something that kept this segment is gone; `sequence` is the log's position now. */
 void segments_eased(struct segments *segments, struct segment *segment, uint64_t sequence);
 /* A checkpoint that begins there is durable. */

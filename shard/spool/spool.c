@@ -511,9 +511,8 @@ void spool_put_body(struct spool *spool, struct spool_write *write, const struct
 void spool_part_drop(struct spool *spool, const struct spool_part *part)
 {
     struct segment *segment = segments_find(&spool->segments, part->location.segment);
-    CHECK(segment != NULL && segment->pins > 0);
-    segment->pins--;
-    segments_eased(&spool->segments, segment, 0);
+    CHECK(segment != NULL);
+    segments_unpin(&spool->segments, segment);
 }
 
 void spool_put_outcome(struct spool *spool, struct spool_write *write, const struct slice *payload)

@@ -49,6 +49,7 @@ struct spool_options {
     uint64_t deadline_ns;     /* store_deadline: later it is SPOOL_LATE, and voided */
     uint64_t compact_after_ns; /* a segment older than that is emptied when little of it lives */
     uint64_t checkpoint_bytes; /* a checkpoint begins after so much log, or 8 × its own size */
+    uint32_t files_kept;      /* of the segments that are written no more; 0: DESCRIPTORS_KEPT */
     struct block_pool *pool;  /* borrowed: for spool_load */
     /* One line for the operator (damage, write errors), without its end; may be null. */
     void (*note)(void *context, struct slice line);

@@ -152,6 +152,7 @@ void world_boot(struct world *world)
         .id = {.bytes = {1}},
         .shards = world->shards,
         .memory_bytes = world->memory_bytes,
+        .files_kept = 2, /* of a log that is never long here */
         .world = world->process,
     };
     CHECK(world->shards <= WORLD_SHARDS_MAX);

@@ -1,0 +1,193 @@
+/* Few files of a lane are open, whatever its log holds. */
+#include "shard/spool/descriptors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "shard/spool/segment.h"
+#include "shard/spool/spool.h"
+#include "tests/kit/spool_rig.h"
+
+#define KEPT     2
+#define MESSAGES 60 /* three a segment */
+/* The open segment, spares, both checkpoint files, and what closes meanwhile. */
+#define OTHERS   (1 + SEGMENT_SPARES_MAX + 1 + 2 + 1)
+
+static struct rig rig;
+
+static unsigned log_open(void)
+{
+    const struct segments *segments = spool_segments(rig.spool);
+    unsigned open = 0;
+    for (uint32_t i = 0; i < segments->log.count; i++) {
+        open += segments_at(segments, i)->fd >= 0;
+    }
+    return open;
+}
+
+static uint32_t log_segments(void)
+{
+    return spool_segments(rig.spool)->log.count;
+}
+
+/* A lane with a long log of live messages. */
+static void open_long(uint64_t seed, uint64_t swarm)
+{
+    struct sim_options options = {.seed = seed, .swarm = swarm};
+    rig_make(&rig, sim_open(&options));
+    rig.options.files_kept = KEPT;
+    assert_true(rig_start(&rig));
+    sim_run_for(rig.sim, 3 * NS_PER_S);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        ledger_put(&rig.ledger, 30000, 1);
+        rig_wait(&rig);
+    }
+    assert_true(log_segments() > 10);
+    sim_run_for(rig.sim, NS_PER_S);
+}
+
+static void the_log_keeps_few_files_open(void **state)
+{
+    (void)state;
+    open_long(1, 0);
+    assert_int_equal(log_open(), KEPT + 1);
+    assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
+    rig_read_all(&rig); /* each file in turn */
+    sim_run_for(rig.sim, NS_PER_S);
+    assert_int_equal(log_open(), KEPT + 1);
+    rig_close(&rig);
+}
+
+static void a_start_closes_what_it_had_to_open(void **state)
+{
+    (void)state;
+    open_long(1, 0);
+    rig_crash(&rig, false);
+    assert_true(rig_start(&rig));
+    sim_run_for(rig.sim, 3 * NS_PER_S);
+    assert_true(log_segments() > 10);
+    assert_true(log_open() <= KEPT + 1);
+    rig_read_all(&rig);
+    rig_close(&rig);
+}
+
+static bool all_home(void *context)
+{
+    const struct spool_load *loads = context;
+    bool home = true;
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        home = home && !loads[i].in_flight;
+    }
+    return home;
+}
+
+static void load_done(struct spool_load *load)
+{
+    (void)load;
+}
+
+/* Every one asks at once: for files that are open, closed, being opened, being closed. */
+static void loads_of_many_files_at_once_are_all_answered(void **state)
+{
+    (void)state;
+    static struct spool_load loads[MESSAGES];
+    open_long(1, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < MESSAGES; i++) {
+            loads[i] = (struct spool_load){.done = load_done};
+            spool_load(rig.spool, &loads[i], rig.ledger.messages[i * 7 % MESSAGES].location);
+        }
+        ring_wake(rig.ring);
+        assert_true(sim_run_until(rig.sim, all_home, loads, 600 * NS_PER_S));
+        for (unsigned i = 0; i < MESSAGES; i++) {
+            assert_int_equal(loads[i].status, SPOOL_LOADED);
+            spool_load_drop(rig.spool, &loads[i]);
+        }
+    }
+    sim_run_for(rig.sim, NS_PER_S);
+    assert_int_equal(log_open(), KEPT + 1);
+    rig_close(&rig);
+}
+
+/* F-23: another part of the process may have used up all descriptors. */
+static void f23_a_file_that_cannot_be_opened_now_is_tried_again(void **state)
+{
+    static const struct {
+        uint64_t for_ns;
+        enum spool_load_status status;
+    } rows[] = {
+        {2 * NS_PER_S, SPOOL_LOADED},
+        {60 * NS_PER_S, SPOOL_LOAD_ERROR},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        open_long(1, 0);
+        struct spool_load load = {.done = load_done};
+        sim_disk_read_only_set(rig.disk, true);
+        spool_load(rig.spool, &load, rig.ledger.messages[0].location);
+        ring_wake(rig.ring);
+        sim_run_for(rig.sim, rows[i].for_ns);
+        assert_int_equal(load.in_flight, rows[i].status == SPOOL_LOADED);
+        sim_disk_read_only_set(rig.disk, false);
+        sim_run_for(rig.sim, 5 * NS_PER_S);
+        assert_false(load.in_flight);
+        assert_int_equal(load.status, rows[i].status);
+        spool_load_drop(rig.spool, &load);
+        assert_int_equal(rig_load(&rig, 0), SPOOL_LOADED);
+        rig_close(&rig);
+    }
+}
+
+static void stopped(void *context)
+{
+    *(bool *)context = true;
+}
+
+static bool is_true(void *context)
+{
+    return *(bool *)context;
+}
+
+/* Segments that leave the log while they are closed are opened again before they are used. */
+static void closed_segments_are_used_again(void **state)
+{
+    (void)state;
+    open_long(1, 0);
+    for (unsigned round = 0; round < 6; round++) {
+        for (uint32_t i = 0; i < rig.ledger.count; i++) {
+            if (ledger_live(&rig.ledger, i)) {
+                ledger_deliver(&rig.ledger, i);
+            }
+        }
+        rig_wait(&rig);
+        for (unsigned i = 0; i < MESSAGES; i++) {
+            ledger_put(&rig.ledger, 30000, 1);
+            rig_wait(&rig);
+        }
+        sim_run_for(rig.sim, NS_PER_S);
+    }
+    rig_read_all(&rig);
+    assert_in_range(spool_segments(rig.spool)->next_slot, 20, 60);
+    assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
+    bool over = false;
+    spool_stop(rig.spool, stopped, &over);
+    ring_wake(rig.ring);
+    assert_true(sim_run_until(rig.sim, is_true, &over, 60 * NS_PER_S));
+    assert_int_equal(sim_node_descriptors(rig.node), 0);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_log_keeps_few_files_open),
+        cmocka_unit_test(a_start_closes_what_it_had_to_open),
+        cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
+        cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),
+        cmocka_unit_test(closed_segments_are_used_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
