@@ -7,13 +7,16 @@
 #include "shard/boot.h"
 #include "shard/spool/segment.h"
 
-#define STUCK_MAX 16
+#define STUCK_MAX    16
+#define PAUSE_NS     (16 * NS_PER_MS)
+#define FAILURES_MAX 5 /* of a page; the pause doubles: half a second altogether */
 /* Groups follow each other: after twice the longest one without any, the segment holds no more. */
 #define QUIET_BYTES_MAX (2 * (uint64_t)RECORD_GROUP_BYTES_MAX)
 
 enum { SCAN_OFF, SCAN_SEGMENT, SCAN_OPENING, SCAN_READING, SCAN_OVER };
 
 static void scan_read_done(struct op *op);
+static void scan_read_again(struct timer *timer);
 static void scan_file_open(struct descriptor_wait *wait);
 static void scan_rest(struct scan *scan);
 
@@ -39,6 +42,7 @@ int scan_init(struct scan *scan, struct shard *shard, void (*more)(struct scan *
     deferred_init(&scan->deferred, scan_wake);
     for (unsigned i = 0; i < SCAN_READS; i++) {
         op_init(&scan->reads[i].op, scan_read_done);
+        timer_init(&scan->reads[i].retry, scan_read_again);
         scan->reads[i].scan = scan;
     }
     struct log_parser_options options = parser_options(scan);
@@ -47,9 +51,17 @@ int scan_init(struct scan *scan, struct shard *shard, void (*more)(struct scan *
     return scan->memory == NULL ? -ENOMEM : 0;
 }
 
+static void scan_pauses_clear(struct scan *scan)
+{
+    for (unsigned i = 0; i < SCAN_READS; i++) {
+        shard_timer_clear(scan->shard, &scan->reads[i].retry);
+    }
+}
+
 void scan_fini(struct scan *scan)
 {
     deferred_cancel(&scan->deferred);
+    scan_pauses_clear(scan);
     boot_memory_give(scan->memory, scan->memory_bytes);
     scan->memory = NULL;
 }
@@ -108,6 +120,7 @@ static void scan_read_begin(struct scan *scan)
     read->size = (uint32_t)MIN_OF(scan->read_end - scan->read_at, (uint64_t)SCAN_CHUNK_BYTES);
     read->filled = 0;
     read->stuck = 0;
+    read->failures = 0;
     read->careful = false;
     read->ended = false;
     scan->read_at += read->size;
@@ -126,10 +139,15 @@ static void scan_read_done(struct op *op)
         scan_rest(scan);
         return;
     }
-    if (again || (result < 0 && !read->careful)) {
-        read->careful = read->careful || !again;
-        read->stuck += again;
+    if (again) {
+        read->stuck++;
         scan_read_submit(read);
+        return;
+    }
+    if (result < 0 && read->failures < FAILURES_MAX) {
+        read->careful = true;
+        shard_timer_set(scan->shard, &read->retry, PAUSE_NS << read->failures);
+        read->failures++;
         return;
     }
     if (result < 0) {
@@ -137,6 +155,7 @@ static void scan_read_done(struct op *op)
         memset(read->data + read->filled, 0, RECORD_PAGE_BYTES);
         result = (int)RECORD_PAGE_BYTES;
     }
+    read->failures = 0;
     /* A short read is continued at a whole page; at the end of the file it brings nothing. */
     uint32_t before = read->filled;
     read->filled = (read->filled + (uint32_t)result) & ~(RECORD_PAGE_BYTES - 1);
@@ -147,6 +166,11 @@ static void scan_read_done(struct op *op)
         return;
     }
     shard_defer(scan->shard, &scan->deferred);
+}
+
+static void scan_read_again(struct timer *timer)
+{
+    scan_read_submit(CONTAINER_OF(timer, struct scan_read, retry));
 }
 
 bool scan_idle(const struct scan *scan)
@@ -172,6 +196,7 @@ void scan_cancel(struct scan *scan)
     scan->state = SCAN_OFF;
     scan->placed = 0;
     deferred_cancel(&scan->deferred);
+    scan_pauses_clear(scan);
     descriptors_withdraw(&scan->wait);
     scan_rest(scan);
 }

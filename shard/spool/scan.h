@@ -29,6 +29,8 @@ struct scan_read {
     uint32_t size;   /* wanted */
     uint32_t filled;
     unsigned stuck;  /* reads in a row without progress */
+    unsigned failures; /* in a row */
+    struct timer retry;
     bool careful;    /* page by page, after an error */
     bool ended;      /* all there is has come */
 };

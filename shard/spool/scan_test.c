@@ -323,6 +323,31 @@ static void f05_a_page_that_cannot_be_read_costs_its_records_only(void **state)
     assert_int_equal(stage.next, 100);
 }
 
+/* F-05: nor does it cost any when the device reads again after a moment. */
+static void f05_reads_that_fail_for_a_moment_cost_nothing(void **state)
+{
+    (void)state;
+    put_mail(100);
+    begin(0, spool_position(stage.spool), 100);
+    sim_disk_failing_set(stage.disk, false, false, true);
+    take(&stage.scan);
+    assert_true(sim_run_for(stage.sim, 200 * NS_PER_MS));
+    assert_int_equal(stage.next, 0);
+    sim_disk_failing_set(stage.disk, false, false, false);
+    end();
+    assert_int_equal(stage.damages, 0);
+    assert_int_equal(stage.next, 100);
+    stage.patient = true;
+    begin(0, spool_position(stage.spool), 100);
+    sim_disk_failing_set(stage.disk, false, false, true);
+    take(&stage.scan);
+    assert_true(sim_run_for(stage.sim, 20 * NS_PER_MS));
+    scan_cancel(&stage.scan); /* during a pause */
+    assert_true(sim_run_until(stage.sim, is_idle, NULL, NS_PER_S));
+    sim_disk_failing_set(stage.disk, false, false, false);
+    stage.patient = false;
+}
+
 static void reads_that_are_short_or_late_change_nothing(void **state)
 {
     (void)state;
@@ -359,6 +384,7 @@ int main(void)
         TEST(who_does_not_ask_holds_the_reading_back),
         TEST(the_segment_that_is_read_stays),
         TEST(f05_a_page_that_cannot_be_read_costs_its_records_only),
+        TEST(f05_reads_that_fail_for_a_moment_cost_nothing),
         TEST(reads_that_are_short_or_late_change_nothing),
         TEST(a_stretch_of_nothing_ends_at_once),
     };
