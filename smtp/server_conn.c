@@ -39,9 +39,7 @@ static void conn_join(struct server_conn *conn)
     if (conn->host_counted) {
         server_host_give(server->hosts, &conn->peer);
     }
-    if (!conn->refusal) {
-        server_session_fini(&conn->session);
-    }
+    server_session_fini(&conn->session);
     server_conn_gone(conn);
 }
 
@@ -576,6 +574,7 @@ static void conn_begin(struct server_conn *conn, struct server *server,
                        const struct server_listener *listener, int fd)
 {
     const struct socket_options sockets = {.congestion = server->conf->node.congestion};
+    const struct conf_smtp_listener *conf = listener->conf;
     *conn = (struct server_conn){.server = server, .listener = listener};
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
@@ -588,25 +587,6 @@ static void conn_begin(struct server_conn *conn, struct server *server,
         /* The client has gone already: the first receive will say so. */
         conn->peer = (struct endpoint){0};
     }
-    stream_accept(&conn->stream, server->shard, &conn_user, fd);
-}
-
-void server_conn_refuse(struct server_conn *conn, struct server *server,
-                        const struct server_listener *listener, int fd, struct slice reply)
-{
-    conn_begin(conn, server, listener, fd);
-    conn->refusal = true;
-    buf_put(&conn->replies, reply);
-    buf_put(&conn->replies, SLICE("\r\n"));
-    conn_end(conn);
-    conn_flush(conn);
-}
-
-void server_conn_open(struct server_conn *conn, struct server *server,
-                      const struct server_listener *listener, int fd)
-{
-    const struct conf_smtp_listener *conf = listener->conf;
-    conn_begin(conn, server, listener, fd);
     conn->session_id = id_next(server->intake->ids, server->shard->wall_ns);
     conn->options = (struct server_options){
         .hostname = conf->hostname,
@@ -622,18 +602,41 @@ void server_conn_open(struct server_conn *conn, struct server *server,
     };
     server_session_init(&conn->session, &conn->options, server->blocks,
                         &server->hashes[pool_index(&server->conns, conn)]);
+    stream_accept(&conn->stream, server->shard, &conn_user, fd);
+}
+
+static void conn_refuse(struct server_conn *conn, struct slice reply)
+{
+    (void)server_session_refuse(&conn->session, reply, &conn->replies);
+    conn_end(conn);
+    conn_flush(conn);
+}
+
+void server_conn_refuse(struct server_conn *conn, struct server *server,
+                        const struct server_listener *listener, int fd, struct slice reply)
+{
+    conn_begin(conn, server, listener, fd);
+    conn->refusal = true;
+    conn_refuse(conn, reply);
+}
+
+void server_conn_open(struct server_conn *conn, struct server *server,
+                      const struct server_listener *listener, int fd)
+{
+    conn_begin(conn, server, listener, fd);
     if (conn->options.trusted) {
         conn_greet(conn);
         return;
     }
-    enum server_host host = server_host_take(server->hosts, &conn->peer,
-                                             conf->connections_per_host_max, server->shard->now_ns);
+    enum server_host host =
+        server_host_take(server->hosts, &conn->peer, listener->conf->connections_per_host_max,
+                         server->shard->now_ns);
     conn->host_counted = host == SERVER_HOST_TAKEN;
     if (!conn->host_counted) {
         counters_add(&server->shard->counters, COUNTER_refused_host, 1);
-        conn_abort(conn, host == SERVER_HOST_MANY
-                             ? SLICE("421 4.7.0 Too many connections from your address")
-                             : SLICE("421 4.7.0 Too many new connections from your address"));
+        conn_refuse(conn, host == SERVER_HOST_MANY
+                              ? SLICE("421 4.7.0 Too many connections from your address")
+                              : SLICE("421 4.7.0 Too many new connections from your address"));
         return;
     }
     conn->state = CONN_PREGREET;

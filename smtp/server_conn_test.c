@@ -81,6 +81,7 @@ static void beyond_max_connections_of_the_node_a_client_hears_421_4_3_2(void **s
         }
     }
     assert_int_equal(greeted, 4);
+    assert_int_equal(world_counter(&stage.world, COUNTER_rejections), 0);
     talk_close(&talks[0]);
     assert_true(sim_run_for(stage.sim, NS_PER_S));
     assert_true(stage_begin(&stage, &talks[0], STAGE_CLIENT)); /* its slot is free again */
@@ -108,6 +109,26 @@ static void listeners_have_limits_of_their_own(void **state)
         talk_close(&talks[i]);
     }
 }
+
+/* --- refusals in the event log ---------------------------------------------------------------- */
+
+/* Rejection records that have both texts. */
+static unsigned rejections_logged(const char *text, const char *other)
+{
+    unsigned count = 0;
+    assert_true(sim_run_for(stage.sim, 3 * NS_PER_S)); /* records are written */
+    char *log = world_log(&stage.world);
+    for (char *line = log, *end = strchr(log, '\n'); end != NULL; end = strchr(line, '\n')) {
+        *end = '\0';
+        count += strstr(line, "\"type\":\"Rejection\"") != NULL && strstr(line, text) != NULL &&
+                 strstr(line, other) != NULL;
+        line = end + 1;
+    }
+    free(log);
+    return count;
+}
+
+/* --- a spool that fails ----------------------------------------------------------------------- */
 
 /* A whole message on a connection that has said EHLO; what its end is answered with. */
 static bool answered_at_the_end(struct talk *talk, const char *start)
@@ -145,12 +166,17 @@ static void f03_after_a_second_failed_write_in_a_row_clients_hear_421_4_3_0_unti
     talk_open(&late, stage.sim, STAGE_CLIENT, &stage.server);
     assert_string_equal(talk_reply(&late), refusal);
     assert_int_equal(world_counter(&stage.world, COUNTER_connections_refused), 2);
+    /* One for each message that was not stored, for MAIL, and for each connection. */
+    assert_int_equal(world_counter(&stage.world, COUNTER_rejections), 2 + 1 + 2);
     sim_disk_failing_set(stage.world.disk, false, false, false);
     assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
     assert_true(answered_at_the_end(&idle, "250 2.0.0 OK ids="));
     assert_true(stage_mail(&stage, "b@t.test", "Subject: y\r\n\r\ntext\r\n"));
     assert_true(talk_sink_wait(&stage.sink, 3, 600 * NS_PER_S));
     assert_int_equal(stage.sink.mails, 3);
+    assert_int_equal(rejections_logged("\"code\":421", "\"command\":\"MAIL FROM"), 1);
+    assert_int_equal(rejections_logged("\"command\":null", "\"addr\":\"10.0.0.250\""), 2);
+    assert_int_equal(rejections_logged("\"code\":451", "\"command\":\"DATA"), 2);
     talk_close(&kept);
     talk_close(&idle);
     talk_close(&late);
@@ -230,6 +256,7 @@ static void s05_a_stranger_who_speaks_before_the_banner_is_sent_away(void **stat
     talk_say(&talk, "EHLO c.test\r\n");
     assert_true(stage_hears(&talk, "554 5.5.1"));
     assert_true(talk_closed(&talk, NS_PER_S));
+    assert_int_equal(rejections_logged("\"code\":554", "\"addr\":\"10.0.7.1\""), 1);
     talk_open(&talk, stage.sim, STAGE_CLIENT, &stage.server);
     talk_say(&talk, "EHLO c.test\r\n");
     assert_true(stage_hears(&talk, "220 "));

@@ -479,6 +479,7 @@ static void s60_silent_strangers_are_few_for_each_address_and_go(void **state)
     }
     assert_int_equal(refused, 10);
     assert_int_equal(counter(COUNTER_refused_host), 10);
+    assert_int_equal(counter(COUNTER_rejections), 10);
     assert_true(stage_begin(&stage, &other, STAGE_STRANGER + 1));
     talk_close(&other);
     assert_true(stage_begin(&stage, &other, STAGE_CLIENT)); /* exempt */

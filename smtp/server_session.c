@@ -89,13 +89,19 @@ void server_accept(const char *reply, struct buf *replies)
     put_reply(replies, slice_from_string(reply));
 }
 
-/* Whether the Rejection event speaks of it (INTERFACES 4): order and shutdown are no rejections. */
-static bool is_rejection(enum verb verb, struct slice reply)
+static bool carries_mail(enum verb verb)
 {
-    bool carries_mail =
-        verb == VERB_MAIL || verb == VERB_RCPT || verb == VERB_DATA || verb == VERB_BDAT;
-    return carries_mail && !slice_starts_with(reply, SLICE("503")) &&
-           !slice_starts_with(reply, SLICE("421 4.3.2"));
+    return verb == VERB_MAIL || verb == VERB_RCPT || verb == VERB_DATA || verb == VERB_BDAT;
+}
+
+/* The Rejection event, if there is one (INTERFACES 4): order and shutdown are no rejections. */
+static void tell_rejection(const struct server_session *session, struct slice line,
+                           struct slice reply)
+{
+    const struct server_options *options = session->options;
+    if (!slice_starts_with(reply, SLICE("503")) && !slice_starts_with(reply, SLICE("421 4.3.2"))) {
+        options->policy->rejected(options->policy_context, line, reply);
+    }
 }
 
 void server_refuse(struct server_session *session, enum verb verb, struct slice line,
@@ -103,8 +109,8 @@ void server_refuse(struct server_session *session, enum verb verb, struct slice 
 {
     const struct server_options *options = session->options;
     put_reply(replies, reply);
-    if (is_rejection(verb, reply)) {
-        options->policy->rejected(options->policy_context, line, reply);
+    if (carries_mail(verb)) {
+        tell_rejection(session, line, reply);
     }
     if (reply.data[0] == '5' && !options->trusted) {
         session->errors++;
@@ -304,13 +310,22 @@ void server_session_fini(struct server_session *session)
     server_set_state(session, SERVER_CLOSED);
 }
 
+enum want server_session_refuse(struct server_session *session, struct slice reply,
+                                struct buf *replies)
+{
+    CHECK(session->state == SERVER_GREETING);
+    put_reply(replies, reply);
+    tell_rejection(session, SLICE_NONE, reply);
+    server_set_state(session, SERVER_CLOSED);
+    return WANT_CLOSE;
+}
+
 enum want server_session_greet(struct server_session *session, bool early, struct buf *replies)
 {
     CHECK(session->state == SERVER_GREETING);
     if (early && !session->options->trusted) {
-        put_reply(replies, SLICE("554 5.5.1 You spoke before the greeting"));
-        server_set_state(session, SERVER_CLOSED);
-        return WANT_CLOSE;
+        return server_session_refuse(session, SLICE("554 5.5.1 You spoke before the greeting"),
+                                     replies);
     }
     buf_put(replies, SLICE("220 "));
     buf_put(replies, session->options->hostname);

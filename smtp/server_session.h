@@ -34,9 +34,10 @@ struct server_policy {
     /* May this recipient be relayed (relay_hosts), and is there a route for its domain? */
     struct verdict (*recipient)(void *context, const struct address *recipient);
     /*
-     * A MAIL, RCPT, DATA or BDAT was refused with this reply (without CRLF): the Rejection event.
-     * Not for 503 nor 421 4.3.2. `command` is the line; after content it is the verb alone. Both
-     * are borrowed for the call; the transaction still stands as it was.
+     * A MAIL, RCPT, DATA or BDAT, or the client instead of a greeting, was refused with this reply
+     * (without CRLF): the Rejection event. Not for 503 nor 421 4.3.2. `command` is the line; after
+     * content it is the verb alone; for the client it is empty. Both are borrowed for the call; the
+     * transaction still stands as it was.
      */
     void (*rejected)(void *context, struct slice command, struct slice reply);
 };
@@ -135,6 +136,9 @@ void server_session_fini(struct server_session *session);
  * and WANT_CLOSE (S-05).
  */
 enum want server_session_greet(struct server_session *session, bool early, struct buf *replies);
+/* Instead of the banner: the client is not served, and this says why; WANT_CLOSE. */
+enum want server_session_refuse(struct server_session *session, struct slice reply,
+                                struct buf *replies);
 
 /*
  * Consumes commands and content from `input` and appends replies, in order, until it wants

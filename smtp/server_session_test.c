@@ -236,6 +236,7 @@ static void s05_early_talkers_get_554_unless_trusted(void **state)
         dialogue.options.trusted = trusted;
         enum want want = server_session_greet(&dialogue.session, true, &replies);
         assert_int_equal(want, trusted ? WANT_INPUT : WANT_CLOSE);
+        assert_int_equal(dialogue.rejected, !trusted);
         assert_true(slice_starts_with(buf_slice(&replies),
                                       trusted ? SLICE("220 mta.test Ringpost\r\n")
                                               : SLICE("554 5.5.1 ")));

@@ -41,7 +41,8 @@ static struct verdict policy_recipient(void *context, const struct address *reci
 static void policy_rejected(void *context, struct slice command, struct slice reply)
 {
     struct dialogue *dialogue = context;
-    CHECK(command.size > 0 && reply.size > 9);
+    bool greeted = dialogue->session.state != SERVER_GREETING;
+    CHECK(greeted == (command.size > 0) && reply.size > 9);
     CHECK(reply.data[0] == '4' || reply.data[0] == '5');
     dialogue->rejected++;
 }
