@@ -232,6 +232,11 @@ struct block *block_take(struct block_pool *pool, size_t bytes)
     return NULL;
 }
 
+uint64_t block_bytes_for(size_t bytes)
+{
+    return class_bytes[class_for(bytes)];
+}
+
 void block_give(struct block_pool *pool, struct block *block)
 {
     struct block_store *store = pool->store;
@@ -297,6 +302,15 @@ void chain_clear(struct chain *chain, struct block_pool *pool)
         block_give(pool, CONTAINER_OF(node, struct block, link));
     }
     chain->size = 0;
+}
+
+uint64_t chain_block_bytes(const struct chain *chain)
+{
+    uint64_t bytes = 0;
+    for (const struct list *at = chain->blocks.next; at != &chain->blocks; at = at->next) {
+        bytes += class_bytes[CONTAINER_OF(at, struct block, link)->class_index];
+    }
+    return bytes;
 }
 
 struct block *chain_last(const struct chain *chain)

@@ -73,6 +73,8 @@ void block_pool_close(struct block_pool *pool);
  * free block is large enough.
  */
 MUST_USE struct block *block_take(struct block_pool *pool, size_t bytes);
+/* What block_take takes of the pool for so many, as block_pool_used counts. */
+uint64_t block_bytes_for(size_t bytes);
 /* `block` is in no chain. */
 void block_give(struct block_pool *pool, struct block *block);
 
@@ -92,6 +94,8 @@ struct chain {
 };
 
 void chain_init(struct chain *chain);
+/* What its blocks take of the pool, as block_pool_used counts. */
+uint64_t chain_block_bytes(const struct chain *chain);
 /* Gives every block back; the chain is empty afterwards. */
 void chain_clear(struct chain *chain, struct block_pool *pool);
 /* The last block, null when the chain is empty. */

@@ -48,6 +48,7 @@ static void a_size_asked_for_gets_the_smallest_class_that_holds_it(void **state)
         assert_int_equal(block->size, 0);
         assert_int_equal((uintptr_t)block->data % 8, 0);
         assert_int_equal(block_pool_used(pool), class_bytes[cases[i].class_index]);
+        assert_int_equal(block_bytes_for(cases[i].bytes), class_bytes[cases[i].class_index]);
         memset(block->data, 0xA5, block->capacity);
         block_give(pool, block);
         assert_int_equal(IS_POISONED(&block->data[0]), POISON_IN_FORCE);
@@ -164,6 +165,7 @@ static void a_chain_grows_by_class_and_copies_out_any_range(void **state)
         class_index++;
     }
     assert_int_equal(class_index, 4);
+    assert_int_equal(chain_block_bytes(&chain), block_pool_used(pool));
     for (uint32_t i = 0; i < 25000; i += 7) {
         uint32_t value = 0;
         chain_copy_out(&chain, (uint64_t)i * sizeof(i), sizeof(i), &value);

@@ -40,6 +40,7 @@
     X(checkpoint_failures)                                                                         \
     X(connections_out)                                                                             \
     X(connect_failures)                                                                            \
+    X(site_blocks_full)                                                                            \
     X(deliveries)                                                                                  \
     X(transient_failures)                                                                          \
     X(bounces)                                                                                     \

@@ -10,6 +10,11 @@
  * then held until that OUTCOME is durable; only then it is done, or waits again. New transfers
  * pause while the spool has not stored outcomes for a second, or while the event log has no room
  * (DESIGN 10).
+ *
+ * A message stands in blocks while a peer is sent it, and a peer that does not read holds them
+ * until its time is over. So no site holds more than half of what all sites leave of the blocks
+ * that mail is received into: one alone a third of them, and there is always room for the next. A
+ * site that holds none may always send one message.
  */
 #ifndef RINGPOST_SMTP_DELIVERY_H
 #define RINGPOST_SMTP_DELIVERY_H
@@ -40,6 +45,7 @@ struct delivery {
     struct htab sites;        /* egresses by name */
     struct list all;          /* egresses */
     struct list gate_list;
+    uint64_t pinned_bytes;    /* blocks of what peers are sent now: egress_has_share */
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     bool stopping;

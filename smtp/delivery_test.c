@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,6 +107,64 @@ static void a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connect
     assert_string_equal(stage.sink.mail[0].recipient, "b@u.test");
 }
 
+/* --- blocks ----------------------------------------------------------------------------------- */
+
+#define DEAF_SINKS 3
+#define DEAF_MAILS 120
+#define BODY_BYTES (30 * KIB)
+#define MAIL_BYTES (48 * KIB) /* in blocks, at most: 2 + 8 + 32 KiB and a small head */
+
+/* Site after site takes connections and reads no content: each holds its share and no more. */
+static void f08_sites_that_read_nothing_leave_blocks_to_the_others(void **state)
+{
+    (void)state;
+    static struct talk_sink deaf[DEAF_SINKS];
+    char recipient[32];
+    char *body = stage_body(BODY_BYTES);
+    world_set(&stage.world, "shaping.default.connection_limit=200");
+    for (unsigned i = 0; i < DEAF_SINKS; i++) {
+        struct endpoint at = sim_endpoint(STAGE_SINK + 1 + i, 25);
+        talk_sink_open(&deaf[i], stage.sim, &at);
+        deaf[i].deaf = true;
+        world_set(&stage.world,
+                  "queues.queue.\"deaf%u.test\".protocol={smtp={mx_list=[\"[10.0.9.%u]:25\"]}}", i,
+                  10 + i);
+    }
+    stage_start(&stage);
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    uint64_t left = block_pool_size(block_pool_receiving(delivery->messages->blocks));
+    uint64_t pinned = 0;
+    for (unsigned i = 0; i < DEAF_SINKS; i++) {
+        (void)snprintf(recipient, sizeof(recipient), "b@deaf%u.test", i);
+        for (unsigned mail = 0; mail < DEAF_MAILS; mail++) {
+            assert_true(stage_mail(&stage, recipient, body));
+            assert_true(sim_run_for(stage.sim, 50 * NS_PER_MS)); /* what is not sent is shed */
+        }
+        assert_true(sim_run_for(stage.sim, NS_PER_S));
+        assert_int_equal(world_counter(&stage.world, COUNTER_site_blocks_full), i + 1);
+        /* Half of what is left then is a third of what was left before; and one message more. */
+        assert_in_range(delivery->pinned_bytes - pinned, left / 3, left / 3 + MAIL_BYTES);
+        left -= delivery->pinned_bytes - pinned;
+        pinned = delivery->pinned_bytes;
+        assert_true(stage_mail(&stage, "b@t.test", body));
+        assert_true(talk_sink_wait(&stage.sink, i + 1, 5 * NS_PER_S));
+    }
+    assert_int_equal(world_counter(&stage.world, COUNTER_transient_failures), 0);
+    /* They read again: nothing is lost, and all blocks come back. */
+    for (unsigned i = 0; i < DEAF_SINKS; i++) {
+        talk_sink_hear(&deaf[i]);
+        assert_true(talk_sink_wait(&deaf[i], DEAF_MAILS, 600 * NS_PER_S));
+    }
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    assert_int_equal(delivery->pinned_bytes, 0);
+    assert_int_equal(block_pool_used(delivery->messages->blocks), 0);
+    world_stop(&stage.world, 1);
+    for (unsigned i = 0; i < DEAF_SINKS; i++) {
+        talk_sink_close(&deaf[i]);
+    }
+    free(body);
+}
+
 /* --- a stop ----------------------------------------------------------------------------------- */
 
 /* Else it would ask for cells whose answer may come to a thread that has ended. */
@@ -140,6 +199,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connections),
+        TEST(f08_sites_that_read_nothing_leave_blocks_to_the_others),
         TEST(f33_what_comes_due_during_a_stop_begins_nothing),
         TEST(work_given_to_a_connection_that_is_just_closed_by_its_peer_is_taken_back),
     };

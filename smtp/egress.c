@@ -398,10 +398,29 @@ static uint32_t window_of(const struct egress *egress)
     return MAX_OF(share, 1);
 }
 
-/* How many recipients the rates let go now; 0: it waits for the instant of the next. */
+/* May another message stand in blocks for this site? Its own come back with the next outcome. */
+static bool has_share(struct egress *egress)
+{
+    const struct delivery *delivery = egress->delivery;
+    uint64_t left = block_pool_size(block_pool_receiving(delivery->messages->blocks));
+    left -= MIN_OF(left, delivery->pinned_bytes);
+    bool full = egress->pinned_bytes > 0 && egress->pinned_bytes >= left / 2;
+    counters_add(&delivery->shard->counters, COUNTER_site_blocks_full, full && !egress->share_full);
+    egress->share_full = full;
+    return !full;
+}
+
+/*
+ * How many recipients blocks and rates let go now; 0: it waits for the instant of the next, or for
+ * blocks.
+ */
 static uint32_t may_go(struct egress *egress)
 {
     uint64_t until_ns = 0;
+    if (!has_share(egress)) {
+        hold(egress, HOLD_memory, 0);
+        return 0;
+    }
     uint32_t count = rates_ready(&egress->limits.messages, egress->delivery->shard->now_ns,
                                  egress->ready.due, &until_ns);
     if (count == 0) {

@@ -22,6 +22,8 @@ struct egress {
     struct egress_limits limits;
     struct hold hold;         /* why no more is sent */
     struct timer timer;       /* at the instant at which a rate goes on */
+    uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
+    bool share_full;          /* it waits for some of them */
     uint32_t connections;
     uint32_t failures;        /* in a row: every host failed */
     unsigned rest_ticks;      /* has yielded a slot: takes none before these while others wait */

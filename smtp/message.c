@@ -5,6 +5,9 @@
 #include "core/check.h"
 #include "core/little.h"
 
+/* Of a body in parts, one of which is in memory. */
+#define PART_BLOCK_BYTES (2 * BLOCK_BYTES_MAX)
+
 static bool location_equal(const void *context, uint64_t value, const void *key)
 {
     const struct messages *messages = context;
@@ -129,6 +132,21 @@ void messages_shed(struct messages *messages, unsigned percent)
             message_forget(messages, message);
         }
     }
+}
+
+uint64_t message_block_bytes(const struct message *message)
+{
+    uint64_t body_bytes =
+        message->part_count > 0 ? PART_BLOCK_BYTES : chain_block_bytes(&message->body);
+    uint64_t head_bytes = message->head == NULL ? 0 : block_bytes_for(message->head->capacity);
+    return head_bytes + body_bytes + chain_block_bytes(&message->dots_chain);
+}
+
+uint64_t message_block_bytes_for(uint64_t body_bytes)
+{
+    return block_bytes_for(1) + (body_bytes > BLOCK_DATA_BYTES_MAX
+                                     ? PART_BLOCK_BYTES
+                                     : block_bytes_for((size_t)body_bytes));
 }
 
 uint64_t message_sent_bytes(struct slice prepend, uint64_t body_bytes, struct slice cuts)

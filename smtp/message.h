@@ -79,6 +79,14 @@ void messages_forget(struct messages *messages, struct spool_location location);
  */
 void messages_shed(struct messages *messages, unsigned percent);
 
+/*
+ * Of the pool, while it is sent: its own blocks; for a body in parts a piece of it and what one
+ * receive had more (BLOCK_RESERVE_UNITS).
+ */
+uint64_t message_block_bytes(const struct message *message);
+/* The same before it is read, of one with such a body. */
+uint64_t message_block_bytes_for(uint64_t body_bytes);
+
 /* Of what is sent: prepend and body without its cuts. */
 uint64_t message_sent_bytes(struct slice prepend, uint64_t body_bytes, struct slice cuts);
 

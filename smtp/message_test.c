@@ -64,6 +64,22 @@ static void the_last_reference_gives_every_block_back(void **state)
     assert_int_equal(block_pool_used(stage.blocks), 0);
 }
 
+static void what_a_message_takes_of_the_blocks_is_known_before_it_is_read(void **state)
+{
+    (void)state;
+    static const struct spool_part parts[3];
+    struct message *message = message_make(1, 1, 20000);
+    assert_int_equal(message_block_bytes(message), block_pool_used(stage.blocks));
+    message->parts = parts;
+    message->part_count = COUNT_OF(parts);
+    /* A piece of it is read at a time, whatever its size. */
+    assert_int_equal(message_block_bytes(message), 2 * KIB + 2 * BLOCK_BYTES_MAX);
+    assert_int_equal(message_block_bytes_for(100 * MIB), 2 * KIB + 2 * BLOCK_BYTES_MAX);
+    assert_int_equal(message_block_bytes_for(20000), 2 * KIB + 32 * KIB);
+    assert_int_equal(message_block_bytes_for(0), 2 * KIB + 2 * KIB);
+    drop(message);
+}
+
 static void a_kept_message_is_found_by_its_place_alone(void **state)
 {
     (void)state;
@@ -174,6 +190,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(the_last_reference_gives_every_block_back),
+        TEST(what_a_message_takes_of_the_blocks_is_known_before_it_is_read),
         TEST(a_kept_message_is_found_by_its_place_alone),
         TEST(a_message_is_kept_until_every_row_had_its_first_attempt),
         TEST(shedding_takes_the_oldest_that_nobody_sends_until_there_is_room),

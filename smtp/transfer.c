@@ -38,6 +38,7 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
     transfer->loading = false;
     transfer->admitted = true;
     transfer->charged = false;
+    transfer->pinned_bytes = 0;
     transfer->first_count = 0;
     transfer->message = NULL;
     transfer->load.in_flight = false;
@@ -120,10 +121,31 @@ bool transfer_is_expired(const struct transfer *transfer)
     return now_s >= retry_expiry_s(&retry, row_of(transfer, 0)->created_s * NS_PER_S);
 }
 
+/* So much of the blocks is its site's now. */
+static void transfer_pin(struct transfer *transfer, uint64_t bytes)
+{
+    uint64_t before = transfer->pinned_bytes;
+    transfer->pinned_bytes = bytes;
+    transfer->egress->pinned_bytes += bytes - before;
+    transfer->delivery->pinned_bytes += bytes - before;
+}
+
+/* No peer has it any more. Its egress is there as long as its rows are hot. */
+static void transfer_unpin(struct transfer *transfer)
+{
+    if (transfer->pinned_bytes > 0) {
+        transfer_pin(transfer, 0);
+        if (transfer->egress->share_full) {
+            egress_kick(transfer->egress);
+        }
+    }
+}
+
 /* All rows go back as they were: nothing was attempted. */
 static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
 {
     struct queues *queues = transfer->delivery->queues;
+    transfer_unpin(transfer);
     transfer_uncharge(transfer);
     uint64_t due_s = (queues_now_ns(queues) + after_ns + NS_PER_S - 1) / NS_PER_S;
     for (unsigned i = transfer->count; i-- > 0;) {
@@ -249,6 +271,7 @@ static void transfer_go(struct transfer *transfer)
     client_transaction_init(transaction, transfer->message, sender, transfer->recipients,
                             transfer->count);
     buf_init(&transaction->texts, transfer->texts, sizeof(transfer->texts));
+    transfer_pin(transfer, message_block_bytes(transfer->message));
     if (transfer->conn == NULL || !client_conn_is_idle(&transfer->conn->conn)) {
         /* The connection went away, or is about to, since it was given the work. */
         transfer_undo(transfer, 0);
@@ -294,6 +317,9 @@ void transfer_start(struct transfer *transfer)
     if (transfer->message == NULL) {
         transfer_undo(transfer, MESSAGE_RETRY_NS);
         return;
+    }
+    if (transfer->cause == TRANSFER_SEND) {
+        transfer_pin(transfer, message_block_bytes_for(row_of(transfer, 0)->size_64 * 64ull));
     }
     transfer->loading = true;
     transfer->load = (struct spool_load){.done = load_done};
@@ -556,6 +582,7 @@ static void transfer_record(struct transfer *transfer)
     if (transfer->part.in_flight) {
         return; /* part_done comes back here */
     }
+    transfer_unpin(transfer);
     return_untried(transfer);
     if (transfer->count == 0) {
         transfer_free(transfer);

@@ -32,6 +32,7 @@ struct transfer {
     bool loading;
     bool admitted;              /* its rows count at the gate of their queue */
     bool charged;               /* … and at the rates of the site */
+    uint64_t pinned_bytes;      /* of its site, while a peer is sent it */
     unsigned count;             /* rows; their order is that of the recipients */
     unsigned first_count;       /* recipients of which this was the first attempt */
     struct message *message;    /* one reference once found or loaded */

@@ -93,6 +93,7 @@ void talk_close(struct talk *talk)
 struct talk_conn {
     struct talk_conn *next;
     struct talk_sink *sink;
+    struct sim_peer *peer;
     bool in_content;
     uint8_t *bytes; /* owned: input not used yet */
     size_t size;
@@ -204,6 +205,7 @@ static void sink_event(struct sim_peer *peer, void *context)
         conn = calloc(1, sizeof(*conn));
         CHECK(conn != NULL);
         conn->sink = sink;
+        conn->peer = peer;
         conn->next = sink->first;
         sink->first = conn;
         sink->conns++;
@@ -213,6 +215,9 @@ static void sink_event(struct sim_peer *peer, void *context)
         }
     }
     if (sink->mute) {
+        return;
+    }
+    if (sink->deaf && conn->in_content) {
         return;
     }
     conn_take(conn, peer);
@@ -241,6 +246,14 @@ void talk_sink_close(struct talk_sink *sink)
         sink->first = conn->next;
         free(conn->bytes);
         free(conn);
+    }
+}
+
+void talk_sink_hear(struct talk_sink *sink)
+{
+    sink->deaf = false;
+    for (struct talk_conn *conn = sink->first; conn != NULL; conn = conn->next) {
+        sink_event(conn->peer, sink);
     }
 }
 

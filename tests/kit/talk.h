@@ -44,6 +44,7 @@ struct talk_sink {
     const char *defer;                 /* the reply to content instead of 250; null: 250 */
     bool mute;                         /* says no word, not even a banner */
     bool hold;                         /* takes content and never answers it */
+    bool deaf;                         /* reads nothing of content */
     struct {
         uint8_t *bytes;                /* owned; as sent, dots unstuffed */
         size_t size;
@@ -53,6 +54,8 @@ struct talk_sink {
 
 void talk_sink_open(struct talk_sink *sink, struct sim *sim, const struct endpoint *at);
 void talk_sink_close(struct talk_sink *sink);
+/* It is deaf no more, and reads what has come meanwhile. */
+void talk_sink_hear(struct talk_sink *sink);
 /* Runs until the sink has `mails`. */
 bool talk_sink_wait(struct talk_sink *sink, unsigned mails, uint64_t limit_ns);
 
