@@ -10,7 +10,8 @@
 
 enum account_consumer {
     ACCOUNT_BLOCKS,      /* assembly blocks in use */
-    ACCOUNT_GROUPS,      /* buffers of the spool: commit groups, reads; as long as it runs */
+    ACCOUNT_GROUPS,      /* buffers of the spool: commit groups, reads, checkpoints; as long as it
+                            runs */
     ACCOUNT_BUFFERS,     /* provided receive buffers; as long as it runs */
     ACCOUNT_CONNECTIONS, /* server and client connection objects */
     ACCOUNT_ROWS,        /* queued recipients */

@@ -721,7 +721,7 @@ static void mta_wire_mail(struct mta *mta)
 
 uint64_t node_memory_fixed(const struct conf *conf)
 {
-    return (uint64_t)BUFFER_COUNT * BUFFER_BYTES + 2ull * group_bytes(conf) + SPOOL_LOADS_BYTES;
+    return (uint64_t)BUFFER_COUNT * BUFFER_BYTES + spool_memory_for(group_bytes(conf));
 }
 
 /* A thread that is past its first watermark before its first client would serve nobody. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shard/spool/checkpoint_writer.h"
 #include "tests/kit/stage.h"
 
 #define STALLED_MAX   80
@@ -178,7 +179,9 @@ static void f08_the_account_books_what_ring_and_spool_hold_all_the_time(void **s
     (void)state;
     stage_start(&stage);
     const uint64_t *used = mta()->shard.memory.used;
+    uint64_t groups = 2 * MAX_OF(stage.world.conf->memory.staging_bytes / 8, MIB);
     assert_int_equal(used[ACCOUNT_BUFFERS], ring_buffers_memory(mta()->shard.ring));
+    assert_int_equal(used[ACCOUNT_GROUPS], groups + SPOOL_LOADS_BYTES + CHECKPOINT_WRITER_BYTES);
     assert_int_equal(used[ACCOUNT_BUFFERS] + used[ACCOUNT_GROUPS],
                      node_memory_fixed(stage.world.conf));
 }

@@ -7,10 +7,9 @@
 #include "shard/boot.h"
 #include "shard/spool/spool.h"
 
-#define PAGE_BYTES   4096u
-#define BUSY_NS      (16 * NS_PER_MS)
-#define STUCK_MAX    16
-#define MEMORY_BYTES (CHECKPOINT_HEAD_BYTES + CHECKPOINT_WRITES * CHECKPOINT_BLOCK_BYTES)
+#define PAGE_BYTES 4096u
+#define BUSY_NS    (16 * NS_PER_MS)
+#define STUCK_MAX  16
 
 static_assert(CHECKPOINT_HEAD_BYTES % PAGE_BYTES == 0, "direct writes are of whole pages");
 static_assert(CHECKPOINT_BLOCK_BYTES % PAGE_BYTES == 0, "direct writes are of whole pages");
@@ -37,7 +36,7 @@ int checkpoint_writer_init(struct checkpoint_writer *writer, struct shard *shard
     deferred_init(&writer->deferred, writer_drive);
     timer_init(&writer->retry, writer_retry);
     op_init(&writer->sync, writer_sync_done);
-    writer->memory = boot_memory_take(MEMORY_BYTES);
+    writer->memory = boot_memory_take(CHECKPOINT_WRITER_BYTES);
     if (writer->memory == NULL) {
         return -ENOMEM;
     }
@@ -57,7 +56,7 @@ void checkpoint_writer_fini(struct checkpoint_writer *writer)
 {
     deferred_cancel(&writer->deferred);
     shard_timer_clear(writer->shard, &writer->retry);
-    boot_memory_give(writer->memory, MEMORY_BYTES);
+    boot_memory_give(writer->memory, CHECKPOINT_WRITER_BYTES);
     writer->memory = NULL;
 }
 

@@ -27,6 +27,9 @@
 #include "shard/spool/segment.h"
 
 #define CHECKPOINT_WRITES 3 /* blocks being filled or written at a time */
+/* What it takes for its buffers at init and keeps. */
+#define CHECKPOINT_WRITER_BYTES                                                                    \
+    (CHECKPOINT_HEAD_BYTES + (uint64_t)CHECKPOINT_WRITES * CHECKPOINT_BLOCK_BYTES)
 
 enum checkpoint_state {
     CHECKPOINT_IDLE,

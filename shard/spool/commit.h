@@ -14,6 +14,8 @@
 #include "shard/spool/record.h"
 #include "shard/spool/segment.h"
 
+#define COMMIT_GROUPS 2 /* one is filled while the other is written */
+
 struct commit_group {
     uint8_t *memory;     /* aligned to a page */
     uint32_t size;       /* RECORD_GROUP_BYTES when empty */
@@ -32,7 +34,7 @@ struct commit {
     struct segments *segments;           /* borrowed */
     struct pieces *pieces;               /* borrowed */
     uint64_t uuid;
-    struct commit_group groups[2];
+    struct commit_group groups[COMMIT_GROUPS];
     unsigned open;         /* index of the open group; the other one is idle or in flight */
     uint32_t capacity;     /* of a group */
     struct list waiting;   /* puts that found no room */

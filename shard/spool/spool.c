@@ -647,7 +647,12 @@ struct spool_position spool_cursor(const struct spool *spool)
 
 uint64_t spool_memory(const struct spool *spool)
 {
-    return COUNT_OF(spool->commit.groups) * (uint64_t)spool->commit.capacity + SPOOL_LOADS_BYTES;
+    return spool_memory_for(spool->commit.capacity);
+}
+
+uint64_t spool_memory_for(uint64_t group_bytes)
+{
+    return COMMIT_GROUPS * group_bytes + SPOOL_LOADS_BYTES + CHECKPOINT_WRITER_BYTES;
 }
 
 uint64_t spool_backlog_bytes(const struct spool *spool)

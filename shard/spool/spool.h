@@ -304,8 +304,10 @@ void spool_cursor_set(struct spool *spool, struct spool_position cursor);
 struct spool_position spool_cursor(const struct spool *spool);
 /* Log between the cursor and the end. */
 uint64_t spool_backlog_bytes(const struct spool *spool);
-/* Bytes of the buffers for commits and reads, the same as long as it runs. */
+/* Bytes of the buffers for commits, reads and checkpoints, the same as long as it runs. */
 uint64_t spool_memory(const struct spool *spool);
+/* The same of one that is not started yet, with buffers for commits of so many bytes each. */
+uint64_t spool_memory_for(uint64_t group_bytes);
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
