@@ -48,6 +48,7 @@ int recover_init(struct recover *recover, struct shard *shard, struct segments *
                                 .replay = replay,
                                 .checkpoint_file = CHECKPOINT_FILES};
     adopted_init(&recover->adopted, shard, segments);
+    recover_secure_init(recover);
     int results[] = {
         lane_files_init(&recover->files, shard, segments, recover->checkpoint.fds),
         checkpoint_reader_init(&recover->checkpoint, shard, options->lane),
@@ -67,6 +68,7 @@ int recover_init(struct recover *recover, struct shard *shard, struct segments *
 
 void recover_fini(struct recover *recover)
 {
+    recover_secure_fini(recover);
     adopted_fini(&recover->adopted);
     lane_files_fini(&recover->files);
     checkpoint_reader_fini(&recover->checkpoint);

@@ -34,6 +34,7 @@ struct recover_write {
     uint32_t bytes;
     uint32_t done;
     unsigned stuck; /* completions in a row that brought nothing */
+    unsigned failures; /* times that it was begun again from its first byte */
     struct iovec rest;
 };
 
@@ -63,6 +64,7 @@ struct recover {
     unsigned damage_count;
     struct log_tail tail;   /* bytes 0: no group is in doubt */
     struct recover_write write;
+    struct timer retry;     /* of a write that failed */
     uint8_t secure_step;
     struct op op;
     int error;

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #define STUCK_MAX 16
+/* Of a write that fails. */
+#define TRIES_MAX 5
+#define PAUSE_NS  (500 * NS_PER_MS)
 
 enum { SECURE_SEGMENTS, SECURE_GROUP, SECURE_PAGE, SECURE_BLOCKS, SECURE_HEAD, SECURE_STEPS };
 
@@ -48,6 +51,28 @@ static void recover_write_submit(struct recover *recover)
     ring_write(recover->shard->ring, &recover->op, write->fd, &extent, true);
 }
 
+static void recover_write_retry(struct timer *timer)
+{
+    recover_write_submit(CONTAINER_OF(timer, struct recover, retry));
+}
+
+static void recover_write_failed(struct recover *recover, int error)
+{
+    struct recover_write *write = &recover->write;
+    write->failures++;
+    if (write->failures == TRIES_MAX) {
+        recover_secure_failed(recover, error);
+        return;
+    }
+    if (write->failures == 1) {
+        spool_note(recover->options, "spool: lane %u: %s: %s; it is tried again",
+                   recover->options->lane, recover_secure_what(recover), strerror(-error));
+    }
+    write->done = 0;
+    write->stuck = 0;
+    shard_timer_set(recover->shard, &recover->retry, PAUSE_NS);
+}
+
 static void recover_write_done(struct op *op)
 {
     struct recover *recover = CONTAINER_OF(op, struct recover, op);
@@ -65,7 +90,7 @@ static void recover_write_done(struct op *op)
     if (write->done > before) {
         write->stuck = 0;
     } else if (!recover_secure_again(recover, result)) {
-        recover_secure_failed(recover, result < 0 ? result : -EIO);
+        recover_write_failed(recover, result < 0 ? result : -EIO);
         return;
     }
     recover_write_submit(recover);
@@ -197,6 +222,16 @@ static void recover_secure_next(struct recover *recover)
         }
     }
     recover->done(recover);
+}
+
+void recover_secure_init(struct recover *recover)
+{
+    timer_init(&recover->retry, recover_write_retry);
+}
+
+void recover_secure_fini(struct recover *recover)
+{
+    shard_timer_clear(recover->shard, &recover->retry);
 }
 
 void recover_secure(struct recover *recover)

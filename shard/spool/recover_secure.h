@@ -7,6 +7,10 @@
  * bytes, durably. Power that is lost meanwhile leaves them as they were, or undone like before.
  *
  * Groups that were written with sync = "none" say nothing of each other: their files are synced.
+ * A write that fails is begun again from its first byte a few times, with pauses, before the start
+ * fails for it: an error of the device may pass. A sync is not: what a failed one has lost, the
+ * next one says is there.
+ *
  * Part of recovery.
  */
 #ifndef RINGPOST_SHARD_SPOOL_RECOVER_SECURE_H
@@ -14,6 +18,9 @@
 
 #include "shard/spool/recover.h"
 
+/* With the recovery's own beginning and end. */
+void recover_secure_init(struct recover *recover);
+void recover_secure_fini(struct recover *recover);
 /* All is read. Ends in recover->done, from the loop; a failure is in recover->error. */
 void recover_secure(struct recover *recover);
 

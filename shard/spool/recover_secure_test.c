@@ -237,7 +237,7 @@ static void f04_a_start_that_cannot_make_the_last_group_durable_fails_and_says_s
     rig_crash(&rig, false);
     sim_disk_failing_set(rig.disk, true, false, false);
     rig_boot(&rig);
-    assert_true(sim_run_until(rig.sim, start_is_over, &rig, 600 * NS_PER_S));
+    assert_true(sim_run_until(rig.sim, start_is_over, &rig, 10 * NS_PER_S));
     assert_true(rig.ledger.error < 0);
     assert_non_null(strstr(rig.ledger.reason, "the last group cannot be made durable"));
     rig_crash(&rig, true);
@@ -246,6 +246,31 @@ static void f04_a_start_that_cannot_make_the_last_group_durable_fails_and_says_s
     assert_int_equal(rig.ledger.error, 0);
     assert_true(ledger_live(&rig.ledger, 0));
     rig_close(&rig);
+}
+
+/* Neither what was found nor the start is lost by errors of the device that pass. */
+static void f04_a_start_tries_a_write_that_fails_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct rig rig;
+        rig_open(&rig, seed, 0);
+        ledger_put(&rig.ledger, 3000, 1);
+        rig_wait(&rig);
+        rig_crash(&rig, false);
+        sim_disk_failing_set(rig.disk, true, false, false);
+        rig_boot(&rig);
+        (void)sim_run_until(rig.sim, start_is_over, &rig, NS_PER_S + sim_below(rig.sim, NS_PER_S));
+        assert_false(rig.ledger.finished);
+        sim_disk_failing_set(rig.disk, false, false, false);
+        assert_true(sim_run_until(rig.sim, start_is_over, &rig, 10 * NS_PER_S));
+        assert_int_equal(rig.ledger.error, 0);
+        rig_crash(&rig, true);
+        assert_true(rig_start(&rig));
+        assert_string_equal(rig.ledger.complaint, "");
+        assert_true(ledger_live(&rig.ledger, 0));
+        rig_close(&rig);
+    }
 }
 
 /* Written again are the same bytes, at the same place. */
@@ -283,6 +308,7 @@ int main(void)
         cmocka_unit_test(
             f04_a_checkpoint_whose_head_was_not_synced_is_there_for_every_later_life_or_none),
         cmocka_unit_test(f04_a_group_before_a_torn_segment_is_found_by_every_later_life_or_none),
+        cmocka_unit_test(f04_a_start_tries_a_write_that_fails_again),
         cmocka_unit_test(f04_a_start_that_cannot_make_the_last_group_durable_fails_and_says_so),
         cmocka_unit_test(f04_what_was_written_without_syncs_is_synced_when_there_are_some),
         cmocka_unit_test(f04_a_start_changes_no_byte_of_the_log),
