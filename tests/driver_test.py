@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from driver import catalogue, tap  # noqa: E402
+from driver import catalogue, disk, tap  # noqa: E402
 from driver.results import (FAILED, PASSED, SKIPPED, Result, exit_code, forbid_skips,  # noqa: E402
                             label, read_skips, summary)
 
@@ -53,6 +54,21 @@ class Tap(unittest.TestCase):
 
     def test_several_groups(self):
         self.assertEqual(len(tap.parse("dev", "x", "1..1\nok 1 - a\n1..1\nok 1 - b\n", 0)), 2)
+
+
+class Disk(unittest.TestCase):
+    def test_too_little_room_is_said_in_a_line(self):
+        gib = 1 << 30
+        for free, total, short in ((11, 100, False), (10, 100, True), (0, 0, True), (3, 20, False),
+                                   (2, 20, True), (50, 500, True), (52, 500, False)):
+            with self.subTest(free=free, total=total):
+                space = types.SimpleNamespace(f_bavail=free * gib >> 12, f_blocks=total * gib >> 12,
+                                              f_frsize=4096)
+                line = disk.shortage(space, "/here")
+                self.assertEqual(line is not None, short)
+                if short:
+                    self.assertRegex(line, r"^the disk of /here has [\d.]+ GB free .* [\d.]+ GB: ")
+                    self.assertNotIn("\n", line)
 
 
 class Pyunit(unittest.TestCase):
