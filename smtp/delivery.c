@@ -90,7 +90,8 @@ bool delivery_may_start(const struct delivery *delivery)
 
 /* --- what queues asks ------------------------------------------------------------------------- */
 
-static struct ready_queue *delivery_route(void *context, struct sched_queue *queue)
+static struct ready_queue *delivery_route(void *context, struct sched_queue *queue,
+                                          enum hold_reason *reason_out)
 {
     struct delivery *delivery = context;
     struct route route;
@@ -104,7 +105,12 @@ static struct ready_queue *delivery_route(void *context, struct sched_queue *que
         return NULL; /* nothing begins: its cells would be on their way when the node ends */
     }
     route_find(&route, sched_queue_options(queue), path, domain);
-    if (route.kind != ROUTE_OK || !queue_gate_open(delivery, queue)) {
+    if (route.kind != ROUTE_OK) {
+        *reason_out = HOLD_dns;
+        return NULL;
+    }
+    *reason_out = HOLD_memory;
+    if (!queue_gate_open(delivery, queue)) {
         return NULL;
     }
     buf_init(&name, memory, sizeof(memory));
@@ -145,23 +151,16 @@ const struct queues_user delivery_queues_user = {
     .forget = queue_gate_forget,
 };
 
-/* Its own gate first; behind that it shares the fate of its ready queue. */
 struct hold delivery_hold(const struct sched_queue *queue)
 {
     const struct queue_gate *gate = queue->gate;
-    if (queue->rows == 0) {
-        return (struct hold){.reason = HOLD_empty};
+    struct hold hold = sched_queue_hold(queue);
+    if (queue->follows) {
+        hold.until_ns = CONTAINER_OF(queue->ready, struct egress, ready)->hold.until_ns;
+    } else if (hold.reason == HOLD_queue_rate && gate != NULL) {
+        hold.until_ns = gate->until_ns;
     }
-    if (sched_queue_due(queue) == 0) {
-        return (struct hold){.reason = HOLD_not_due};
-    }
-    if (queue->parked && gate->until_ns > 0) {
-        return (struct hold){.reason = HOLD_queue_rate, .until_ns = gate->until_ns};
-    }
-    if (queue->parked || queue->ready == NULL) {
-        return (struct hold){.reason = HOLD_memory};
-    }
-    return CONTAINER_OF(queue->ready, struct egress, ready)->hold;
+    return hold;
 }
 
 void delivery_forget(struct delivery *delivery, struct egress *egress)

@@ -60,7 +60,7 @@ extern const struct queues_user delivery_queues_user;
 void delivery_stop(struct delivery *delivery);
 /* Connections are cut: what was under way is deferred, or uncertain. */
 void delivery_cut(struct delivery *delivery);
-/* Why the mail of a scheduled queue waits, and until when. */
+/* Why the mail of a scheduled queue waits, since when, and until when. */
 struct hold delivery_hold(const struct sched_queue *queue);
 /* Connections, transfers and cells not yet home. */
 uint32_t delivery_open(const struct delivery *delivery);

@@ -15,6 +15,8 @@
 #define FAIL_BATCHES_MAX 64
 /* A waiting shard looks for a slot once a tick: long enough for it to find the one given up. */
 #define YIELD_TICKS 2
+/* Servers that have answered nothing for so long are what their mail waits for. */
+#define SILENT_NS (10 * NS_PER_S)
 
 static_assert(EGRESS_NAME_BYTES_MAX >=
                   ROUTE_SITE_BYTES_MAX + sizeof("unspecified->") + sizeof("@smtp_client"),
@@ -61,7 +63,7 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
         return NULL;
     }
     *egress = (struct egress){.delivery = delivery, .path = path};
-    ready_queue_init(&egress->ready);
+    ready_queue_init(&egress->ready, delivery->shard->now_ns);
     list_init(&egress->link);
     list_init(&egress->idle);
     list_init(&egress->conns);
@@ -111,9 +113,9 @@ static void cells_settled(struct cell_set *set)
     struct egress *egress = CONTAINER_OF(set, struct egress, limits.set);
     if (cell_set_whole(set)) {
         egress_limits_begin(&egress->limits);
-        if (!egress->delivery->stopping) {
-            egress_kick(egress);
-        }
+    }
+    if (!egress->delivery->stopping) {
+        egress_kick(egress);
     }
     egress_join(egress);
 }
@@ -146,10 +148,28 @@ static void conn_free(struct egress_conn *conn)
     egress_kick(egress);
 }
 
+/* A server has answered. */
+static void heard(struct egress *egress)
+{
+    egress->heard_ns = egress->delivery->shard->now_ns;
+    if (egress->hold.reason == HOLD_remote_slow) {
+        egress_kick(egress);
+    }
+}
+
+/* A connection is to wait for its server: unless another one does already, the wait begins. */
+static void await(struct egress *egress)
+{
+    if (list_empty(&egress->conns)) {
+        egress->heard_ns = egress->delivery->shard->now_ns;
+    }
+}
+
 static void conn_idle(struct client_conn *client)
 {
     struct egress_conn *conn = conn_of(client);
     conn->egress->failures = 0;
+    heard(conn->egress);
     if (conn->transfer == NULL) {
         egress_conn_idle(conn);
     }
@@ -188,11 +208,13 @@ static void conn_done(struct client_conn *client, struct client_transaction *tra
     struct transfer *transfer = conn->transfer;
     CHECK(transfer != NULL && transaction == &transfer->transaction);
     conn->transfer = NULL;
+    heard(conn->egress);
     transfer_sent(transfer);
 }
 
 static void conn_need_part(struct client_conn *client, uint32_t part)
 {
+    heard(conn_of(client)->egress);
     transfer_need_part(conn_of(client)->transfer, part);
 }
 
@@ -292,6 +314,7 @@ static bool conn_new(struct egress *egress, uint32_t more)
     list_init(&conn->conn.link);
     egress->connections++;
     counters_add(&delivery->shard->counters, COUNTER_connections_out, 1);
+    await(egress);
     conn_open(conn);
     return true;
 }
@@ -378,6 +401,7 @@ static bool requires_tls(const struct path_options *path)
 /* Everything due is deferred, in slices: such mail never goes out in clear. */
 static void defer_for_tls(struct egress *egress)
 {
+    hold(egress, HOLD_none, 0);
     for (unsigned i = 0; i < FAIL_BATCHES_MAX && egress->ready.due > 0; i++) {
         struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
         if (transfer == NULL) {
@@ -439,8 +463,10 @@ static void give_work(struct egress *egress)
         }
         struct transfer *transfer = transfer_take(egress, window_of(egress), most);
         if (transfer == NULL) {
+            const struct pool *transfers = &egress->delivery->transfers;
             if (egress->ready.due > 0) {
-                hold(egress, HOLD_ready_full, 0);
+                bool full = transfers->used == transfers->capacity;
+                hold(egress, full ? HOLD_memory : HOLD_ready_full, 0);
             }
             return;
         }
@@ -455,6 +481,7 @@ static void give_work(struct egress *egress)
         }
         struct list *link = list_pop_front(&egress->idle);
         struct egress_conn *conn = conn_of(CONTAINER_OF(link, struct client_conn, link));
+        await(egress);
         list_push_back(&egress->conns, link);
         conn->transfer = transfer;
         transfer->conn = conn;
@@ -494,25 +521,62 @@ static void send_due(struct egress *egress)
     }
 }
 
+/* Mail is due or under way, and no server has said a word for long. */
+static bool is_silent(const struct egress *egress)
+{
+    return egress->ready.due + egress->ready.hot > 0 && !list_empty(&egress->conns) &&
+           list_empty(&egress->idle) &&
+           egress->delivery->shard->now_ns - egress->heard_ns >= SILENT_NS;
+}
+
+/* The last word is the servers', where mail waits for nothing but them. */
+static void judge(struct egress *egress)
+{
+    enum hold_reason reason = egress->hold.reason;
+    bool open = reason == HOLD_none || reason == HOLD_connection_limit;
+    if (open && egress->failures > 0 && egress->ready.due > 0) {
+        hold(egress, HOLD_connect_failing, 0);
+    } else if (open && is_silent(egress)) {
+        hold(egress, HOLD_remote_slow, 0);
+    }
+    hold_clock_set(&egress->ready.hold, egress->hold.reason, egress->delivery->shard->now_ns);
+    egress->hold.since_ns = egress->ready.hold.since_ns;
+}
+
 static void egress_work(struct deferred *deferred)
 {
     struct egress *egress = CONTAINER_OF(deferred, struct egress, work);
     struct delivery *delivery = egress->delivery;
+    const struct cell_set *set = &egress->limits.set;
     if (!delivery_may_start(delivery)) {
         hold(egress, HOLD_spool_unhealthy, 0);
     } else if (requires_tls(egress->path)) {
         defer_for_tls(egress);
-    } else if (cell_set_whole(&egress->limits.set)) {
+    } else if (cell_set_whole(set)) {
         send_due(egress);
     } else {
-        hold(egress, HOLD_memory, 0);
+        /* Asked for a moment ago; or the registry has no room for them. */
+        hold(egress, set->in_flight > 0 ? HOLD_none : HOLD_memory, 0);
     }
+    judge(egress);
     egress_join(egress);
 }
 
 void egress_kick(struct egress *egress)
 {
     shard_defer(egress->delivery->shard, &egress->work);
+}
+
+/*
+ * May its reason have changed without anybody's word: a slot that others gave back, a spool that
+ * works again or does not, servers that say nothing? With a known instant it has a timer for that.
+ */
+static bool must_look(const struct egress *egress)
+{
+    bool waits = egress->ready.due > 0 && egress->hold.until_ns == 0;
+    bool unhealthy = !delivery_may_start(egress->delivery);
+    return waits || unhealthy != (egress->hold.reason == HOLD_spool_unhealthy) ||
+           (egress->hold.reason == HOLD_none && is_silent(egress));
 }
 
 void egress_tick(struct egress *egress)
@@ -530,8 +594,9 @@ void egress_tick(struct egress *egress)
     egress->rest_ticks -= egress->rest_ticks > 0;
     if (egress->ready.due == 0) {
         egress_limits_content(&egress->limits);
-    } else if (egress->hold.until_ns == 0) {
-        egress_kick(egress); /* with a known instant it has a timer for that */
+    }
+    if (must_look(egress)) {
+        egress_kick(egress);
     }
     if (!list_empty(&egress->idle) && must_yield(egress)) {
         struct list *link = list_pop_front(&egress->idle);

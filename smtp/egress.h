@@ -20,12 +20,13 @@ struct egress {
     const struct path_options *path; /* borrowed from the snapshot */
     struct client_options client;
     struct egress_limits limits;
-    struct hold hold;         /* why no more is sent */
+    struct hold hold;         /* why no more is sent, as ready.hold, and until when */
     struct timer timer;       /* at the instant at which a rate goes on */
     uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
     bool share_full;          /* it waits for some of them */
     uint32_t connections;
     uint32_t failures;        /* in a row: every host failed */
+    uint64_t heard_ns;        /* a server last answered, or began to be waited for */
     unsigned rest_ticks;      /* has yielded a slot: takes none before these while others wait */
     unsigned host_count;
     struct endpoint hosts[ROUTE_HOSTS_MAX];

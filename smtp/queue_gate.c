@@ -90,6 +90,7 @@ static void gate_settled(struct cell_set *set)
         return;
     }
     if (!cell_set_whole(set)) {
+        queues_refuse(gate->delivery->queues, gate->queue, HOLD_memory);
         shard_timer_set(gate->delivery->shard, &gate->timer, NS_PER_S);
         return;
     }
@@ -110,15 +111,19 @@ static void gate_fire(struct timer *timer)
     queues_release(gate->delivery->queues, gate->queue);
 }
 
-unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count)
+unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count,
+                          enum hold_reason *reason_out)
 {
     struct delivery *delivery = context;
     struct queue_gate *gate = queue->gate;
     uint64_t now_ns = delivery->shard->now_ns;
     uint64_t until_ns = 0;
     if (!cell_set_whole(&gate->set)) {
+        /* They were just asked for, and nothing is wrong yet; or the registry has no room. */
+        *reason_out = timer_is_set(&gate->timer) ? HOLD_memory : HOLD_none;
         return 0;
     }
+    *reason_out = HOLD_queue_rate;
     uint32_t due = sched_queue_due(queue);
     uint32_t ready = rates_ready(&gate->rates, now_ns, due, &until_ns);
     if (ready == 0) {

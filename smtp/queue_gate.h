@@ -43,7 +43,8 @@ unsigned queue_rates_of(const struct queue_options *options, struct slice name,
 /* The queue is to be routed: its gate stands, when it needs one. False: no memory now. */
 MUST_USE bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue);
 /* queues_user.admit and .forget. */
-unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count);
+unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count,
+                          enum hold_reason *reason_out);
 void queue_gate_forget(void *context, struct sched_queue *queue);
 /* `count` rows that were let through have not been sent. */
 void queue_gate_refund(struct sched_queue *queue, unsigned count);

@@ -26,10 +26,12 @@ static void the_domain_follows_the_last_at(void **state)
     }
 }
 
-static struct ready_queue *no_route(void *context, struct sched_queue *queue)
+static struct ready_queue *no_route(void *context, struct sched_queue *queue,
+                                    enum hold_reason *reason_out)
 {
     (void)context;
     (void)queue;
+    (void)reason_out;
     return NULL;
 }
 

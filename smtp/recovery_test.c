@@ -31,10 +31,12 @@ struct stage {
 
 static struct stage stage;
 
-static struct ready_queue *stage_route(void *context, struct sched_queue *queue)
+static struct ready_queue *stage_route(void *context, struct sched_queue *queue,
+                                       enum hold_reason *reason_out)
 {
     (void)context;
     (void)queue;
+    (void)reason_out;
     return &stage.ready;
 }
 
@@ -66,7 +68,7 @@ static void open_stage(uint32_t rows_max)
     stage.conf = conf_load(&input, &messages);
     assert_non_null(stage.conf);
     sim_shards_boot(&stage.shards, sim_node_open(stage.sim, NULL), 1, 16, 4096);
-    ready_queue_init(&stage.ready);
+    ready_queue_init(&stage.ready, 0);
     const struct queues_options options = {
         .rows_max = rows_max, .queues_max = 100, .idle_ns = 3600 * NS_PER_S,
         .options_bytes = sizeof(struct queue_options), .user = &user};

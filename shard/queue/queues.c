@@ -11,9 +11,10 @@
 #define PARKS_MAX  1024
 #define TICK_NS    (100 * NS_PER_MS)
 
-void ready_queue_init(struct ready_queue *ready)
+void ready_queue_init(struct ready_queue *ready, uint64_t now_ns)
 {
     *ready = (struct ready_queue){0};
+    hold_clock_init(&ready->hold, HOLD_none, now_ns);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_ring_init(&ready->rings[i]);
     }
@@ -52,7 +53,71 @@ static uint32_t now_s(const struct queues *queues)
     return (uint32_t)(queues_now_ns(queues) / NS_PER_S);
 }
 
+/* --- what holds a queue back ------------------------------------------------------------------ */
+
+/* Called wherever what it looks at may have changed; only another answer costs more than that. */
+static void queue_judge(const struct queues *queues, struct sched_queue *queue)
+{
+    enum hold_reason reason = HOLD_none;
+    bool follows = false;
+    if (queue->rows == 0) {
+        reason = HOLD_empty;
+    } else if (queue->waiting == queue->rows) {
+        reason = HOLD_not_due;
+    } else if ((queue->parked || queue->ready == NULL) && sched_queue_due(queue) > 0) {
+        reason = (enum hold_reason)queue->refusal;
+    } else {
+        follows = queue->ready != NULL;
+    }
+    if (queue->follows != follows && follows) {
+        hold_clock_follow(&queue->hold, &queue->ready->hold, queues->shard->now_ns);
+    } else if (queue->follows != follows) {
+        hold_clock_leave(&queue->hold, &queue->ready->hold, reason, queues->shard->now_ns);
+    } else if (!follows) {
+        hold_clock_set(&queue->hold, reason, queues->shard->now_ns);
+    }
+    queue->follows = follows;
+}
+
+struct hold sched_queue_hold(const struct sched_queue *queue)
+{
+    const struct hold_clock *own = &queue->hold;
+    if (!queue->follows) {
+        return (struct hold){.reason = (enum hold_reason)own->reason, .since_ns = own->since_ns};
+    }
+    const struct hold_clock *lead = &queue->ready->hold;
+    return (struct hold){
+        .reason = hold_clock_following(lead),
+        .since_ns = MAX_OF(own->since_ns, lead->since_ns),
+    };
+}
+
+uint64_t sched_queue_hold_ms(const struct sched_queue *queue, enum hold_reason reason,
+                             uint64_t now_ns)
+{
+    return queue->follows
+               ? hold_clock_following_ms(&queue->hold, &queue->ready->hold, reason, now_ns)
+               : hold_clock_ms(&queue->hold, reason, now_ns);
+}
+
+void queues_refuse(struct queues *queues, struct sched_queue *queue, enum hold_reason reason)
+{
+    queue->refusal = (uint8_t)reason;
+    queue_judge(queues, queue);
+}
+
 /* --- names ---------------------------------------------------------------------------------- */
+
+uint32_t queues_end(const struct queues *queues)
+{
+    return queues->sched.fresh;
+}
+
+struct sched_queue *queues_find(const struct queues *queues, uint32_t number)
+{
+    struct sched_queue *queue = queues_at(queues, number);
+    return number < queues->sched.fresh && queue->name.bytes > 0 ? queue : NULL;
+}
 
 static bool name_equal(const void *context, uint64_t value, const void *key)
 {
@@ -70,6 +135,7 @@ static void queue_forget(struct queues *queues, struct sched_queue *queue)
         queues->user->forget(queues->context, queue);
     }
     queue_names_remove(&queues->names, queue->name);
+    queue->name.bytes = 0;
     slab_give(&queues->sched, queue->number);
 }
 
@@ -77,7 +143,7 @@ static void forget_idle(struct queues *queues, uint64_t older_than_ns)
 {
     for (unsigned i = 0; i < FORGET_MAX && !list_empty(&queues->idle); i++) {
         struct sched_queue *queue = CONTAINER_OF(queues->idle.next, struct sched_queue, link);
-        if (queue->idle_since_ns > older_than_ns) {
+        if (queue->hold.since_ns > older_than_ns) {
             return;
         }
         queue_forget(queues, queue);
@@ -103,7 +169,7 @@ uint32_t queues_name(struct queues *queues, struct slice name)
         return QUEUE_NONE;
     }
     queue->number = number;
-    queue->idle_since_ns = queues->shard->now_ns;
+    hold_clock_init(&queue->hold, HOLD_empty, queues->shard->now_ns);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_init(&queue->flows[i]);
     }
@@ -126,8 +192,13 @@ void queues_unroute(struct queues *queues, struct sched_queue *queue)
     }
     ready->due -= queue->parked ? 0 : sched_queue_due(queue);
     ready->queues--;
+    if (queue->follows) {
+        hold_clock_leave(&queue->hold, &ready->hold, HOLD_none, queues->shard->now_ns);
+        queue->follows = false;
+    }
     queue->ready = NULL;
     queue->parked = false;
+    queues_refuse(queues, queue, HOLD_none);
     if (sched_queue_due(queue) > 0) {
         list_push_back(&queues->unrouted, &queue->link);
     }
@@ -139,10 +210,12 @@ void queues_unroute(struct queues *queues, struct sched_queue *queue)
 /* Asks where a queue goes. False: nowhere now, and it waits to be asked again. */
 static bool queue_route(struct queues *queues, struct sched_queue *queue)
 {
-    struct ready_queue *ready = queues->user->route(queues->context, queue);
+    enum hold_reason reason = HOLD_none;
+    struct ready_queue *ready = queues->user->route(queues->context, queue, &reason);
     list_remove(&queue->link);
     if (ready == NULL) {
         list_push_back(&queues->unrouted, &queue->link);
+        queues_refuse(queues, queue, reason);
         return false;
     }
     queue->ready = ready;
@@ -151,6 +224,7 @@ static bool queue_route(struct queues *queues, struct sched_queue *queue)
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_attach(&queue->flows[i], &ready->rings[i]);
     }
+    queue_judge(queues, queue);
     return true;
 }
 
@@ -227,6 +301,7 @@ static uint32_t row_new(struct queues *queues, uint32_t queue, bool always)
     if (owner->rows++ == 0) {
         list_remove(&owner->link); /* it was idle */
     }
+    queue_judge(queues, owner);
     return handle;
 }
 
@@ -277,9 +352,11 @@ static void row_undue(struct queues *queues, struct row *row, uint32_t handle)
 void queues_row_hold(struct queues *queues, uint32_t handle)
 {
     struct row *row = row_at(&queues->rows, handle);
+    struct sched_queue *queue = queues_at(queues, row->queue);
     switch ((enum row_state)row->state) {
     case ROW_WAITING:
         row_wheel_remove(&queues->wheel, handle);
+        queue->waiting--;
         break;
     case ROW_DUE:
         row_undue(queues, row, handle);
@@ -293,6 +370,7 @@ void queues_row_hold(struct queues *queues, uint32_t handle)
         CHECK(false);
     }
     row->state = ROW_HELD;
+    queue_judge(queues, queue);
 }
 
 void queues_row_due(struct queues *queues, uint32_t handle, bool first)
@@ -311,17 +389,21 @@ void queues_row_due(struct queues *queues, uint32_t handle, bool first)
         queue->ready->due += !queue->parked;
     }
     queue_flow(queues, queue);
+    queue_judge(queues, queue);
 }
 
 void queues_row_wait(struct queues *queues, uint32_t handle)
 {
     struct row *row = row_at(&queues->rows, handle);
+    struct sched_queue *queue = queues_at(queues, row->queue);
     if (row->due_s <= now_s(queues)) {
         queues_row_due(queues, handle, false);
         return;
     }
     row_cool(queues, row);
     row_wheel_put(&queues->wheel, handle);
+    queue->waiting++;
+    queue_judge(queues, queue);
 }
 
 void queues_row_done(struct queues *queues, uint32_t handle)
@@ -334,9 +416,9 @@ void queues_row_done(struct queues *queues, uint32_t handle)
     limit_give(queues->limit);
     CHECK(queue->rows > 0);
     if (--queue->rows == 0) {
-        queue->idle_since_ns = queues->shard->now_ns;
         list_push_back(&queues->idle, &queue->link);
     }
+    queue_judge(queues, queue);
 }
 
 static bool same_message(const struct row *a, const struct row *b)
@@ -372,13 +454,14 @@ static void flow_take(struct queues *queues, struct flow *flow, unsigned count,
     }
 }
 
-static void queue_park(struct sched_queue *queue)
+static void queue_park(const struct queues *queues, struct sched_queue *queue)
 {
     queue->parked = true;
     queue->ready->due -= sched_queue_due(queue);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_leave(&queue->flows[i]);
     }
+    queue_judge(queues, queue);
 }
 
 void queues_release(struct queues *queues, struct sched_queue *queue)
@@ -389,6 +472,7 @@ void queues_release(struct queues *queues, struct sched_queue *queue)
     queue->parked = false;
     queue->ready->due += sched_queue_due(queue);
     queue_flow(queues, queue);
+    queue_judge(queues, queue);
 }
 
 /* How many rows of a class may become hot. */
@@ -413,9 +497,11 @@ static unsigned admit(struct queues *queues, struct flow *flow, unsigned limit)
     if (queue->gate == NULL) {
         return count;
     }
-    count = queues->user->admit(queues->context, queue, count);
+    enum hold_reason reason = HOLD_queue_rate;
+    count = queues->user->admit(queues->context, queue, count, &reason);
     if (count == 0) {
-        queue_park(queue);
+        queue->refusal = (uint8_t)reason;
+        queue_park(queues, queue);
     }
     return count;
 }
@@ -462,6 +548,7 @@ static void drain_due(struct queues *queues)
         if (handle == ROW_NONE) {
             return;
         }
+        queues_at(queues, row_at(&queues->rows, handle)->queue)->waiting--;
         queues_row_due(queues, handle, false);
     }
     shard_defer(queues->shard, &queues->drain);

@@ -19,6 +19,7 @@
 
 #include "core/list.h"
 #include "shard/queue/flows.h"
+#include "shard/queue/hold.h"
 #include "shard/queue/names.h"
 #include "shard/queue/retry.h"
 #include "shard/queue/row_wheel.h"
@@ -37,9 +38,10 @@ struct ready_queue {
     uint32_t hot;           /* rows taken and neither put back nor done */
     uint32_t hot_bulk;      /* of these, not urgent */
     uint32_t queues;        /* scheduled queues routed here: it may not go while there are any */
+    struct hold_clock hold; /* its owner says what holds it back: hold_clock_set */
 };
 
-void ready_queue_init(struct ready_queue *ready);
+void ready_queue_init(struct ready_queue *ready, uint64_t now_ns);
 
 struct sched_queue {
     struct ready_queue *ready; /* null: not routed; borrowed, counted in ready->queues */
@@ -48,26 +50,32 @@ struct sched_queue {
                                   has due ones and no route */
     void *gate;                /* the user's; null: its rows are asked of nobody */
     bool parked;               /* the gate is shut: it is in no ring, and counts for none */
+    bool follows;              /* what holds `ready` back holds it, too */
+    uint8_t refusal;           /* enum hold_reason: why it was parked, or has no route */
     uint32_t number;
     uint32_t rows;             /* all its rows, in whatever state */
+    uint32_t waiting;          /* of these, in the wheel */
     uint32_t named;            /* in this checkpoint, the last one; 0: in none (its writer's) */
-    uint64_t idle_since_ns;
-    struct queue_name name;
+    struct queue_name name;    /* without bytes: there is no such queue any more */
+    struct hold_clock hold;
 };
 
 struct queues_user {
-    /* Where does this queue go? Called when it has a due row and no route. Null: nowhere now; its
-     * rows stay due and it is asked again soon. */
-    struct ready_queue *(*route)(void *context, struct sched_queue *queue);
+    /* Where does this queue go? Called when it has a due row and no route. Null: nowhere now, for
+     * that reason; its rows stay due and it is asked again soon. */
+    struct ready_queue *(*route)(void *context, struct sched_queue *queue,
+                                 enum hold_reason *reason_out);
     /* Rows have become due for this ready queue. */
     void (*work)(void *context, struct ready_queue *ready);
     /* The last scheduled queue routed to it is gone. */
     void (*unused)(void *context, struct ready_queue *ready);
     /*
      * Of a queue with a gate whose turn it is: how many of `count` rows may become hot now; they
-     * do. With 0 the queue is parked until queues_release. Null when no queue has a gate.
+     * do. With 0 the queue is parked until queues_release, for that reason. Null when no queue has
+     * a gate.
      */
-    unsigned (*admit)(void *context, struct sched_queue *queue, unsigned count);
+    unsigned (*admit)(void *context, struct sched_queue *queue, unsigned count,
+                      enum hold_reason *reason_out);
     /* A queue with a gate is forgotten. */
     void (*forget)(void *context, struct sched_queue *queue);
 };
@@ -118,6 +126,11 @@ uint64_t queues_now_ns(const struct queues *queues);
 /* Can `count` more rows be had? Asked before a message is stored, when it can still be refused. */
 bool queues_room(const struct queues *queues, uint32_t count);
 
+/* Numbers of queues are below this. */
+uint32_t queues_end(const struct queues *queues);
+/* The queue with that number; null: there is none. */
+struct sched_queue *queues_find(const struct queues *queues, uint32_t number);
+
 /* The number of the queue of that name, made when it is new; QUEUE_NONE: no memory. */
 MUST_USE uint32_t queues_name(struct queues *queues, struct slice name);
 struct sched_queue *queues_at(const struct queues *queues, uint32_t number);
@@ -157,6 +170,14 @@ unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint
 
 /* Rows of a queue that are due, in whatever class. */
 uint32_t sched_queue_due(const struct sched_queue *queue);
+/* Why what is due of it waits, and since when; until when is known to whoever holds it. */
+struct hold sched_queue_hold(const struct sched_queue *queue);
+/* How long it has been held back for that reason since it was made, or named again after it had
+ * been forgotten. */
+uint64_t sched_queue_hold_ms(const struct sched_queue *queue, enum hold_reason reason,
+                             uint64_t now_ns);
+/* The reason for which a parked queue is parked is another one now. */
+void queues_refuse(struct queues *queues, struct sched_queue *queue, enum hold_reason reason);
 /* The gate of a parked queue is open again: what is due of it goes back into its ring. */
 void queues_release(struct queues *queues, struct sched_queue *queue);
 

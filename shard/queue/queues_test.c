@@ -22,10 +22,12 @@ struct world {
     unsigned forgotten;
 };
 
-static struct ready_queue *world_route(void *context, struct sched_queue *queue)
+static struct ready_queue *world_route(void *context, struct sched_queue *queue,
+                                       enum hold_reason *reason_out)
 {
     struct world *world = context;
     if (world->no_route) {
+        *reason_out = HOLD_dns;
         return NULL;
     }
     world->routes++;
@@ -44,9 +46,11 @@ static void world_unused(void *context, struct ready_queue *ready)
     ((struct world *)context)->unused++;
 }
 
-static unsigned world_admit(void *context, struct sched_queue *queue, unsigned count)
+static unsigned world_admit(void *context, struct sched_queue *queue, unsigned count,
+                            enum hold_reason *reason_out)
 {
     struct world *world = context;
+    *reason_out = HOLD_queue_rate;
     assert_ptr_equal(queue->gate, world);
     world->asked++;
     count = count < world->open ? count : world->open;
@@ -75,8 +79,8 @@ static int world_open(void **state)
     world = (struct world){.sim = sim_open(&(struct sim_options){.seed = 1})};
     struct sim_node *node = sim_node_open(world.sim, NULL);
     sim_shards_boot(&world.shards, node, 1, 16, 4096);
-    ready_queue_init(&world.ready[0]);
-    ready_queue_init(&world.ready[1]);
+    ready_queue_init(&world.ready[0], world.shards.shards[0].now_ns);
+    ready_queue_init(&world.ready[1], world.shards.shards[0].now_ns);
     const struct queues_options options = {
         .rows_max = 100000,
         .queues_max = 10000,
@@ -448,8 +452,8 @@ static void q05_a_million_queues_of_one_recipient_each(void **state)
     world = (struct world){.sim = sim_open(&(struct sim_options){.seed = 2})};
     sim_shards_boot(&world.shards, sim_node_open(world.sim, NULL), 1, 16, 4096);
     struct account *account = &world.shards.shards[0].memory;
-    ready_queue_init(&world.ready[0]);
-    ready_queue_init(&world.ready[1]);
+    ready_queue_init(&world.ready[0], world.shards.shards[0].now_ns);
+    ready_queue_init(&world.ready[1], world.shards.shards[0].now_ns);
     const struct queues_options options = {.rows_max = COUNT, .queues_max = COUNT,
                                            .idle_ns = NS_PER_S, .options_bytes = 100,
                                            .user = &world_user, .context = &world};
@@ -549,6 +553,93 @@ static void a_parked_queue_may_lose_its_route_and_is_asked_again_behind_the_next
     queues_row_done(&world->queues, handles[0]);
 }
 
+/* --- what holds a queue back ------------------------------------------------------------------ */
+
+static void expect_hold(struct world *world, const struct sched_queue *queue,
+                        enum hold_reason reason)
+{
+    assert_string_equal(hold_name(sched_queue_hold(queue).reason), hold_name(reason));
+    assert_true(sim_run_for(world->sim, NS_PER_S)); /* so it stays */
+    assert_string_equal(hold_name(sched_queue_hold(queue).reason), hold_name(reason));
+}
+
+static void ready_hold(struct world *world, enum hold_reason reason)
+{
+    hold_clock_set(&world->ready[0].hold, reason, world->shards.shards[0].now_ns);
+}
+
+static void defer(struct world *world, uint32_t handle, uint32_t seconds)
+{
+    row_at(&world->queues.rows, handle)->due_s =
+        (uint32_t)(queues_now_ns(&world->queues) / NS_PER_S) + seconds;
+    queues_row_wait(&world->queues, handle);
+}
+
+static void l07_a_queue_knows_what_holds_it_back_and_for_how_long(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t handles[BATCH_ROWS_MAX];
+    uint32_t late[1];
+    struct sched_queue *queue = queues_at(queues, queues_name(queues, SLICE("agate.test")));
+    const uint64_t start_ns = world->shards.shards[0].now_ns;
+    expect_hold(world, queue, HOLD_empty);
+    uint32_t first = add(world, "agate.test", 1, 0);
+    expect_hold(world, queue, HOLD_none); /* it is being stored */
+    world->no_route = true;
+    queues_row_due(queues, first, false);
+    expect_hold(world, queue, HOLD_dns);
+    world->no_route = false;
+    ready_hold(world, HOLD_message_rate);
+    assert_true(sim_run_for(world->sim, NS_PER_S)); /* the last second without a route, or less */
+    uint64_t unrouted_ms = sched_queue_hold_ms(queue, HOLD_dns, world->shards.shards[0].now_ns);
+    assert_in_range(unrouted_ms, 900, 1200);
+    expect_hold(world, queue, HOLD_message_rate);
+    ready_hold(world, HOLD_none);
+    queue->gate = world;
+    assert_int_equal(take(world, 0, 100, handles), 0);
+    ready_hold(world, HOLD_connection_limit); /* for others: this one has not come so far */
+    expect_hold(world, queue, HOLD_queue_rate);
+    world->open = 1;
+    queues_release(queues, queue);
+    expect_hold(world, queue, HOLD_connection_limit);
+    assert_int_equal(take(world, 0, 100, handles), 1);
+    ready_hold(world, HOLD_empty); /* it has nothing due */
+    expect_hold(world, queue, HOLD_none);
+    queues_row_hold(queues, handles[0]);
+    expect_hold(world, queue, HOLD_none); /* its outcome is being stored */
+    defer(world, handles[0], 100);
+    expect_hold(world, queue, HOLD_not_due);
+    late[0] = add(world, "agate.test", 2, 0);
+    expect_hold(world, queue, HOLD_none);
+    queues_row_done(queues, late[0]);
+    expect_hold(world, queue, HOLD_not_due);
+    queues_row_hold(queues, handles[0]); /* its message is written again */
+    expect_hold(world, queue, HOLD_none);
+    defer(world, handles[0], 3);
+    expect_hold(world, queue, HOLD_not_due);
+    ready_hold(world, HOLD_memory);
+    assert_true(sim_run_for(world->sim, 3 * NS_PER_S));
+    expect_hold(world, queue, HOLD_memory);
+    queues_unroute(queues, queue);
+    assert_string_equal(hold_name(sched_queue_hold(queue).reason), "none");
+    world->open = 1;
+    assert_true(sim_run_for(world->sim, NS_PER_S)); /* it is routed again */
+    expect_hold(world, queue, HOLD_memory);
+    queues_row_hold(queues, handles[0]);
+    queues_row_done(queues, handles[0]);
+    expect_hold(world, queue, HOLD_empty);
+    uint64_t now_ns = world->shards.shards[0].now_ns;
+    uint64_t sum_ms = 0;
+    for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
+        sum_ms += sched_queue_hold_ms(queue, (enum hold_reason)i, now_ns);
+    }
+    assert_in_range(sum_ms, (now_ns - start_ns) / NS_PER_MS - HOLD_REASONS_COUNT,
+                    (now_ns - start_ns) / NS_PER_MS);
+    assert_in_range(sched_queue_hold_ms(queue, HOLD_connection_limit, now_ns), 900, 1100);
+    assert_in_range(sched_queue_hold_ms(queue, HOLD_queue_rate, now_ns), 900, 1100);
+}
+
 int main(void)
 {
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
@@ -567,6 +658,7 @@ int main(void)
         WORLD_TEST(many_names_grow_the_table),
         cmocka_unit_test(q05_a_million_queues_of_one_recipient_each),
         WORLD_TEST(a_queue_whose_gate_is_shut_stands_aside_until_it_is_released),
+        WORLD_TEST(l07_a_queue_knows_what_holds_it_back_and_for_how_long),
         WORLD_TEST(a_parked_queue_may_lose_its_route_and_is_asked_again_behind_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
