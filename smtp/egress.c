@@ -62,7 +62,8 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     if (egress == NULL) {
         return NULL;
     }
-    *egress = (struct egress){.delivery = delivery, .path = path};
+    *egress = (struct egress){
+        .delivery = delivery, .path = path, .hold = {.since_ns = delivery->shard->now_ns}};
     ready_queue_init(&egress->ready, delivery->shard->now_ns);
     list_init(&egress->link);
     list_init(&egress->idle);
@@ -548,7 +549,9 @@ static void egress_work(struct deferred *deferred)
     struct egress *egress = CONTAINER_OF(deferred, struct egress, work);
     struct delivery *delivery = egress->delivery;
     const struct cell_set *set = &egress->limits.set;
-    if (!delivery_may_start(delivery)) {
+    if (delivery->spool == NULL) {
+        hold(egress, HOLD_none, 0); /* the start is not over */
+    } else if (!delivery_may_start(delivery)) {
         hold(egress, HOLD_spool_unhealthy, 0);
     } else if (requires_tls(egress->path)) {
         defer_for_tls(egress);

@@ -153,3 +153,43 @@ bool egress_limits_must_yield(const struct egress_limits *limits, uint32_t conne
     }
     return false;
 }
+
+/* --- for reports ------------------------------------------------------------------------------ */
+
+static void slots_view(const struct egress_limits *limits, unsigned i, struct limit_view *view)
+{
+    view->option = i == 0 ? "connection_limit" : "additional_connection_limits";
+    view->count = slot_limit(limits, i);
+    if (i > 0) {
+        view->name = limits->path->additional_connection_limits.rows[i - 1].name;
+    }
+}
+
+static void messages_view(const struct egress_limits *limits, unsigned i, struct limit_view *view)
+{
+    const struct path_options *path = limits->path;
+    unsigned own = rate_is_set(&path->max_message_rate);
+    view->option = i < own ? "max_message_rate" : "additional_message_rate_throttles";
+    view->rate = message_rate(path, i);
+    if (i >= own) {
+        view->name = path->additional_message_rates.rows[i - own].name;
+    }
+}
+
+bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct limit_view *view_out)
+{
+    const struct cell_set *set = &limits->set;
+    if (!cell_set_whole(set) || i >= set->count) {
+        return false;
+    }
+    *view_out = (struct limit_view){.cell = cell_set_at(set, i)};
+    if (i < limits->slot_count) {
+        slots_view(limits, i, view_out);
+    } else if (i < limits->slot_count + limits->rate_count) {
+        messages_view(limits, i - limits->slot_count, view_out);
+    } else {
+        view_out->option = "max_connection_rate";
+        view_out->rate = &limits->path->max_connection_rate;
+    }
+    return true;
+}

@@ -10,6 +10,7 @@
 #include "core/conf.h"
 #include "shard/queue/cell_set.h"
 #include "shard/queue/rates.h"
+#include "smtp/limit_view.h"
 
 #define EGRESS_SLOTS_MAX (1 + CONF_NAMED_MAX)
 #define EGRESS_RATES_MAX (1 + CONF_NAMED_MAX)
@@ -52,5 +53,9 @@ bool egress_limits_wanted(const struct egress_limits *limits);
  * share for whoever has less than its own?
  */
 bool egress_limits_must_yield(const struct egress_limits *limits, uint32_t connections, bool idle);
+
+/* Number `i` of them, below EGRESS_CELLS_MAX. False: there is none, or they are not at work. */
+MUST_USE bool egress_limits_at(const struct egress_limits *limits, unsigned i,
+                               struct limit_view *view_out);
 
 #endif

@@ -494,6 +494,34 @@ static void house_closed(struct spool_house *house)
     node_set(CONTAINER_OF(house, struct control, house)->node, NODE_STOPPED);
 }
 
+/* --- TSA shard: reports ----------------------------------------------------------------------- */
+
+static void report_ended(struct queue_report *report)
+{
+    ((struct control *)report->context)->report = NULL;
+}
+
+static void report_begin(struct control *control)
+{
+    struct node *node = control->node;
+    struct queue_report *report =
+        atomic_exchange_explicit(&node->report, NULL, memory_order_acquire);
+    if (report == NULL) {
+        return;
+    }
+    if (node_state(node) != NODE_READY) {
+        queue_report_refuse(report);
+        return;
+    }
+    control->report = report;
+    report->context = control;
+    report->ended = report_ended;
+    for (unsigned i = 0; i < node->shards; i++) {
+        report->parts[i].delivery = &node->mtas[i].delivery;
+    }
+    queue_report_start(report, &control->shard);
+}
+
 static void control_step(struct deferred *deferred)
 {
     struct control *control = CONTAINER_OF(deferred, struct control, step);
@@ -505,11 +533,12 @@ static void control_step(struct deferred *deferred)
                           node->shards);
         return;
     }
+    report_begin(control);
     if (node_state(node) == NODE_STOPPING) {
         event_log_hurry(control->log);
     }
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
-        event_log_stopped(control->log) && control->limits_stopped) {
+        event_log_stopped(control->log) && control->limits_stopped && control->report == NULL) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -553,7 +582,8 @@ void node_turn(struct node *node, unsigned index, bool poll)
 {
     bool stopping = is_stopping(node);
     if (index == node->shards) {
-        if (stopping || !node->control->begun) {
+        bool asked = atomic_load_explicit(&node->report, memory_order_relaxed) != NULL;
+        if (stopping || asked || !node->control->begun) {
             shard_defer(&node->control->shard, &node->control->step);
         }
         shard_turn(&node->control->shard, poll);
@@ -589,6 +619,13 @@ void node_stop(struct node *node, unsigned level)
     for (unsigned i = 0; i < node_thread_count(node); i++) {
         ring_wake(node->peers[i]->ring);
     }
+}
+
+void node_report(struct node *node, struct queue_report *report)
+{
+    CHECK(report->shards == node->shards);
+    atomic_store_explicit(&node->report, report, memory_order_release);
+    ring_wake(node->peers[node->shards]->ring);
 }
 
 uint64_t node_counter(const struct node *node, enum counter counter)

@@ -24,6 +24,7 @@
 #include "smtp/intake.h"
 #include "smtp/queue_state.h"
 #include "smtp/recovery.h"
+#include "smtp/queue_report.h"
 #include "smtp/rewrite.h"
 #include "smtp/server.h"
 #include "tsa/event_log.h"
@@ -101,6 +102,7 @@ struct control {
     struct cell_registry cells;
     struct cell_store limits;
     bool limits_stopped;
+    struct queue_report *report; /* whose parts are not all home; null: none */
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;
@@ -131,6 +133,7 @@ struct node {
     uint64_t queued;             /* recipients found at start */
     _Atomic uint32_t state;      /* enum node_state */
     _Atomic uint32_t stop_level; /* 0: run; 1: stop; 2: stop at once */
+    _Atomic(struct queue_report *) report; /* asked for, and not begun; null: none is */
     char reason[NODE_REASON_BYTES_MAX]; /* of NODE_FAILED, one line */
 };
 
@@ -149,6 +152,9 @@ bool node_finished(const struct node *node, unsigned index);
 
 /* Any thread. Level 1 asks for a clean stop, 2 for one within two seconds. */
 void node_stop(struct node *node, unsigned level);
+/* Any thread: asks for a report, made for as many shards as the node has, when the one before is
+ * done. It will be done while the node has not stopped; of a node that stops it has little. */
+void node_report(struct node *node, struct queue_report *report);
 enum node_state node_state(const struct node *node);
 uint64_t node_counter(const struct node *node, enum counter counter);
 

@@ -12,11 +12,13 @@ unsigned queue_rates_of(const struct queue_options *options, struct slice name,
 {
     unsigned count = 0;
     if (options->max_message_rate != NULL) {
-        rates_out[count++] = (struct queue_rate){options->max_message_rate, SLICE("queue"), name};
+        rates_out[count++] = (struct queue_rate){options->max_message_rate, SLICE("queue"), name,
+                                                 "max_message_rate"};
     }
     if (options->overall_max_message_rate != NULL) {
         rates_out[count++] = (struct queue_rate){options->overall_max_message_rate,
-                                                 SLICE("tenant"), queue_name_parse(name).tenant};
+                                                 SLICE("tenant"), queue_name_parse(name).tenant,
+                                                 "overall_max_message_rate"};
     }
     return count;
 }
@@ -151,6 +153,23 @@ void queue_gate_refund(struct sched_queue *queue, unsigned count)
     if (gate != NULL) {
         rates_refund(&gate->rates, count);
     }
+}
+
+bool queue_gate_limit_at(const struct queue_gate *gate, unsigned i, struct limit_view *view_out)
+{
+    struct queue_rate rates[QUEUE_RATES_MAX];
+    if (gate->queue == NULL || !cell_set_whole(&gate->set) || i >= gate->set.count) {
+        return false;
+    }
+    (void)queue_rates_of(sched_queue_options(gate->queue),
+                         sched_queue_name(gate->delivery->queues, gate->queue), rates);
+    *view_out = (struct limit_view){
+        .option = rates[i].option,
+        .name = rates[i].name,
+        .cell = cell_set_at(&gate->set, i),
+        .rate = rates[i].rate,
+    };
+    return true;
 }
 
 void queue_gates_stop(struct delivery *delivery)

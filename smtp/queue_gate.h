@@ -12,6 +12,7 @@
 #include "shard/queue/cell_set.h"
 #include "shard/queue/queues.h"
 #include "shard/queue/rates.h"
+#include "smtp/limit_view.h"
 
 #define QUEUE_RATES_MAX 3
 
@@ -35,6 +36,7 @@ struct queue_rate {
     const struct rate *rate;
     struct slice scope;
     struct slice name;
+    const char *option;
 };
 /* All rates under which a queue of this name and these options works. */
 unsigned queue_rates_of(const struct queue_options *options, struct slice name,
@@ -48,6 +50,9 @@ unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned cou
 void queue_gate_forget(void *context, struct sched_queue *queue);
 /* `count` rows that were let through have not been sent. */
 void queue_gate_refund(struct sched_queue *queue, unsigned count);
+/* Number `i` of its rates, below QUEUE_RATES_MAX. False: there is none, or it is not at work. */
+MUST_USE bool queue_gate_limit_at(const struct queue_gate *gate, unsigned i,
+                                  struct limit_view *view_out);
 /* The delivery stops: all gates give their cells back. */
 void queue_gates_stop(struct delivery *delivery);
 

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -55,6 +56,9 @@ struct daemon {
     struct thread threads[SHARDS_MAX];
     struct watched_shard watched[SHARDS_MAX];
     struct watchdog watchdog;
+    struct queue_report report;
+    void *report_memory; /* null: no report is being made or printed */
+    bool report_wanted;
 };
 
 /* --- command line ----------------------------------------------------------------------------- */
@@ -351,6 +355,46 @@ static void say_stopped(const struct node *node)
     logline_end(&line, &stderr_sink);
 }
 
+/* --- reports ---------------------------------------------------------------------------------- */
+
+static void report_ask(struct daemon *daemon)
+{
+    struct node *node = &daemon->node;
+    daemon->report_wanted = false;
+    daemon->report_memory = aligned_alloc(64, align_up(queue_report_memory(node->shards), 64));
+    if (daemon->report_memory == NULL) {
+        say_failure("report_end", "no memory for it");
+        return;
+    }
+    queue_report_init(&daemon->report, node->shards, daemon->report_memory);
+    node_report(node, &daemon->report);
+}
+
+/* A line to a pipe with less room than this may block, and with it the signals. */
+static bool stderr_has_room(void)
+{
+    static_assert(LOGLINE_BYTES_MAX < PIPE_BUF, "what poll calls writable holds a line");
+    struct pollfd poll_stderr = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&poll_stderr, 1, 0) != 0;
+}
+
+/* Prints as much of the report as can be printed now. */
+static void report_print(struct daemon *daemon)
+{
+    struct slice line;
+    if (daemon->report_memory == NULL || !queue_report_done(&daemon->report)) {
+        return;
+    }
+    while (stderr_has_room()) {
+        if (!queue_report_next(&daemon->report, &line)) {
+            free(daemon->report_memory);
+            daemon->report_memory = NULL;
+            return;
+        }
+        stderr_put(NULL, line);
+    }
+}
+
 static uint64_t monotonic_ns(void)
 {
     struct timespec now;
@@ -370,7 +414,8 @@ static _Noreturn void give_up_stop(const struct node *node)
     _exit(EXIT_SUCCESS);
 }
 
-/* Waits for signals; looks now and then how the node is, more often while it starts or stops. */
+/* Waits for signals; looks now and then how the node is, more often while it starts or stops, or
+ * makes a report. */
 static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
 {
     const struct timespec soon = {.tv_nsec = 20 * (long)NS_PER_MS};
@@ -387,7 +432,12 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
         if (monotonic_ns() >= deadline_ns) {
             give_up_stop(node);
         }
-        int signal = sigtimedwait(signals, NULL, ready && level == 0 ? &later : &soon);
+        if (ready && daemon->report_wanted && daemon->report_memory == NULL) {
+            report_ask(daemon);
+        }
+        report_print(daemon);
+        bool busy = !ready || level > 0 || daemon->report_memory != NULL;
+        int signal = sigtimedwait(signals, NULL, busy ? &soon : &later);
         if (signal == SIGTERM || signal == SIGINT) {
             if (!ready) {
                 /* Nothing was accepted and recovery wrote nothing: there is nothing to end. */
@@ -401,7 +451,7 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
         } else if (signal == SIGHUP) {
             say_failure("reload", "not built yet in this version: restart to reload");
         } else if (signal == SIGUSR1) {
-            say_failure("report", "not built yet in this version");
+            daemon->report_wanted = true;
         }
     }
 }
@@ -486,6 +536,7 @@ static int run(struct daemon *daemon)
     }
     say_stopped(node);
     node_close(node);
+    free(daemon->report_memory);
     return EXIT_SUCCESS;
 }
 

@@ -1,0 +1,386 @@
+/*
+ * A part's life on its shard: LOOKING at every queue of every kind, SORTING what was picked,
+ * WRITING the lines, OVER. One slice of it a turn, so that mail goes on. A queue may go or change
+ * while that lasts: its line says what is so when it is written, and its place in the order is that
+ * of the moment at which it was looked at.
+ */
+#include "smtp/queue_report.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "core/date.h"
+
+/* In one turn: things looked at, each of which may be a miss of the cache; lines written. */
+#define LOOKS_MAX  1024
+#define WRITES_MAX 32
+
+static void part_step(struct deferred *deferred);
+
+/* --- picks ------------------------------------------------------------------------------------ */
+
+static bool comes_before(const struct report_pick *a, const struct report_pick *b)
+{
+    return a->order != b->order ? a->order < b->order : a->number < b->number;
+}
+
+/* The pick at `at` sinks below those that come after it, among the first `count`. */
+static void sink(struct report_pick *picks, uint32_t count, uint32_t at)
+{
+    while (2 * at + 1 < count) {
+        uint32_t child = 2 * at + 1;
+        if (child + 1 < count && comes_before(&picks[child], &picks[child + 1])) {
+            child++;
+        }
+        if (comes_before(&picks[child], &picks[at])) {
+            return;
+        }
+        struct report_pick swapped = picks[at];
+        picks[at] = picks[child];
+        picks[child] = swapped;
+        at = child;
+    }
+}
+
+static void rise(struct report_pick *picks, uint32_t at)
+{
+    while (at > 0 && comes_before(&picks[(at - 1) / 2], &picks[at])) {
+        struct report_pick swapped = picks[at];
+        picks[at] = picks[(at - 1) / 2];
+        picks[(at - 1) / 2] = swapped;
+        at = (at - 1) / 2;
+    }
+}
+
+static void offer(struct report_list *list, const struct report_pick *pick)
+{
+    if (list->count < REPORT_LINES_MAX) {
+        list->picks[list->count] = *pick;
+        rise(list->picks, list->count++);
+    } else if (comes_before(pick, &list->picks[0])) {
+        list->picks[0] = *pick;
+        sink(list->picks, list->count, 0);
+    }
+}
+
+static void sort(struct report_list *list)
+{
+    for (uint32_t count = list->count; count > 1; count--) {
+        struct report_pick last = list->picks[0];
+        list->picks[0] = list->picks[count - 1];
+        list->picks[count - 1] = last;
+        sink(list->picks, count - 1, 0);
+    }
+}
+
+/* --- on a mail shard -------------------------------------------------------------------------- */
+
+static void part_home(struct shard *shard, struct mail *mail)
+{
+    const struct queue_report_part *part = CONTAINER_OF(mail, struct queue_report_part, mail);
+    struct queue_report *report = part->report;
+    (void)shard;
+    if (--report->out == 0) {
+        report->ended(report);
+        atomic_store_explicit(&report->done, 1, memory_order_release);
+    }
+}
+
+/* True: all of them have been looked at. */
+static bool look(struct queue_report_part *part)
+{
+    struct report_list *list = &part->lists[part->kind];
+    uint32_t end = report_kind_end(part->delivery, part->kind);
+    uint32_t stop = MIN_OF(end, part->next + LOOKS_MAX);
+    for (; part->next < stop; part->next++) {
+        struct report_found found;
+        if (!report_kind_look(part->delivery, part->kind, part->next, &found)) {
+            continue;
+        }
+        const struct report_pick pick = {
+            .order = found.order, .shared = found.shared, .number = part->next};
+        offer(list, &pick);
+        list->seen++;
+        list->sums[found.reason].queues++;
+        list->sums[found.reason].recipients += found.recipients;
+    }
+    return part->next >= end;
+}
+
+static void text_put(void *context, struct slice line)
+{
+    buf_put(context, line);
+}
+
+/* True: all lines are written. */
+static bool write_lines(struct queue_report_part *part)
+{
+    const struct log_sink to_text = {.put = text_put, .context = &part->text};
+    struct report_list *list = &part->lists[part->kind];
+    uint32_t stop = MIN_OF(list->count, part->next + WRITES_MAX);
+    for (; part->next < stop; part->next++) {
+        struct report_pick *pick = &list->picks[part->next];
+        struct logline line;
+        size_t before = part->text.size;
+        if (report_kind_put(part->delivery, part->kind, pick->number, &line)) {
+            logline_end(&line, &to_text);
+            CHECK(!part->text.overflow);
+            pick->bytes = (uint32_t)(part->text.size - before);
+        }
+    }
+    return part->next >= list->count;
+}
+
+/* The next kind; after the last one the next stage. */
+static void part_next(struct queue_report_part *part)
+{
+    part->next = 0;
+    if (++part->kind == REPORT_KINDS) {
+        part->kind = REPORT_SCHEDULED;
+        part->stage++;
+    }
+}
+
+static void part_step(struct deferred *deferred)
+{
+    struct queue_report_part *part = CONTAINER_OF(deferred, struct queue_report_part, step);
+    struct shard *shard = part->delivery->shard;
+    if (part->delivery->stopping) {
+        part->stage = REPORT_OVER; /* what is there has to do */
+    }
+    switch (part->stage) {
+    case REPORT_LOOKING:
+        if (look(part)) {
+            part_next(part);
+        }
+        break;
+    case REPORT_SORTING:
+        sort(&part->lists[part->kind]);
+        part_next(part);
+        break;
+    case REPORT_WRITING:
+        if (write_lines(part)) {
+            part_next(part);
+        }
+        break;
+    case REPORT_OVER:
+        part->mail.arrive = part_home;
+        shard_send(shard, part->report->registrar, &part->mail);
+        return;
+    }
+    shard_defer(shard, &part->step);
+}
+
+static void part_arrive(struct shard *shard, struct mail *mail)
+{
+    struct queue_report_part *part = CONTAINER_OF(mail, struct queue_report_part, mail);
+    part->wall_ns = shard->wall_ns;
+    shard_defer(shard, &part->step);
+}
+
+/* --- on the TSA shard ------------------------------------------------------------------------- */
+
+void queue_report_start(struct queue_report *report, struct shard *shard)
+{
+    report->registrar = shard->index;
+    report->out = report->shards;
+    for (unsigned i = 0; i < report->shards; i++) {
+        report->parts[i].mail.arrive = part_arrive;
+        shard_send(shard, i, &report->parts[i].mail);
+    }
+}
+
+void queue_report_refuse(struct queue_report *report)
+{
+    atomic_store_explicit(&report->done, 1, memory_order_release);
+}
+
+/* --- whoever asked ---------------------------------------------------------------------------- */
+
+uint64_t queue_report_memory(unsigned shards)
+{
+    return (uint64_t)shards * sizeof(struct queue_report_part);
+}
+
+void queue_report_init(struct queue_report *report, unsigned shards, void *memory)
+{
+    *report = (struct queue_report){.shards = shards, .parts = memory};
+    for (unsigned i = 0; i < shards; i++) {
+        struct queue_report_part *part = &report->parts[i];
+        /* All but its memory: most of that is never touched. */
+        memset(part, 0, offsetof(struct queue_report_part, memory));
+        part->report = report;
+        deferred_init(&part->step, part_step);
+        buf_init(&part->text, part->memory, sizeof(part->memory));
+    }
+}
+
+bool queue_report_done(const struct queue_report *report)
+{
+    return atomic_load_explicit(&report->done, memory_order_acquire) != 0;
+}
+
+static void line_out(void *context, struct slice line)
+{
+    ((struct queue_report *)context)->text = line;
+}
+
+static void end_line(struct queue_report *report)
+{
+    const struct log_sink sink_self = {.put = line_out, .context = report};
+    logline_end(&report->line, &sink_self);
+}
+
+static uint64_t seen(const struct queue_report *report, enum report_kind kind)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < report->shards; i++) {
+        sum += report->parts[i].lists[kind].seen;
+    }
+    return sum;
+}
+
+static void head_line(struct queue_report *report)
+{
+    uint8_t text[32];
+    struct buf now;
+    buf_init(&now, text, sizeof(text));
+    date_put_rfc3339(&now, report->parts[0].wall_ns);
+    logline_begin(&report->line, "report");
+    logline_text(&report->line, "time", buf_slice(&now));
+    logline_u64(&report->line, "shards", report->shards);
+    logline_u64(&report->line, "scheduled", seen(report, REPORT_SCHEDULED));
+    logline_u64(&report->line, "ready", seen(report, REPORT_READY));
+    end_line(report);
+}
+
+/* False: no queue of this kind waits for this reason. */
+static bool reason_line(struct queue_report *report, enum report_kind kind, enum hold_reason reason)
+{
+    uint64_t queues = 0;
+    uint64_t recipients = 0;
+    for (unsigned i = 0; i < report->shards; i++) {
+        queues += report->parts[i].lists[kind].sums[reason].queues;
+        recipients += report->parts[i].lists[kind].sums[reason].recipients;
+    }
+    logline_begin(&report->line, "reason");
+    logline_string(&report->line, "kind", report_kind_name(kind));
+    logline_string(&report->line, "state", hold_state_name(reason));
+    logline_string(&report->line, "reason", hold_name(reason));
+    logline_u64(&report->line, "queues", queues);
+    logline_u64(&report->line, "count", recipients);
+    end_line(report);
+    return queues > 0;
+}
+
+static void last_line(struct queue_report *report)
+{
+    logline_begin(&report->line, "report_end");
+    logline_u64(&report->line, "lines", report->lines_all);
+    logline_u64(&report->line, "left_out", report->left_out);
+    end_line(report);
+}
+
+/* The part whose next line comes first; null: none has one. */
+static struct queue_report_part *part_first(const struct queue_report *report,
+                                            enum report_kind kind)
+{
+    struct queue_report_part *first = NULL;
+    for (unsigned i = 0; i < report->shards; i++) {
+        struct queue_report_part *part = &report->parts[i];
+        struct report_list *list = &part->lists[kind];
+        while (part->told < list->count && list->picks[part->told].bytes == 0) {
+            part->told++;
+        }
+        if (part->told < list->count &&
+            (first == NULL ||
+             list->picks[part->told].order < first->lists[kind].picks[first->told].order)) {
+            first = part;
+        }
+    }
+    return first;
+}
+
+/* Passes over the part's next pick; its line. */
+static struct slice part_take(struct queue_report_part *part, enum report_kind kind)
+{
+    uint32_t bytes = part->lists[kind].picks[part->told++].bytes;
+    struct slice line = slice_make(part->memory + part->told_bytes, bytes);
+    part->told_bytes += bytes;
+    return line;
+}
+
+static void list_over(struct queue_report *report, enum report_kind kind)
+{
+    for (unsigned i = 0; i < report->shards; i++) {
+        struct queue_report_part *part = &report->parts[i];
+        while (part->told < part->lists[kind].count) {
+            (void)part_take(part, kind);
+        }
+        part->told = 0;
+    }
+    report->left_out += seen(report, kind) - report->lines - report->doubles;
+    report->lines_all += report->lines;
+    report->lines = 0;
+    report->doubles = 0;
+}
+
+/* Has this list told of it before? */
+static bool is_double(const struct queue_report *report, const void *shared)
+{
+    for (uint32_t i = 0; i < report->lines && shared != NULL; i++) {
+        if (report->shared[i] == shared) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool thing_line(struct queue_report *report, enum report_kind kind)
+{
+    while (report->lines < REPORT_LINES_MAX) {
+        struct queue_report_part *part = part_first(report, kind);
+        if (part == NULL) {
+            break;
+        }
+        const void *shared = part->lists[kind].picks[part->told].shared;
+        report->text = part_take(part, kind);
+        if (!is_double(report, shared)) {
+            report->shared[report->lines++] = shared;
+            return true;
+        }
+        report->doubles++;
+    }
+    list_over(report, kind);
+    return false;
+}
+
+bool queue_report_next(struct queue_report *report, struct slice *next_out)
+{
+    const unsigned reasons = REPORT_QUEUE_KINDS * HOLD_REASONS_COUNT;
+    for (;;) {
+        unsigned step = report->step;
+        bool told = true;
+        if (step == 0) {
+            head_line(report);
+        } else if (step <= reasons) {
+            told = reason_line(report, (enum report_kind)((step - 1) / HOLD_REASONS_COUNT),
+                               (enum hold_reason)((step - 1) % HOLD_REASONS_COUNT));
+        } else if (step <= reasons + REPORT_KINDS) {
+            if (thing_line(report, (enum report_kind)(step - reasons - 1))) {
+                *next_out = report->text;
+                return true; /* and there may be more of them */
+            }
+            told = false;
+        } else if (step == reasons + REPORT_KINDS + 1) {
+            last_line(report);
+        } else {
+            return false;
+        }
+        report->step++;
+        if (told) {
+            *next_out = report->text;
+            return true;
+        }
+    }
+}
