@@ -34,11 +34,23 @@ void flow_enter(struct flow *flow, struct flow_ring *ring)
 {
     if (!list_linked(&flow->link)) {
         list_push_back(&ring->flows, &flow->link);
+        ring->weight += flow->weight;
     }
 }
 
-void flow_leave(struct flow *flow)
+void flow_weigh(struct flow *flow, struct flow_ring *ring, uint32_t weight)
 {
+    if (list_linked(&flow->link)) {
+        ring->weight += weight - flow->weight;
+    }
+    flow->weight = weight;
+}
+
+void flow_leave(struct flow *flow, struct flow_ring *ring)
+{
+    if (list_linked(&flow->link)) {
+        ring->weight -= flow->weight;
+    }
     list_remove(&flow->link);
     flow->credit = MIN_OF(flow->credit, 0);
 }

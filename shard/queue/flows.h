@@ -38,6 +38,7 @@ struct flow_ring {
     struct list flows; /* whose turn it is, or comes next, first */
     uint32_t round;
     uint32_t served;   /* the last round in which a batch was taken */
+    uint32_t weight;   /* of all its flows together */
 };
 
 void flow_init(struct flow *flow);
@@ -47,8 +48,10 @@ void flow_ring_init(struct flow_ring *ring);
 void flow_attach(struct flow *flow, const struct flow_ring *ring);
 /* It has something due. Does nothing when it is in the ring. */
 void flow_enter(struct flow *flow, struct flow_ring *ring);
-/* It has nothing due. Does nothing when it is in no ring. */
-void flow_leave(struct flow *flow);
+/* It has nothing due. Does nothing when it is in no ring; else `ring` is the one. */
+void flow_leave(struct flow *flow, struct flow_ring *ring);
+/* Its weight from now on. `ring` as above. */
+void flow_weigh(struct flow *flow, struct flow_ring *ring, uint32_t weight);
 
 /* Whose turn it is; null: the ring is empty. */
 MUST_USE struct flow *flow_ring_next(struct flow_ring *ring);

@@ -106,7 +106,7 @@ static void an_empty_flow_keeps_its_debt_and_no_credit(void **state)
     (void)state;
     open_ring((const uint32_t[]){1000, 100}, 2);
     assert_int_equal(turn(FLOW_COST), 0);
-    flow_leave(&flows[0]); /* nine more were due to it */
+    flow_leave(&flows[0], &ring); /* nine more were due to it */
     for (unsigned i = 0; i < 50; i++) {
         assert_int_equal(turn(FLOW_COST), 1);
     }
@@ -120,7 +120,7 @@ static void an_empty_flow_keeps_its_debt_and_no_credit(void **state)
 
     open_ring((const uint32_t[]){1000, 100}, 2);
     assert_int_equal(turn(FLOW_COST), 0);
-    flow_leave(&flows[0]);
+    flow_leave(&flows[0], &ring);
     flow_enter(&flows[0], &ring); /* at once, and still it has to wait for its next turn */
     assert_int_equal(turn(FLOW_COST), 1);
     for (unsigned i = 0; i < 10; i++) {
@@ -130,12 +130,12 @@ static void an_empty_flow_keeps_its_debt_and_no_credit(void **state)
 
     open_ring((const uint32_t[]){100, 100}, 2);
     assert_int_equal(turn(50 * FLOW_COST), 0);
-    flow_leave(&flows[0]);
+    flow_leave(&flows[0], &ring);
     flow_enter(&flows[0], &ring);
     for (unsigned i = 0; i < 49; i++) {
         assert_int_equal(turn(FLOW_COST), 1);
     }
-    flow_leave(&flows[0]); /* what passes without it pays the rest */
+    flow_leave(&flows[0], &ring); /* what passes without it pays the rest */
     for (unsigned i = 0; i < 100; i++) {
         assert_int_equal(turn(FLOW_COST), 1);
     }
@@ -193,8 +193,8 @@ static void an_empty_ring_has_no_turn(void **state)
     flow_ring_init(&ring);
     assert_null(flow_ring_next(&ring));
     open_ring((const uint32_t[]){100}, 1);
-    flow_leave(&flows[0]);
-    flow_leave(&flows[0]);
+    flow_leave(&flows[0], &ring);
+    flow_leave(&flows[0], &ring);
     assert_null(flow_ring_next(&ring));
 }
 
@@ -216,6 +216,26 @@ static void rounds_go_on_behind_the_last_number(void **state)
     assert_in_range(ring.round, 5, 8);
 }
 
+static void a_ring_knows_the_weight_of_all_that_is_in_it(void **state)
+{
+    (void)state;
+    open_ring((const uint32_t[]){100, 300, 50}, 3);
+    assert_int_equal(ring.weight, 450);
+    flow_enter(&flows[1], &ring);
+    assert_int_equal(ring.weight, 450);
+    flow_leave(&flows[1], &ring);
+    flow_leave(&flows[1], &ring);
+    assert_int_equal(ring.weight, 150);
+    flow_weigh(&flows[0], &ring, 700); /* in the ring */
+    assert_int_equal(ring.weight, 750);
+    flow_weigh(&flows[1], NULL, 10); /* in none */
+    assert_int_equal(ring.weight, 750);
+    (void)turn(FLOW_COST);
+    assert_int_equal(ring.weight, 750);
+    flow_enter(&flows[1], &ring);
+    assert_int_equal(ring.weight, 760);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +247,7 @@ int main(void)
         cmocka_unit_test(thousands_of_flows_in_debt_all_have_their_turn),
         cmocka_unit_test(an_empty_ring_has_no_turn),
         cmocka_unit_test(rounds_go_on_behind_the_last_number),
+        cmocka_unit_test(a_ring_knows_the_weight_of_all_that_is_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

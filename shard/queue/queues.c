@@ -30,11 +30,17 @@ struct slice sched_queue_name(const struct queues *queues, const struct sched_qu
     return queue_names_text(&queues->names, queue->name);
 }
 
+/* Where its flows of a class stand; null: it is not routed. */
+static struct flow_ring *ring_of(const struct sched_queue *queue, unsigned class)
+{
+    return queue->ready != NULL ? &queue->ready->rings[class] : NULL;
+}
+
 void sched_queue_weigh(struct sched_queue *queue, uint32_t weight)
 {
     CHECK(weight > 0 && weight <= FLOW_WEIGHT_MAX);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
-        queue->flows[i].weight = weight;
+        flow_weigh(&queue->flows[i], ring_of(queue, i), weight);
     }
 }
 
@@ -188,7 +194,7 @@ void queues_unroute(struct queues *queues, struct sched_queue *queue)
     }
     CHECK(ready->queues > 0);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
-        flow_leave(&queue->flows[i]);
+        flow_leave(&queue->flows[i], ring_of(queue, i));
     }
     ready->due -= queue->parked ? 0 : sched_queue_due(queue);
     ready->queues--;
@@ -340,7 +346,7 @@ static void row_undue(struct queues *queues, struct row *row, uint32_t handle)
     struct flow *flow = flow_of(queue, row);
     row_list_remove(&queues->rows, &flow->due, handle);
     if (flow->due.count == 0) {
-        flow_leave(flow);
+        flow_leave(flow, ring_of(queue, row->urgent ? QUEUE_URGENT : QUEUE_BULK));
     }
     if (queue->ready != NULL) {
         queue->ready->due -= !queue->parked;
@@ -459,7 +465,7 @@ static void queue_park(const struct queues *queues, struct sched_queue *queue)
     queue->parked = true;
     queue->ready->due -= sched_queue_due(queue);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
-        flow_leave(&queue->flows[i]);
+        flow_leave(&queue->flows[i], ring_of(queue, i));
     }
     queue_judge(queues, queue);
 }
@@ -531,7 +537,7 @@ unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint
         flow_spend(flow, &ready->rings[class],
                    flow_batch_cost(count, row_at(&queues->rows, handles_out[0])->size_64));
         if (flow->due.count == 0) {
-            flow_leave(flow);
+            flow_leave(flow, &ready->rings[class]);
         }
         return count;
     }
