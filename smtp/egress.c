@@ -13,8 +13,6 @@
 
 /* Batches that fail without a connection in one turn. */
 #define FAIL_BATCHES_MAX 64
-/* A waiting shard looks for a slot once a tick: long enough for it to find the one given up. */
-#define YIELD_TICKS 2
 /* Servers that have answered nothing for so long are what their mail waits for. */
 #define SILENT_NS (10 * NS_PER_S)
 
@@ -25,6 +23,8 @@ static_assert(EGRESS_NAME_BYTES_MAX >=
 static void egress_work(struct deferred *deferred);
 static void egress_fire(struct timer *timer);
 static void cells_settled(struct cell_set *set);
+static void slot_granted(struct egress_limits *limits);
+static bool slot_asked(struct egress_limits *limits);
 
 /* --- birth and death ------------------------------------------------------------------------- */
 
@@ -82,6 +82,8 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     timer_init(&egress->timer, egress_fire);
     cell_set_init(&egress->limits.set, delivery->shard, delivery->registry, delivery->registrar);
     egress->limits.set.settled = cells_settled;
+    egress->limits.granted = slot_granted;
+    egress->limits.asked = slot_asked;
     egress_limits_init(&egress->limits, buf_slice(&name), path_identity(delivery, path), path);
     list_push_back(&delivery->all, &egress->link);
     cell_set_ask(&egress->limits.set);
@@ -98,9 +100,12 @@ static void egress_join(struct egress *egress)
         return;
     }
     if (egress->limits.set.held > 0) {
-        if (cell_set_whole(&egress->limits.set)) {
-            egress_limits_end(&egress->limits);
+        egress_limits_rest(&egress->limits);
+        egress_limits_spare(&egress->limits, false);
+        if (egress_limits_mail_out(&egress->limits)) {
+            return; /* a tick comes back here */
         }
+        egress_limits_end(&egress->limits);
         cell_set_return(&egress->limits.set);
         return;
     }
@@ -176,9 +181,45 @@ static void conn_idle(struct client_conn *client)
     }
 }
 
-static bool must_yield(const struct egress *egress)
+/* What it would send next. */
+static enum slot_class class_of(const struct egress *egress)
 {
-    return egress_limits_must_yield(&egress->limits, egress->connections, egress->ready.due == 0);
+    return egress->ready.rings[QUEUE_URGENT].weight > 0 ? SLOT_URGENT : SLOT_BULK;
+}
+
+/* Of what could be sent; 0: nothing. */
+static uint32_t weight_of(const struct egress *egress)
+{
+    const struct flow_ring *rings = egress->ready.rings;
+    uint32_t weight = rings[QUEUE_URGENT].weight + rings[QUEUE_BULK].weight;
+    return egress->ready.due == 0 ? 0 : MAX_OF(weight, 1);
+}
+
+static bool must_yield(struct egress *egress)
+{
+    return egress_limits_must_yield(&egress->limits, class_of(egress), weight_of(egress));
+}
+
+/* Ends an idle connection when others should have its slot. */
+static bool yield_idle(struct egress *egress)
+{
+    if (list_empty(&egress->idle) || !must_yield(egress)) {
+        return false;
+    }
+    struct list *link = list_pop_front(&egress->idle);
+    list_push_back(&egress->conns, link);
+    client_conn_close(CONTAINER_OF(link, struct client_conn, link));
+    return true;
+}
+
+static void slot_granted(struct egress_limits *limits)
+{
+    egress_kick(CONTAINER_OF(limits, struct egress, limits));
+}
+
+static bool slot_asked(struct egress_limits *limits)
+{
+    return yield_idle(CONTAINER_OF(limits, struct egress, limits));
 }
 
 void egress_conn_idle(struct egress_conn *conn)
@@ -189,11 +230,8 @@ void egress_conn_idle(struct egress_conn *conn)
     }
     /* What was opened for mail takes some first; else all would open in turn, and none send. */
     bool used = conn->conn.transactions > 0 || egress->ready.due == 0;
-    bool yield = used && must_yield(egress);
-    if (yield) {
-        egress->rest_ticks = YIELD_TICKS;
-    }
-    if (egress->delivery->stopping || yield || egress->ready.queues == 0 ||
+    if (egress->delivery->stopping || (used && must_yield(egress)) ||
+        egress->ready.queues == 0 ||
         conn->conn.transactions >= egress->path->max_deliveries_per_connection) {
         client_conn_close(&conn->conn);
         return;
@@ -290,15 +328,11 @@ static bool conn_new(struct egress *egress, uint32_t more)
     struct delivery *delivery = egress->delivery;
     struct egress_limits *limits = &egress->limits;
     uint64_t until_ns = 0;
-    if (egress->rest_ticks > 0 && egress_limits_wanted(limits)) {
-        hold(egress, HOLD_connection_limit, 0);
-        return false;
-    }
     if (rates_ready(&limits->connects, delivery->shard->now_ns, more, &until_ns) == 0) {
         wait_for_rate(egress, HOLD_connection_rate, until_ns);
         return false;
     }
-    if (!egress_limits_take(limits, egress->connections)) {
+    if (!egress_limits_take(limits, class_of(egress), weight_of(egress))) {
         hold(egress, HOLD_connection_limit, 0);
         return false;
     }
@@ -491,35 +525,38 @@ static void give_work(struct egress *egress)
     }
 }
 
-/* Connections for what may go now. */
-static void open_more(struct egress *egress)
+/* Connections for what may go now. True: it waits for a slot. */
+static bool open_more(struct egress *egress)
 {
     uint32_t most = egress->ready.due > 0 ? may_go(egress) : 0;
     if (most == 0) {
-        return;
+        return false;
     }
     uint32_t wanted = connections_wanted(egress, most);
     while (egress->connections < wanted && conn_new(egress, wanted - egress->connections)) {
     }
     if (egress->connections < wanted) {
-        return;
+        return egress->hold.reason == HOLD_connection_limit;
     }
     rates_rest(&egress->limits.connects);
     if (egress->connections >= egress->path->connection_limit && list_empty(&egress->idle)) {
         hold(egress, HOLD_connection_limit, 0);
     }
+    return false;
 }
 
-static void send_due(struct egress *egress)
+/* True: it waits for a slot. */
+static bool send_due(struct egress *egress)
 {
     hold(egress, HOLD_none, 0);
     give_work(egress);
-    open_more(egress);
+    bool waits = open_more(egress);
     if (egress->ready.due == 0) {
         rates_rest(&egress->limits.messages);
         rates_rest(&egress->limits.connects);
         hold(egress, egress->ready.hot > 0 ? HOLD_none : HOLD_empty, 0);
     }
+    return waits;
 }
 
 /* Mail is due or under way, and no server has said a word for long. */
@@ -549,6 +586,7 @@ static void egress_work(struct deferred *deferred)
     struct egress *egress = CONTAINER_OF(deferred, struct egress, work);
     struct delivery *delivery = egress->delivery;
     const struct cell_set *set = &egress->limits.set;
+    bool waits = false;
     if (delivery->spool == NULL) {
         hold(egress, HOLD_none, 0); /* the start is not over */
     } else if (!delivery_may_start(delivery)) {
@@ -556,12 +594,17 @@ static void egress_work(struct deferred *deferred)
     } else if (requires_tls(egress->path)) {
         defer_for_tls(egress);
     } else if (cell_set_whole(set)) {
-        send_due(egress);
+        waits = send_due(egress);
     } else {
         /* Asked for a moment ago; or the registry has no room for them. */
         hold(egress, set->in_flight > 0 ? HOLD_none : HOLD_memory, 0);
     }
     judge(egress);
+    if (!waits) {
+        egress_limits_rest(&egress->limits);
+    }
+    (void)yield_idle(egress);
+    egress_limits_spare(&egress->limits, !list_empty(&egress->idle));
     egress_join(egress);
 }
 
@@ -571,40 +614,35 @@ void egress_kick(struct egress *egress)
 }
 
 /*
- * May its reason have changed without anybody's word: a slot that others gave back, a spool that
- * works again or does not, servers that say nothing? With a known instant it has a timer for that.
+ * May its reason have changed without anybody's word: a spool that works again or does not, servers
+ * that say nothing? Slots come by themselves, and for a known instant it has a timer.
  */
 static bool must_look(const struct egress *egress)
 {
+    enum hold_reason reason = egress->hold.reason;
     bool waits = egress->ready.due > 0 && egress->hold.until_ns == 0;
     bool unhealthy = !delivery_may_start(egress->delivery);
-    return waits || unhealthy != (egress->hold.reason == HOLD_spool_unhealthy) ||
-           (egress->hold.reason == HOLD_none && is_silent(egress));
+    bool open = reason == HOLD_none || reason == HOLD_connection_limit;
+    return (waits && reason != HOLD_connection_limit) || (open && is_silent(egress)) ||
+           unhealthy != (reason == HOLD_spool_unhealthy);
 }
 
 void egress_tick(struct egress *egress)
 {
-    if (egress->delivery->stopping) {
-        return; /* or it would ask for its cell again */
-    }
     struct cell_set *set = &egress->limits.set;
-    if (!cell_set_whole(set)) {
+    if (egress->delivery->stopping || (egress->ready.queues == 0 && set->held > 0)) {
+        egress_kick(egress); /* its end may have waited for mail of its cells */
+    } else if (!cell_set_whole(set)) {
         if (set->in_flight == 0 && egress->ready.queues > 0) {
             cell_set_ask(set);
         }
-        return;
-    }
-    egress->rest_ticks -= egress->rest_ticks > 0;
-    if (egress->ready.due == 0) {
-        egress_limits_content(&egress->limits);
-    }
-    if (must_look(egress)) {
-        egress_kick(egress);
-    }
-    if (!list_empty(&egress->idle) && must_yield(egress)) {
-        struct list *link = list_pop_front(&egress->idle);
-        list_push_back(&egress->conns, link);
-        client_conn_close(CONTAINER_OF(link, struct client_conn, link));
+    } else {
+        if (must_look(egress)) {
+            egress_kick(egress);
+        }
+        if (egress->ready.due > 0) {
+            (void)yield_idle(egress); /* idle for a rate, or for the window: its time may be over */
+        }
     }
 }
 

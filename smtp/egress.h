@@ -27,7 +27,6 @@ struct egress {
     uint32_t connections;
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
-    unsigned rest_ticks;      /* has yielded a slot: takes none before these while others wait */
     unsigned host_count;
     struct endpoint hosts[ROUTE_HOSTS_MAX];
     struct slice host_names[ROUTE_HOSTS_MAX]; /* borrowed from the snapshot */
@@ -51,7 +50,7 @@ MUST_USE struct egress *egress_new(struct delivery *delivery, const struct route
 void egress_kick(struct egress *egress);
 /* The connection has no transfer any more and may take another. */
 void egress_conn_idle(struct egress_conn *conn);
-/* Ten times a second: waits for slots, slots that others want. */
+/* Ten times a second: what waits for memory, slots that it has had long enough. */
 void egress_tick(struct egress *egress);
 /* No new work; idle connections close, the others when they are idle. */
 void egress_stop(struct egress *egress);

@@ -35,6 +35,7 @@ void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_
         const struct slice site[] = {SLICE("max_connection_rate"), name};
         (void)cell_set_rate(set, site, COUNT_OF(site), &path->max_connection_rate);
     }
+    limits->working = false;
     rates_init(&limits->messages, limits->message_lines, EGRESS_RATES_MAX);
     rates_init(&limits->connects, &limits->connect_line, 1);
 }
@@ -51,10 +52,37 @@ static const struct rate *message_rate(const struct path_options *path, unsigned
     return &path->additional_message_rates.rows[i].rate;
 }
 
+static uint32_t slot_limit(const struct egress_limits *limits, unsigned i)
+{
+    const struct path_options *path = limits->path;
+    return i == 0 ? path->connection_limit : path->additional_connection_limits.rows[i - 1].limit;
+}
+
+static void slot_granted(struct slot_user *user)
+{
+    struct egress_limits *limits = user->context;
+    limits->granted(limits);
+}
+
+static bool slot_asked(struct slot_user *user)
+{
+    struct egress_limits *limits = user->context;
+    return limits->asked(limits);
+}
+
 void egress_limits_begin(struct egress_limits *limits)
 {
-    CHECK(cell_set_whole(&limits->set) && limits->messages.count == 0);
+    CHECK(cell_set_whole(&limits->set) && !limits->working);
     unsigned at = limits->slot_count;
+    limits->working = true;
+    for (unsigned i = 0; i < limits->slot_count; i++) {
+        struct slot_user *user = &limits->slots[i];
+        user->granted = slot_granted;
+        user->asked = slot_asked;
+        user->context = limits;
+        user->limit = slot_limit(limits, i);
+        slot_user_init(user, limits->set.shard, cell_set_at(&limits->set, i));
+    }
     for (unsigned i = 0; i < limits->rate_count; i++) {
         rates_add(&limits->messages, cell_set_at(&limits->set, at++),
                   message_rate(limits->path, i));
@@ -67,87 +95,69 @@ void egress_limits_begin(struct egress_limits *limits)
 
 void egress_limits_end(struct egress_limits *limits)
 {
+    CHECK(!egress_limits_mail_out(limits));
     rates_clear(&limits->messages);
     rates_clear(&limits->connects);
-    egress_limits_content(limits);
+    limits->working = false;
 }
 
 /* --- slots ------------------------------------------------------------------------------------ */
 
-static uint32_t slot_limit(const struct egress_limits *limits, unsigned i)
-{
-    const struct path_options *path = limits->path;
-    return i == 0 ? path->connection_limit : path->additional_connection_limits.rows[i - 1].limit;
-}
-
-static void say(struct egress_limits *limits, unsigned i, enum cell_want want)
-{
-    if (want != limits->wants[i]) {
-        cell_say(cell_set_at(&limits->set, i), limits->wants[i], want);
-        limits->wants[i] = want;
-    }
-}
-
-bool egress_limits_take(struct egress_limits *limits, uint32_t connections)
+bool egress_limits_take(struct egress_limits *limits, enum slot_class class, uint32_t weight)
 {
     unsigned full = 0;
-    while (full < limits->slot_count &&
-           cell_take(cell_set_at(&limits->set, full), slot_limit(limits, full))) {
+    while (full < limits->slot_count && slot_take(&limits->slots[full])) {
         full++;
     }
+    for (unsigned i = 0; i < limits->slot_count; i++) {
+        if (i != full) {
+            slot_rest(&limits->slots[i]);
+        }
+    }
     if (full == limits->slot_count) {
-        egress_limits_content(limits);
         return true;
     }
     for (unsigned i = 0; i < full; i++) {
-        cell_give(cell_set_at(&limits->set, i));
+        slot_give(&limits->slots[i]);
     }
-    uint64_t after = (connections + 1ull) * cell_users(cell_set_at(&limits->set, full));
-    bool starving = connections == 0 || after <= slot_limit(limits, full);
-    /* Each cell hears what has changed for it, and no more: others look at it at any moment. */
-    for (unsigned i = 0; i < limits->slot_count; i++) {
-        say(limits, i, i != full ? CELL_CONTENT : starving ? CELL_STARVES : CELL_WANTS);
-    }
+    slot_wait(&limits->slots[full], class, weight);
     return false;
 }
 
 void egress_limits_give(struct egress_limits *limits)
 {
     for (unsigned i = 0; i < limits->slot_count; i++) {
-        cell_give(cell_set_at(&limits->set, i));
+        slot_give(&limits->slots[i]);
     }
 }
 
-void egress_limits_content(struct egress_limits *limits)
+void egress_limits_rest(struct egress_limits *limits)
 {
-    for (unsigned i = 0; i < limits->slot_count; i++) {
-        say(limits, i, CELL_CONTENT);
+    for (unsigned i = 0; limits->working && i < limits->slot_count; i++) {
+        slot_rest(&limits->slots[i]);
     }
 }
 
-static bool hears(const struct egress_limits *limits, unsigned i, enum cell_want want)
+void egress_limits_spare(struct egress_limits *limits, bool spare)
 {
-    return cell_hears(cell_set_at(&limits->set, i), want, limits->wants[i]);
+    for (unsigned i = 0; limits->working && i < limits->slot_count; i++) {
+        slot_spare(&limits->slots[i], spare);
+    }
 }
 
-bool egress_limits_wanted(const struct egress_limits *limits)
+bool egress_limits_must_yield(struct egress_limits *limits, enum slot_class class, uint32_t weight)
 {
-    for (unsigned i = 0; i < limits->slot_count; i++) {
-        if (hears(limits, i, CELL_WANTS)) {
-            return true;
-        }
+    bool must = false;
+    for (unsigned i = 0; i < limits->slot_count && !must; i++) {
+        must = slot_must_yield(&limits->slots[i], class, weight);
     }
-    return false;
+    return must;
 }
 
-bool egress_limits_must_yield(const struct egress_limits *limits, uint32_t connections, bool idle)
+bool egress_limits_mail_out(const struct egress_limits *limits)
 {
-    if (idle) {
-        return egress_limits_wanted(limits);
-    }
-    for (unsigned i = 0; i < limits->slot_count; i++) {
-        uint64_t all = (uint64_t)connections * cell_users(cell_set_at(&limits->set, i));
-        if (all > slot_limit(limits, i) && hears(limits, i, CELL_STARVES)) {
+    for (unsigned i = 0; limits->working && i < limits->slot_count; i++) {
+        if (slot_mail_out(&limits->slots[i])) {
             return true;
         }
     }

@@ -10,6 +10,7 @@
 #include "core/conf.h"
 #include "shard/queue/cell_set.h"
 #include "shard/queue/rates.h"
+#include "shard/queue/slots.h"
 #include "smtp/limit_view.h"
 
 #define EGRESS_SLOTS_MAX (1 + CONF_NAMED_MAX)
@@ -19,11 +20,15 @@
 struct egress_limits {
     struct cell_set set;
     const struct path_options *path; /* borrowed from the snapshot */
+    bool working;                    /* between begin and end */
     unsigned slot_count;             /* the first cells of the set */
     unsigned rate_count;             /* of messages: those after them; of connections: the last */
     struct rates messages;
     struct rates connects;
-    enum cell_want wants[EGRESS_SLOTS_MAX]; /* what the cells were told */
+    struct slot_user slots[EGRESS_SLOTS_MAX];
+    /* The user's: a slot is kept for it; may one of its connections end that it does not use? */
+    void (*granted)(struct egress_limits *limits);
+    bool (*asked)(struct egress_limits *limits);
     struct cell_request requests[EGRESS_CELLS_MAX];
     struct rate_line message_lines[EGRESS_RATES_MAX];
     struct rate_line connect_line;
@@ -36,23 +41,27 @@ struct egress_limits {
  */
 void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t identity,
                         const struct path_options *path);
-/* The set is whole: the rates are at work. */
+/* The set is whole: the limits are at work. */
 void egress_limits_begin(struct egress_limits *limits);
-/* Before the cells go: nothing is reserved, wanted or limited by rates any more. */
+/* Before the cells go, with egress_limits_mail_out no more: nothing is reserved, wanted or limited
+ * by rates any more. */
 void egress_limits_end(struct egress_limits *limits);
 
-/* Takes a slot of each cell, or none, and says in the full one how badly one is wanted. */
-MUST_USE bool egress_limits_take(struct egress_limits *limits, uint32_t connections);
+/* Takes a slot of each cell, or none, and then waits for the full one: `granted` follows. Of what
+ * it would send: its class, and its weight, at least 1. */
+MUST_USE bool egress_limits_take(struct egress_limits *limits, enum slot_class class,
+                                 uint32_t weight);
+/* Each to whoever waits for it. */
 void egress_limits_give(struct egress_limits *limits);
 /* No slot is wanted. */
-void egress_limits_content(struct egress_limits *limits);
-/* Does anybody else want a slot of a cell of ours? */
-bool egress_limits_wanted(const struct egress_limits *limits);
-/*
- * Should one of our connections end for others: an idle one for whoever wants it, or one above our
- * share for whoever has less than its own?
- */
-bool egress_limits_must_yield(const struct egress_limits *limits, uint32_t connections, bool idle);
+void egress_limits_rest(struct egress_limits *limits);
+/* Are there connections that it does not use? Then `asked` comes when others wait for a slot. */
+void egress_limits_spare(struct egress_limits *limits, bool spare);
+/* Should one of our connections end for others? `weight` as above; 0: nothing could be sent. */
+MUST_USE bool egress_limits_must_yield(struct egress_limits *limits, enum slot_class class,
+                                       uint32_t weight);
+/* Cells of it may not be given back yet. */
+bool egress_limits_mail_out(const struct egress_limits *limits);
 
 /* Number `i` of them, below EGRESS_CELLS_MAX. False: there is none, or they are not at work. */
 MUST_USE bool egress_limits_at(const struct egress_limits *limits, unsigned i,

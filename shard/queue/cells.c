@@ -5,17 +5,21 @@
 #include <xxhash.h>
 
 #include "core/check.h"
+#include "shard/queue/slots.h"
 
 #define SWEEP_NS NS_PER_S
 /* Cells looked at in one turn. */
 #define WALK_MAX 4096
+/* Of all cells, those that may be counts: one in so many. */
+#define COUNTS_SHARE 8
+#define COUNTS_LEAST 16
 
 bool cell_take(struct cell *cell, uint32_t limit)
 {
-    uint32_t used = atomic_load_explicit(&cell->used, memory_order_relaxed);
+    uint32_t used = atomic_load_explicit(&cell->used, memory_order_seq_cst);
     while (used < limit) {
         if (atomic_compare_exchange_weak_explicit(&cell->used, &used, used + 1,
-                                                  memory_order_acq_rel, memory_order_relaxed)) {
+                                                  memory_order_seq_cst, memory_order_seq_cst)) {
             return true;
         }
     }
@@ -24,30 +28,8 @@ bool cell_take(struct cell *cell, uint32_t limit)
 
 void cell_give(struct cell *cell)
 {
-    uint32_t before = atomic_fetch_sub_explicit(&cell->used, 1, memory_order_acq_rel);
+    uint32_t before = atomic_fetch_sub_explicit(&cell->used, 1, memory_order_seq_cst);
     CHECK(before > 0);
-}
-
-static void count_change(_Atomic uint32_t *count, bool before, bool now)
-{
-    if (now && !before) {
-        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-    } else if (before && !now) {
-        CHECK(atomic_fetch_sub_explicit(count, 1, memory_order_relaxed) > 0);
-    }
-}
-
-void cell_say(struct cell *cell, enum cell_want before, enum cell_want now)
-{
-    count_change(&cell->wanting, before >= CELL_WANTS, now >= CELL_WANTS);
-    count_change(&cell->starving, before == CELL_STARVES, now == CELL_STARVES);
-}
-
-bool cell_hears(const struct cell *cell, enum cell_want want, enum cell_want own)
-{
-    CHECK(want != CELL_CONTENT);
-    const _Atomic uint32_t *count = want == CELL_STARVES ? &cell->starving : &cell->wanting;
-    return atomic_load_explicit(count, memory_order_relaxed) > (own >= want ? 1u : 0u);
 }
 
 uint32_t cell_users(const struct cell *cell)
@@ -121,6 +103,14 @@ static struct cell *cell_new(struct cell_registry *registry, const struct cell_k
     memset(cell, 0, sizeof(*cell));
     cell->key = *key;
     cell->kind = (uint8_t)kind;
+    if (kind == CELL_COUNT) {
+        cell->slots = pool_take(&registry->slots);
+        if (cell->slots == NULL) {
+            pool_give(&registry->cells, cell);
+            return NULL;
+        }
+        slots_init(cell->slots, cell, registry->shard->count);
+    }
     /* The table has room for every cell of the pool. */
     CHECK(htab_insert(&registry->keys, slot_hash(key), pool_index(&registry->cells, cell)));
     return cell;
@@ -131,6 +121,9 @@ static void cell_free(struct cell_registry *registry, struct cell *cell)
     uint64_t value;
     CHECK(atomic_load_explicit(&cell->used, memory_order_relaxed) == 0);
     CHECK(htab_remove(&registry->keys, slot_hash(&cell->key), &cell->key, &value));
+    if (cell->slots != NULL) {
+        pool_give(&registry->slots, cell->slots);
+    }
     pool_give(&registry->cells, cell);
 }
 
@@ -188,7 +181,11 @@ void cell_registry_init(struct cell_registry *registry, struct shard *shard,
                         struct boot_pages *pages, uint32_t cells_max)
 {
     uint32_t slots = htab_slots_for(cells_max);
+    uint32_t counts = MAX_OF(cells_max / COUNTS_SHARE, COUNTS_LEAST);
+    size_t count_bytes = slots_memory(shard->count);
     registry->shard = shard;
+    pool_init(&registry->slots, boot_pages_take(pages, pool_memory(count_bytes, counts)),
+              count_bytes, counts);
     pool_init(&registry->cells, boot_pages_take(pages, pool_memory(sizeof(struct cell), cells_max)),
               sizeof(struct cell), cells_max);
     htab_init_fresh(&registry->keys, boot_pages_take(pages, htab_memory(slots)), slots,

@@ -8,9 +8,8 @@
  * to need one and gives it back when it no longer does. A rate's cell outlives its last user until
  * its bucket is full again: else whoever comes next would have the burst once more.
  *
- * Counts. A full cell is asked again soon; meanwhile the shard says so in the cell. That it wants a
- * slot tells holders to give idle ones up at once; that it starves, having less than its share,
- * tells those above theirs to give one up at the end of a message.
+ * Counts. Here stands how many slots are used; who waits for one, and who has it next, is a matter
+ * of slots.h.
  *
  * Rates. A shard reserves tokens ahead and sleeps until the instant of the first, so that no two
  * shards wake for one token and none is faster than the others; what it does not use it gives back.
@@ -35,12 +34,13 @@ struct cell_key {
 
 enum cell_kind { CELL_COUNT, CELL_RATE };
 
+struct slots;
+
 struct cell {
     _Alignas(64) _Atomic uint32_t used;
-    _Atomic uint32_t wanting;  /* shards that want another slot */
-    _Atomic uint32_t starving; /* those of them that have less than their share */
     _Atomic uint32_t refs;     /* users; written by the registry alone, like all below the next */
     _Atomic uint64_t arrival_ns;
+    struct slots *slots;       /* of a count of the registry: what waits for it */
     struct cell_key key;
     uint64_t span_ns;          /* of a rate: how long an empty bucket takes to be full */
     uint8_t kind;              /* enum cell_kind */
@@ -48,17 +48,12 @@ struct cell {
 };
 static_assert(sizeof(struct cell) == 64, "a cell is one cache line");
 
-/* A count: takes a slot while fewer than `limit` are used. Any shard that was given the cell. */
+/* A count: takes a slot while fewer than `limit` are used. Any shard that was given the cell. Those
+ * who wait are not asked: theirs is slots.h. Both are sequentially consistent. */
 MUST_USE bool cell_take(struct cell *cell, uint32_t limit);
 void cell_give(struct cell *cell);
 
-/* What one user says of a count. */
-enum cell_want { CELL_CONTENT, CELL_WANTS, CELL_STARVES };
-/* The user said `before` (CELL_CONTENT at first) and says `now` from here on. */
-void cell_say(struct cell *cell, enum cell_want before, enum cell_want now);
-/* Does any other user say `want`, or more? `own` is what the asking one says. */
-bool cell_hears(const struct cell *cell, enum cell_want want, enum cell_want own);
-/* How many share it, the caller included. */
+/* How many share it. */
 uint32_t cell_users(const struct cell *cell);
 
 /* A rate: gcra_reserve on what all shards share. Any shard that was given the cell. */
@@ -76,6 +71,7 @@ struct cell_key cell_key_of(const struct slice *parts, unsigned count);
 struct cell_registry {
     struct shard *shard;  /* borrowed */
     struct pool cells;
+    struct pool slots;    /* of the counts among them: an eighth, at least 16 */
     struct htab keys;
     struct timer sweep;   /* once a second: rates that nobody uses and whose bucket is full go */
     struct deferred walk;

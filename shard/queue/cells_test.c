@@ -150,27 +150,6 @@ static void slots_of_all_shards_end_at_the_limit(void **state)
     give_back(1, 1);
 }
 
-static void wishes_are_heard_by_others_and_never_by_oneself(void **state)
-{
-    (void)state;
-    struct cell *cell = ask(0, 0, "site");
-    assert_false(cell_hears(cell, CELL_WANTS, CELL_CONTENT));
-    cell_say(cell, CELL_CONTENT, CELL_WANTS);
-    assert_true(cell_hears(cell, CELL_WANTS, CELL_CONTENT));
-    assert_false(cell_hears(cell, CELL_WANTS, CELL_WANTS));
-    assert_false(cell_hears(cell, CELL_STARVES, CELL_CONTENT));
-    cell_say(cell, CELL_WANTS, CELL_STARVES);
-    assert_true(cell_hears(cell, CELL_WANTS, CELL_CONTENT));
-    assert_true(cell_hears(cell, CELL_STARVES, CELL_WANTS));
-    assert_false(cell_hears(cell, CELL_STARVES, CELL_STARVES));
-    cell_say(cell, CELL_CONTENT, CELL_STARVES); /* a second shard */
-    assert_true(cell_hears(cell, CELL_STARVES, CELL_STARVES));
-    cell_say(cell, CELL_STARVES, CELL_CONTENT);
-    cell_say(cell, CELL_STARVES, CELL_CONTENT);
-    assert_false(cell_hears(cell, CELL_WANTS, CELL_CONTENT));
-    give_back(0, 0);
-}
-
 static void names_of_several_parts_are_never_taken_for_each_other(void **state)
 {
     (void)state;
@@ -263,7 +242,6 @@ int main(void)
         TEST(the_same_name_is_the_same_cell_on_every_shard),
         TEST(a_cell_given_back_by_all_makes_room_for_another_name),
         TEST(slots_of_all_shards_end_at_the_limit),
-        TEST(wishes_are_heard_by_others_and_never_by_oneself),
         TEST(names_of_several_parts_are_never_taken_for_each_other),
         TEST(a_rate_outlives_its_users_until_its_bucket_is_full_again),
         TEST(a_rate_of_an_earlier_life_is_found_and_looked_at_every_second),

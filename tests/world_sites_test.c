@@ -1,0 +1,164 @@
+/*
+ * The whole MTA and one busy site, in virtual time: several shards share a few connections. Never
+ * more than the limit at the sink, and no shard that has mail for the site waits longer than its
+ * turn. Judged by the ledger of tests/world/world.h.
+ */
+#include "smtp/egress.h"
+#include "tests/world/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#define SHARDS 4
+/* The longest answer of the sink; a transaction on a new connection has five of them at most. */
+#define SLOW_NS  (20 * NS_PER_MS)
+/* A turn: the quantum, the transaction under way when it ends, and the way to the next shard. */
+#define TURN_NS  (SLOT_QUANTUM_NS + 10 * SLOW_NS)
+
+struct watch {
+    struct world *world;
+    unsigned limit;
+    uint64_t bound_ns;           /* so long may a shard with mail be without a connection */
+    uint64_t since_ns[SHARDS];   /* it has been; 0: it is not */
+    uint64_t longest_ns;
+    uint64_t shares[SHARDS];     /* delivered while all had mail */
+    bool all;                    /* they have had it up to now */
+};
+
+static const struct egress *egress_at(const struct world *world, unsigned shard)
+{
+    const struct list *all = &world->node.mtas[shard].delivery.all;
+    return list_empty(all) ? NULL : CONTAINER_OF(all->next, struct egress, link);
+}
+
+/* Looked at after every event. */
+static bool watch_done(void *context)
+{
+    struct watch *watch = context;
+    struct world *world = watch->world;
+    uint64_t now_ns = sim_now_ns(world->sim);
+    if (world->sink_open > watch->limit) {
+        sim_fail(world->sim, "%u connections at the sink", world->sink_open);
+    }
+    bool all = true;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        const struct egress *egress = egress_at(world, i);
+        bool due = egress != NULL && egress->ready.due > 0;
+        all = all && due;
+        if (!due || egress->connections > 0) {
+            watch->since_ns[i] = 0;
+            continue;
+        }
+        if (watch->since_ns[i] == 0) {
+            watch->since_ns[i] = now_ns;
+        }
+        uint64_t waited_ns = now_ns - watch->since_ns[i];
+        watch->longest_ns = MAX_OF(watch->longest_ns, waited_ns);
+        if (waited_ns > watch->bound_ns) {
+            sim_fail(world->sim, "shard %u has waited %llu ms with %u rows", i,
+                     (unsigned long long)(waited_ns / NS_PER_MS), egress->ready.due);
+        }
+    }
+    for (unsigned i = 0; watch->all && !all && i < SHARDS; i++) {
+        watch->shares[i] = counters_get(&world->node.peers[i]->counters, COUNTER_deliveries);
+    }
+    watch->all = watch->all ? all : all && world_handed_in(world) && watch->shares[0] == 0;
+    return world_drained(world);
+}
+
+static void busy_body(struct sim *sim, void *context)
+{
+    struct world world;
+    unsigned limit = *(unsigned *)context;
+    struct watch watch = {
+        .world = &world,
+        .limit = limit,
+        .bound_ns = (SHARDS + limit - 1) / limit * TURN_NS,
+    };
+    world_init(&world, sim);
+    world.shards = SHARDS;
+    world.domains = 1;
+    world.recipients_max = 1;
+    world.mood = (struct sink_mood){.slow = 1000, .slow_ns = SLOW_NS};
+    world_set(&world, "shaping.default.connection_limit=%u", limit);
+    world_open(&world);
+    bool good = world_start(&world);
+    world_mail(&world, 12, 400, 20 * NS_PER_MS);
+    good = good && sim_run_until(sim, watch_done, &watch, 600 * NS_PER_S);
+    if (good && world.sink_open_max != limit) {
+        sim_fail(sim, "%u connections at the sink, the limit is %u", world.sink_open_max, limit);
+    }
+    printf("limit %u: longest wait %llu ms of %llu, %u connects, %llu ms\n", limit,
+           (unsigned long long)(watch.longest_ns / NS_PER_MS),
+           (unsigned long long)(watch.bound_ns / NS_PER_MS), world.conn_count,
+           (unsigned long long)(sim_now_ns(sim) / NS_PER_MS));
+    if (good && !sim_failed(sim)) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void shards_with_mail_have_their_turn_within_a_bound(void **state)
+{
+    (void)state;
+    for (unsigned limit = 1; limit <= 3; limit++) {
+        struct sim_campaign campaign = {
+            .name = "busy site", .count = 6, .body = busy_body, .context = &limit};
+        assert_int_equal(sim_campaign_run(&campaign), 0);
+    }
+}
+
+/* --- idle connections ------------------------------------------------------------------------- */
+
+static bool sent(void *context)
+{
+    const struct world *world = context;
+    return world_handed_in(context) && world_rows(world) == 0;
+}
+
+/* One message at a time, over any shard; the connections of those before stand idle meanwhile. */
+static void idle_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = SHARDS;
+    world.domains = 1;
+    world.recipients_max = 1;
+    world_set(&world, "shaping.default.connection_limit=%u", *(unsigned *)context);
+    world_open(&world);
+    bool good = world_start(&world);
+    for (unsigned i = 0; good && i < 20; i++) {
+        world_mail(&world, 1, 1, NS_PER_MS);
+        good = sim_run_until(sim, sent, &world, 2 * NS_PER_S) &&
+               sim_run_for(sim, sim_below(sim, 200 * NS_PER_MS));
+        if (!good) {
+            sim_fail(sim, "message %u waits for an idle connection", i);
+        }
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void an_idle_connection_gives_way_to_mail_of_another_shard(void **state)
+{
+    (void)state;
+    for (unsigned limit = 1; limit <= 2; limit++) {
+        struct sim_campaign campaign = {
+            .name = "idle", .count = 6, .body = idle_body, .context = &limit};
+        assert_int_equal(sim_campaign_run(&campaign), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shards_with_mail_have_their_turn_within_a_bound),
+        cmocka_unit_test(an_idle_connection_gives_way_to_mail_of_another_shard),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
