@@ -574,7 +574,7 @@ static void mta_account(struct mta *mta)
     used[ACCOUNT_EVENTS] =
         event_feed_memory(&mta->feed) + event_replay_memory(&mta->events.replay);
     used[ACCOUNT_CONNECTIONS] =
-        mta->server.conns.used * sizeof(struct server_conn) + delivery_memory(&mta->delivery);
+        server_memory(&mta->server) + delivery_memory(&mta->delivery);
     server_look(&mta->server);
 }
 

@@ -111,6 +111,8 @@ void server_init(struct server *server, struct boot_pages *pages)
     }
     void *memory = boot_pages_take(pages, pool_memory(sizeof(struct server_conn), count));
     pool_init(&server->conns, memory, sizeof(struct server_conn), count);
+    memory = boot_pages_take(pages, pool_memory(sizeof(struct server_buffers), count));
+    pool_init(&server->buffers, memory, sizeof(struct server_buffers), count);
     server->hashes = boot_pages_take(pages, (uint64_t)count * sizeof(XXH3_state_t));
     list_init(&server->open);
     server->spare = -1;
@@ -423,6 +425,12 @@ void server_cut(struct server *server)
         link = link->next;
         server_conn_close(conn);
     }
+}
+
+uint64_t server_memory(const struct server *server)
+{
+    return server->conns.used * (sizeof(struct server_conn) + sizeof(*server->hashes)) +
+           server->buffers.used * sizeof(struct server_buffers);
 }
 
 uint32_t server_open(const struct server *server)

@@ -57,6 +57,7 @@ struct server {
     struct event_tap *events;
     const struct conf *conf;
     struct pool conns;
+    struct pool buffers;   /* struct server_buffers, one for each that may be wanted */
     XXH3_state_t *hashes;  /* one per connection of the pool, by index */
     struct list open;      /* struct server_conn */
     uint32_t refusals;
@@ -89,6 +90,8 @@ void server_stop(struct server *server);
 void server_cut(struct server *server);
 /* When none is left: no timer of it is left with the shard. */
 void server_fini(struct server *server);
+/* Bytes in use of its pools. */
+uint64_t server_memory(const struct server *server);
 /* Connections and listeners not yet released. */
 uint32_t server_open(const struct server *server);
 

@@ -11,6 +11,29 @@
 
 static void conn_drive(struct server_conn *conn);
 
+/* --- buffers -------------------------------------------------------------------------------- */
+
+/* Before anything is said. The pool has as many as there may be connections. */
+static void buffers_take(struct server_conn *conn)
+{
+    if (conn->buffers != NULL) {
+        return;
+    }
+    conn->buffers = pool_take(&conn->server->buffers);
+    CHECK(conn->buffers != NULL);
+    conn->filling = 0;
+    buf_init(&conn->replies, conn->buffers->out[0], SERVER_OUT_BYTES);
+}
+
+static void buffers_give(struct server_conn *conn)
+{
+    if (conn->buffers != NULL) {
+        pool_give(&conn->server->buffers, conn->buffers);
+        conn->buffers = NULL;
+        conn->replies = (struct buf){0};
+    }
+}
+
 /* --- ending --------------------------------------------------------------------------------- */
 
 /* Pieces of a body for which there will be no message, or whose message has them now. */
@@ -35,6 +58,7 @@ static void conn_join(struct server_conn *conn)
     shard_timer_clear(server->shard, &conn->timer);
     deferred_cancel(&conn->resume);
     chain_clear(&conn->piece, server->blocks);
+    buffers_give(conn);
     drop_parts(conn);
     if (conn->host_counted) {
         server_host_give(server->hosts, &conn->peer);
@@ -65,12 +89,14 @@ static void conn_flush(struct server_conn *conn)
     if (conn->replies.size == 0) {
         if (conn->state == CONN_ENDING) {
             server_conn_close(conn);
+        } else if (conn->state == CONN_OPEN && conn->line_bytes == 0) {
+            buffers_give(conn);
         }
         return;
     }
     const struct iovec iovec = {conn->replies.data, conn->replies.size};
     conn->filling ^= 1;
-    buf_init(&conn->replies, conn->out[conn->filling], SERVER_OUT_BYTES);
+    buf_init(&conn->replies, conn->buffers->out[conn->filling], SERVER_OUT_BYTES);
     stream_send(&conn->stream, &iovec, 1);
 }
 
@@ -85,6 +111,7 @@ static void conn_end(struct server_conn *conn)
 /* Our own last word, e.g. at a timeout. */
 static void conn_abort(struct server_conn *conn, struct slice reply)
 {
+    buffers_take(conn);
     if (buf_room(&conn->replies) >= REPLY_BYTES_MAX) {
         server_session_abort(&conn->session, reply, &conn->replies);
     }
@@ -286,13 +313,13 @@ static bool line_grow(struct server_conn *conn)
     struct slice input = stream_input(&conn->stream);
     size_t count = slice_find(input, '\n');
     bool whole = count < input.size;
-    count = MIN_OF(count + whole, sizeof(conn->line) - conn->line_bytes);
+    count = MIN_OF(count + whole, COMMAND_LINE_BYTES_MAX - conn->line_bytes);
     if (count == 0) {
         return false;
     }
-    memcpy(conn->line + conn->line_bytes, input.data, count);
+    memcpy(conn->buffers->line + conn->line_bytes, input.data, count);
     conn->line_bytes += (uint32_t)count;
-    conn->line_whole = whole || conn->line_bytes == sizeof(conn->line);
+    conn->line_whole = whole || conn->line_bytes == COMMAND_LINE_BYTES_MAX;
     stream_consume(&conn->stream, count);
     return true;
 }
@@ -325,9 +352,10 @@ static bool feed_once(struct server_conn *conn, enum want *want_out)
         if (!conn->line_whole && !line_grow(conn)) {
             return false;
         }
-        struct slice rest = slice_make(conn->line, conn->line_bytes);
+        uint8_t *line = conn->buffers->line;
+        struct slice rest = slice_make(line, conn->line_bytes);
         *want_out = conn_feed(conn, &rest);
-        memmove(conn->line, rest.data, rest.size);
+        memmove(line, rest.data, rest.size);
         conn->line_bytes = (uint32_t)rest.size;
         conn->line_whole = conn->line_whole && *want_out != WANT_INPUT;
         return true;
@@ -390,6 +418,7 @@ static void drop_strays(struct server_conn *conn)
 static void conn_drive(struct server_conn *conn)
 {
     enum want want = WANT_INPUT;
+    buffers_take(conn);
     conn_clock(conn);
     if (conn->state == CONN_OPEN && conn->session.state == SERVER_COMMITTING) {
         conn_store(conn); /* the last part is stored */
@@ -428,6 +457,7 @@ static void conn_resume(struct deferred *deferred)
 static void conn_greet(struct server_conn *conn)
 {
     bool early = stream_input(&conn->stream).size > 0;
+    buffers_take(conn);
     conn->state = CONN_OPEN;
     conn->deadline_ns = conn_latest_ns(conn);
     (void)conn_want(conn, server_session_greet(&conn->session, early, &conn->replies));
@@ -581,7 +611,6 @@ static void conn_begin(struct server_conn *conn, struct server *server,
     deferred_init(&conn->resume, conn_resume);
     chain_init(&conn->piece);
     chain_init(&conn->parts);
-    buf_init(&conn->replies, conn->out[0], SERVER_OUT_BYTES);
     int error = ring_accepted(server->shard->ring, fd, &sockets, &conn->peer, &conn->local);
     if (error < 0) {
         /* The client has gone already: the first receive will say so. */
@@ -607,6 +636,7 @@ static void conn_begin(struct server_conn *conn, struct server *server,
 
 static void conn_refuse(struct server_conn *conn, struct slice reply)
 {
+    buffers_take(conn);
     (void)server_session_refuse(&conn->session, reply, &conn->replies);
     conn_end(conn);
     conn_flush(conn);

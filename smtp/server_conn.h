@@ -18,6 +18,7 @@
  * bounded in time; while the server is short of something, to seconds (server_conn_press).
  *
  * Owned by its server's pool; given back when the stream is released and no write is under way.
+ * Thousands are open and idle: what is needed only while something is said is not in it.
  */
 #ifndef RINGPOST_SMTP_SERVER_CONN_H
 #define RINGPOST_SMTP_SERVER_CONN_H
@@ -30,6 +31,15 @@
 /* Replies gathered before they are sent; the session is shown less, so that the reply to a stored
  * message always fits. */
 #define SERVER_OUT_BYTES (3 * REPLY_BYTES_MAX)
+
+/*
+ * Of the server's pool, with a connection while it has an incomplete line or replies, or waits for
+ * anything but input.
+ */
+struct server_buffers {
+    uint8_t line[COMMAND_LINE_BYTES_MAX]; /* an incomplete command line */
+    uint8_t out[2][SERVER_OUT_BYTES];     /* one fills while the other is sent */
+};
 
 enum server_conn_state {
     CONN_PREGREET,
@@ -65,11 +75,10 @@ struct server_conn {
     struct spool_write spill;
     struct chain piece;                     /* being spilled; owned */
     struct chain parts;                     /* struct spool_part of pieces stored; owned */
+    struct server_buffers *buffers;         /* null: none, and nothing is in any of them */
     uint32_t line_bytes;
     struct buf replies;                     /* over out[filling] */
     unsigned filling;
-    uint8_t line[COMMAND_LINE_BYTES_MAX];   /* an incomplete command line */
-    uint8_t out[2][SERVER_OUT_BYTES];       /* one fills while the other is sent */
 };
 
 /* Takes over an accepted descriptor. */

@@ -381,6 +381,50 @@ static void at_a_stop_idle_clients_hear_421_4_3_2_and_content_begun_is_taken(voi
     assert_true(talk_closed(&busy, NS_PER_S));
 }
 
+/* --- what an idle connection costs ------------------------------------------------------------ */
+
+#define IDLE_CONNECTION_BYTES_MAX 4096
+
+static uint64_t connections_memory(void)
+{
+    const struct mta *mta = &stage.world.node.mtas[0];
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    return mta->shard.memory.used[ACCOUNT_CONNECTIONS];
+}
+
+/* Whatever it has been through; half a command, though, has to be kept. */
+static void an_idle_connection_costs_4_kib_at_most(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *say;
+        const char *hears;
+        bool idle;
+    } steps[] = {
+        {"", "220 ", true},
+        {"EHLO c.test\r\n", "250 ", true},
+        {"MAIL FR", NULL, false},
+        {"OM:<a@c.test>\r\n", "250 ", true},
+        {"RCPT TO:<b@t.test>\r\nDATA\r\n", "250 ", true},
+        {"Subject: x\r\n\r\nbare\nline feed\r\n.\r\n", "354 ", true},
+        {"NOOP\r\nNO", "550 5.6.0", false},
+        {"OP\r\n", "250 ", true},
+    };
+    struct talk talk;
+    stage_start(&stage);
+    uint64_t before = connections_memory();
+    talk_open(&talk, stage.sim, STAGE_CLIENT, &stage.server);
+    for (unsigned i = 0; i < COUNT_OF(steps); i++) {
+        talk_say(&talk, steps[i].say);
+        assert_true(steps[i].hears == NULL || stage_hears(&talk, steps[i].hears));
+        uint64_t more = connections_memory() - before;
+        assert_true(more > sizeof(struct server_conn));
+        assert_true(steps[i].idle == (more <= IDLE_CONNECTION_BYTES_MAX));
+    }
+    talk_close(&talk);
+    assert_int_equal(connections_memory(), before);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -398,6 +442,7 @@ int main(void)
         TEST(at_a_stop_idle_clients_hear_421_4_3_2_and_content_begun_is_taken),
         TEST(a_large_body_is_spilled_in_pieces_and_comes_out_whole),
         TEST(pieces_of_a_refused_body_are_no_part_of_the_next_message),
+        TEST(an_idle_connection_costs_4_kib_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
