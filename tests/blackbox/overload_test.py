@@ -1,5 +1,7 @@
 """Clients that want more than there is, or do nothing with what they have. What is on its way out
 goes on, everybody else is told so, and when they are gone all is as before."""
+import re
+import resource
 import threading
 
 from harness import BlackBox, Config
@@ -7,6 +9,43 @@ from harness import BlackBox, Config
 HEADER = b"Subject: test\r\n\r\n"
 LATER = "451 4.2.0 Later"
 SMALL = '[memory]\nlimit = "64MiB"\nstaging = "4MiB"\n'
+
+
+IDLE = 1500
+IDLE_BYTES_MAX = 4096  # of the process, each; what the kernel keeps for a socket is not in it
+
+
+def resident_bytes(server):
+    """Its own memory, without files."""
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1]) * 1024
+
+
+class Idle(BlackBox):
+    def setUp(self):
+        super().setUp()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = IDLE + 256
+        if soft < wanted:
+            if hard != resource.RLIM_INFINITY and hard < wanted:
+                self.skipTest(f"{wanted} descriptors are not allowed")
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def test_an_idle_connection_costs_4_kib_of_memory_at_most(self):
+        server = self.server(Config(self.sink().port, node={"shards": 1}))
+        warm = self.client(server)
+        for _ in range(2000):  # every receive buffer has been used once
+            warm.command("NOOP")
+        before = resident_bytes(server)
+        clients = [self.client(server) for _ in range(IDLE)]
+        clients.append(warm)
+        self.assertEqual(clients[0].command("NOOP").code, 250)
+        each = (resident_bytes(server) - before) / IDLE
+        self.assertLessEqual(each, IDLE_BYTES_MAX)
+        for client in clients:
+            client.close()
+        self.assertEqual(server.stop()["connections_in"], IDLE + 1)
 
 
 class Stalled(BlackBox):
