@@ -100,6 +100,12 @@ static bool lane_files_open_checkpoint(struct lane_files *files, struct slice na
     return true;
 }
 
+static void lane_files_too_many(struct lane_files *files)
+{
+    lane_files_fail(files, -EMFILE, "spool: %s holds more than %u segments",
+                    files->segments->lane_path, SEGMENTS_MAX);
+}
+
 /* Opens the next file of the list; others than segments are left alone. */
 static void lane_files_open_next(struct lane_files *files)
 {
@@ -117,8 +123,7 @@ static void lane_files_open_next(struct lane_files *files)
         files->opening = CHECKPOINT_FILES;
         struct segment *segment = segments_add(segments, slot, -1);
         if (segment == NULL) {
-            lane_files_fail(files, -EMFILE, "spool: %s holds more than %u segments",
-                            segments->lane_path, SEGMENTS_MAX);
+            lane_files_too_many(files);
             break;
         }
         files->job = descriptors_open_job(segments_slot_path(segments, slot));
@@ -186,7 +191,10 @@ static void lane_files_job_done(struct work_job *job)
         job->result = 0; /* a lane that never began, or is gone */
         job->size = 0;
     }
-    if (job->result < 0 && !existing) {
+    if (files->step == STEP_LIST && job->result == -EFBIG) {
+        lane_files_too_many(files); /* not even their names have room */
+        files->done(files);
+    } else if (job->result < 0 && !existing) {
         lane_files_fail(files, job->result, "spool: %s: cannot be used: %s",
                         files->step == STEP_OPEN ? segments->path : segments->lane_path,
                         lane_files_refusal(job->result));

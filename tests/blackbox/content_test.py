@@ -9,6 +9,7 @@ from smtp_sink import EVERYTHING, PLAIN
 HEADER = b"Subject: test\r\n\r\n"
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 1 << 31)
 LIMIT = 20 << 20
+HUGE = HEADER + b"".join(b"%0998d\r\n" % line for line in range(100_000))  # 100 MB
 
 
 def lines_of(total):
@@ -63,10 +64,10 @@ def random_message(source):
 
 
 class Content(BlackBox):
-    def relay(self, messages, mode, extensions):
+    def relay(self, messages, mode, extensions, **configured):
         """Sends each (name, content, options) with its number as recipient, compares what came."""
         sink = self.sink(extensions=extensions)
-        server = self.server(Config(sink.port))
+        server = self.server(Config(sink.port, **configured))
         client = self.client(server)
         expected = {}
         for number, (name, content, options) in enumerate(messages):
@@ -77,7 +78,7 @@ class Content(BlackBox):
             except OSError as error:
                 raise AssertionError(f"{name}: {error}") from error
             self.assertEqual(reply.code, 250, f"{name}: {reply}")
-        for mail in sink.wait(len(expected)):
+        for mail in sink.wait(len(expected), seconds=120):
             name, content = expected.pop(mail.recipients[0])
             if mode == "data" or extensions == PLAIN:
                 content += b"" if not content or content.endswith(b"\r\n") else b"\r\n"
@@ -95,6 +96,14 @@ class Content(BlackBox):
 
     def test_odd_messages_arrive_by_bdat_and_leave_by_data(self):
         self.relay([(name, text, {}) for name, text in named_messages()], "bdat", PLAIN)
+
+    def test_b10_a_message_of_100_mb_arrives_beside_small_ones(self):
+        messages = [("small", HEADER, {}), ("100 MB", HUGE, {}), ("after it", HEADER, {})]
+        self.relay(messages, "data", PLAIN, listener={"max_message_size": len(HUGE)})
+
+    def test_b10_a_message_of_100_mb_arrives_by_bdat(self):
+        messages = [("100 MB", HUGE, {"chunk": 32 << 20})]
+        self.relay(messages, "bdat", EVERYTHING, listener={"max_message_size": len(HUGE)})
 
     def test_a_thousand_random_messages_arrive(self):
         source = random.Random(SEED)

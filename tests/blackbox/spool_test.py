@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 from collections import Counter
@@ -12,6 +13,7 @@ from harness import RINGPOST, SECONDS, BlackBox, Config, wait_until
 CONTENT = b"Subject: test\r\n\r\n.a dot\r\nhello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 40000  # in pieces
 LATER = "450 4.2.0 Later"
+SEGMENTS_MAX = 16384  # files of a lane
 
 
 class Spool(BlackBox):
@@ -337,6 +339,25 @@ class Spool(BlackBox):
             os.truncate(file.fileno(), 1 << 40)
         yield odd, "larger than any segment"
         os.remove(odd)
+
+    def test_b10_more_segments_than_a_lane_may_have_are_refused_in_a_line(self):
+        server = self.filled(messages=1)
+        lane = os.path.join(self.folder, "spool/lane-000")
+        had = os.listdir(lane)
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        for count in (SEGMENTS_MAX + 1, 2 * SEGMENTS_MAX):
+            for slot in range(count):
+                with open(os.path.join(lane, f"segment-{slot:06}"), "ab"):
+                    pass
+            if count > SEGMENTS_MAX + 1 or descriptors > SEGMENTS_MAX + 100:
+                code, said = self.run_daemon("-c", "t.toml")
+                self.assertEqual((code, said), (1, "ringpostd: spool: spool/lane-000 holds more "
+                                                   f"than {SEGMENTS_MAX} segments\n"))
+        for name in set(os.listdir(lane)) - set(had):
+            os.remove(os.path.join(lane, name))
+        server.start()
+        self.assertEqual(server.ready["queued"], "2")
+        server.stop()
 
     def test_b01_a_segment_that_was_cut_is_read_up_to_the_cut(self):
         server = self.filled(stop=False)
