@@ -1,5 +1,7 @@
 #include "core/conf_limits.h"
 
+#include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #define LIMIT_MAX      1000000
@@ -114,32 +116,70 @@ static bool has_room(struct conf_load *load, const struct conf_value *value, siz
     return count <= CONF_NAMED_MAX;
 }
 
+/* Rows of either kind; each begins with its name. */
+struct rows {
+    const void *rows;
+    size_t count;
+};
+static_assert(offsetof(struct named_rate, name) == 0, "a row begins with its name");
+static_assert(offsetof(struct named_limit, name) == 0, "a row begins with its name");
+
+/* The value of one row; false: it is told why not. */
+typedef bool read_row(struct conf_load *load, const struct conf_value *value, void *row);
+
+static bool read_named_rate(struct conf_load *load, const struct conf_value *value, void *row)
+{
+    return read_rate(load, value, value->key, &((struct named_rate *)row)->rate);
+}
+
+static bool read_named_limit(struct conf_load *load, const struct conf_value *value, void *row)
+{
+    return read_limit(load, value, value->key, &((struct named_limit *)row)->limit);
+}
+
+/* The place of this name among `count` rows; `count`: it is new. */
+static size_t find_row(const uint8_t *rows, size_t row_bytes, size_t count, struct slice name)
+{
+    size_t i = 0;
+    while (i < count &&
+           !slice_equal(*(const struct slice *)(const void *)(rows + i * row_bytes), name)) {
+        i++;
+    }
+    return i;
+}
+
+/* What the table says, over what stood there before. False: it stays as it was. */
+static bool merge_rows(struct conf_load *load, const struct conf_value *value, struct rows *rows,
+                       size_t row_bytes, read_row *read)
+{
+    if (!good_table(load, value)) {
+        return false;
+    }
+    uint8_t *merged = heap_take_array(load->heap, rows->count + value->count + 1, row_bytes);
+    size_t count = rows->count;
+    if (count > 0) {
+        memcpy(merged, rows->rows, count * row_bytes);
+    }
+    for (const struct conf_value *at = value->first; at != NULL; at = at->next) {
+        size_t i = find_row(merged, row_bytes, count, at->key);
+        void *row = merged + i * row_bytes;
+        *(struct slice *)row = heap_copy(load->heap, at->key);
+        if (!read(load, at, row)) {
+            return false;
+        }
+        count = MAX_OF(count, i + 1);
+    }
+    *rows = (struct rows){.rows = merged, .count = count};
+    return has_room(load, value, count);
+}
+
 void conf_apply_named_rates(struct conf_load *load, const struct conf_option *option,
                             const struct conf_value *value, void *base)
 {
     struct named_rates *field = (struct named_rates *)(void *)((uint8_t *)base + option->offset);
-    if (!good_table(load, value)) {
-        return;
-    }
-    struct named_rate *rows =
-        heap_take_array(load->heap, field->count + value->count + 1, sizeof(*rows));
-    size_t count = field->count;
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = field->rows[i];
-    }
-    for (const struct conf_value *at = value->first; at != NULL; at = at->next) {
-        size_t i = 0;
-        while (i < count && !slice_equal(rows[i].name, at->key)) {
-            i++;
-        }
-        rows[i].name = heap_copy(load->heap, at->key);
-        if (!read_rate(load, at, at->key, &rows[i].rate)) {
-            return;
-        }
-        count = MAX_OF(count, i + 1);
-    }
-    if (has_room(load, value, count)) {
-        *field = (struct named_rates){.rows = rows, .count = count};
+    struct rows rows = {.rows = field->rows, .count = field->count};
+    if (merge_rows(load, value, &rows, sizeof(*field->rows), read_named_rate)) {
+        *field = (struct named_rates){.rows = rows.rows, .count = rows.count};
     }
 }
 
@@ -147,27 +187,8 @@ void conf_apply_named_limits(struct conf_load *load, const struct conf_option *o
                              const struct conf_value *value, void *base)
 {
     struct named_limits *field = (struct named_limits *)(void *)((uint8_t *)base + option->offset);
-    if (!good_table(load, value)) {
-        return;
-    }
-    struct named_limit *rows =
-        heap_take_array(load->heap, field->count + value->count + 1, sizeof(*rows));
-    size_t count = field->count;
-    for (size_t i = 0; i < count; i++) {
-        rows[i] = field->rows[i];
-    }
-    for (const struct conf_value *at = value->first; at != NULL; at = at->next) {
-        size_t i = 0;
-        while (i < count && !slice_equal(rows[i].name, at->key)) {
-            i++;
-        }
-        rows[i].name = heap_copy(load->heap, at->key);
-        if (!read_limit(load, at, at->key, &rows[i].limit)) {
-            return;
-        }
-        count = MAX_OF(count, i + 1);
-    }
-    if (has_room(load, value, count)) {
-        *field = (struct named_limits){.rows = rows, .count = count};
+    struct rows rows = {.rows = field->rows, .count = field->count};
+    if (merge_rows(load, value, &rows, sizeof(*field->rows), read_named_limit)) {
+        *field = (struct named_limits){.rows = rows.rows, .count = rows.count};
     }
 }
