@@ -6,6 +6,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "core/check.h"
+
 void run_init(struct run *run)
 {
     static const struct percentiles unknown = {NAN, NAN, NAN, NAN, NAN};
@@ -215,6 +217,16 @@ double median_of(double *values, unsigned count)
     qsort(values, count, sizeof(values[0]), compare);
     double upper = values[count / 2];
     return count % 2 == 1 ? upper : (values[count / 2 - 1] + upper) / 2;
+}
+
+double median_of_rounds(const void *rounds, size_t round_bytes, unsigned count, round_value *value)
+{
+    double values[REPORT_ROUNDS_MAX];
+    CHECK(count <= REPORT_ROUNDS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        values[i] = value((const uint8_t *)rounds + i * round_bytes);
+    }
+    return median_of(values, count);
 }
 
 static struct ratios ratios_of(const double *over, const double *under, unsigned count)

@@ -91,6 +91,9 @@ struct ratios report_ratios(const struct report *report);
 struct ratios report_baseline_ratios(const struct report *report);
 /* Sorts; unknown without values. */
 double median_of(double *values, unsigned count);
+/* The same of what `value` says of each round; REPORT_ROUNDS_MAX of them at most. */
+typedef double round_value(const void *round);
+double median_of_rounds(const void *rounds, size_t round_bytes, unsigned count, round_value *value);
 
 /* One object and a line end. */
 void report_put_json(const struct report *report, struct buf *buf);

@@ -104,6 +104,20 @@ static void what_is_not_known_is_null(void **state)
     free(report);
 }
 
+static double round_double(const void *round)
+{
+    return *(const double *)round;
+}
+
+static void the_median_of_rounds_is_that_of_what_each_says(void **state)
+{
+    (void)state;
+    static const double rounds[] = {3, 1, 2, 10};
+    assert_float_equal(median_of_rounds(rounds, sizeof(rounds[0]), 3, round_double), 2, 1e-9);
+    assert_float_equal(median_of_rounds(rounds, sizeof(rounds[0]), 4, round_double), 2.5, 1e-9);
+    assert_true(isnan(median_of_rounds(rounds, sizeof(rounds[0]), 0, round_double)));
+}
+
 static void the_figure_of_record_is_the_median_of_the_ratios_of_the_rounds(void **state)
 {
     (void)state;
@@ -161,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_json_has_exactly_the_keys_of_the_contract),
         cmocka_unit_test(what_is_not_known_is_null),
+        cmocka_unit_test(the_median_of_rounds_is_that_of_what_each_says),
         cmocka_unit_test(the_figure_of_record_is_the_median_of_the_ratios_of_the_rounds),
         cmocka_unit_test(percentiles_are_milliseconds_within_a_sixteenth_above),
         cmocka_unit_test(the_table_shows_a_dash_for_the_unknown),

@@ -270,6 +270,15 @@ static bool write_file(const char *path, const struct buf *text)
     return fclose(file) == 0 && written;
 }
 
+void scenario_put_filling(struct json *json, const struct scenario *scenario, double seconds)
+{
+    report_put_head(json, &scenario->head);
+    report_put_number(json, "messages", (double)scenario->messages, 0);
+    report_put_number(json, "size", (double)scenario->size, 0);
+    report_put_number(json, "queues", (double)scenario->queues, 0);
+    report_put_number(json, "fill_seconds", seconds, 3);
+}
+
 bool scenario_publish(const struct scenario *scenario, const struct scenario_result *result,
                       struct buf *reason)
 {

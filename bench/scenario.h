@@ -76,6 +76,8 @@ struct scenario_result {
 /* Prints it, and leaves the JSON as DIR/NAME.json; false with a reason. */
 MUST_USE bool scenario_publish(const struct scenario *scenario,
                                const struct scenario_result *result, struct buf *reason);
+/* Into its JSON: the head, and the queue that was filled. */
+void scenario_put_filling(struct json *json, const struct scenario *scenario, double seconds);
 /* The same for a report of rounds. */
 MUST_USE bool scenario_publish_report(const struct scenario *scenario,
                                       const struct report *report, struct buf *reason);

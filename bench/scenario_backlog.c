@@ -174,32 +174,25 @@ static double bytes_per_recipient(const struct backlog *backlog)
     return (backlog->rss_after - backlog->rss_before) / (double)backlog->scenario->messages;
 }
 
-static double round_ratio(const struct backlog_round *round)
+static double round_ratio(const void *round)
 {
-    return round->rate[FULL] / round->rate[EMPTY];
+    const double *rate = ((const struct backlog_round *)round)->rate;
+    return rate[FULL] / rate[EMPTY];
 }
 
 static double median_ratio(const struct backlog *backlog)
 {
-    double ratios[REPORT_ROUNDS_MAX];
-    for (unsigned i = 0; i < backlog->round_count; i++) {
-        ratios[i] = round_ratio(&backlog->rounds[i]);
-    }
-    return median_of(ratios, backlog->round_count);
+    return median_of_rounds(backlog->rounds, sizeof(backlog->rounds[0]), backlog->round_count,
+                            round_ratio);
 }
 
 static void backlog_json(const void *result, struct buf *buf)
 {
     const struct backlog *backlog = result;
-    const struct scenario *scenario = backlog->scenario;
     struct json json;
     json_init(&json, buf);
     json_object(&json);
-    report_put_head(&json, &scenario->head);
-    report_put_number(&json, "messages", (double)scenario->messages, 0);
-    report_put_number(&json, "size", (double)scenario->size, 0);
-    report_put_number(&json, "queues", (double)scenario->queues, 0);
-    report_put_number(&json, "fill_seconds", backlog->filling.seconds, 3);
+    scenario_put_filling(&json, backlog->scenario, backlog->filling.seconds);
     report_put_number(&json, "rss_before", backlog->rss_before, 0);
     report_put_number(&json, "rss_after", backlog->rss_after, 0);
     report_put_number(&json, "bytes_per_recipient", bytes_per_recipient(backlog), 1);

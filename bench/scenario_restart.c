@@ -101,13 +101,15 @@ static double best_seconds(const struct restart *restart)
     return best;
 }
 
+static double round_seconds(const void *round)
+{
+    return ((const struct restart_round *)round)->seconds;
+}
+
 static double median_seconds(const struct restart *restart)
 {
-    double seconds[REPORT_ROUNDS_MAX];
-    for (unsigned i = 0; i < restart->round_count; i++) {
-        seconds[i] = restart->rounds[i].seconds;
-    }
-    return median_of(seconds, restart->round_count);
+    return median_of_rounds(restart->rounds, sizeof(restart->rounds[0]), restart->round_count,
+                            round_seconds);
 }
 
 static void put_round(struct json *json, const struct restart_round *round)
@@ -134,15 +136,10 @@ static void put_round(struct json *json, const struct restart_round *round)
 static void restart_json(const void *result, struct buf *buf)
 {
     const struct restart *restart = result;
-    const struct scenario *scenario = restart->scenario;
     struct json json;
     json_init(&json, buf);
     json_object(&json);
-    report_put_head(&json, &scenario->head);
-    report_put_number(&json, "messages", (double)scenario->messages, 0);
-    report_put_number(&json, "size", (double)scenario->size, 0);
-    report_put_number(&json, "queues", (double)scenario->queues, 0);
-    report_put_number(&json, "fill_seconds", restart->fill_seconds, 3);
+    scenario_put_filling(&json, restart->scenario, restart->fill_seconds);
     json_key(&json, "rounds");
     json_array(&json);
     for (unsigned i = 0; i < restart->round_count; i++) {
