@@ -43,15 +43,6 @@ static unsigned lanes_of(struct world *world)
     return manifest.lane_count;
 }
 
-/* All is delivered, everything was told, nothing is left of other lanes. */
-static void finish(struct world *world)
-{
-    world_finish(world);
-    if (!sim_failed(world->sim)) {
-        change_check_lanes(world);
-    }
-}
-
 static void run(const char *name, struct campaign *campaign, unsigned count, sim_body *body)
 {
     struct sim_campaign sims = {.name = name, .count = count, .body = body, .context = campaign};
@@ -92,7 +83,7 @@ static void late_events_body(struct sim *sim, void *context)
     }
     if (good && world_start(&world)) {
         campaign->replayed += world_counter(&world, COUNTER_events_replayed);
-        finish(&world);
+        change_finish(&world);
     }
     world_tally_add(&campaign->tally, &world.tally);
     world_close(&world);
@@ -145,7 +136,7 @@ static void no_log_body(struct sim *sim, void *context)
         world.conf->log.path = path;
         world.shards = sim_chance(sim, 500) ? 1 : 3;
         if (world_start(&world)) {
-            finish(&world);
+            change_finish(&world);
         }
     }
     world_tally_add(&campaign->tally, &world.tally);
@@ -292,7 +283,7 @@ static void steps_body(struct sim *sim, void *context)
         good = !sim_failed(sim) && each_step(&world, steps, shards, &before);
     }
     if (good) {
-        finish(&world);
+        change_finish(&world);
     }
     world_tally_add(&steps->campaign.tally, &world.tally);
     world_close(&world);
@@ -396,7 +387,7 @@ static void faults_body(struct sim *sim, void *context)
     }
     if (good && sim_run_for(sim, 2 * NS_PER_S) && world_start(&world)) {
         change_expect_same(&world, &before);
-        finish(&world);
+        change_finish(&world);
     }
     world_tally_add(&campaign->tally, &world.tally);
     world_close(&world);

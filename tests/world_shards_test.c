@@ -93,10 +93,7 @@ static void change_body(struct sim *sim, void *context)
         good = good && (!change->mail || life_mail(&world));
     }
     if (good) {
-        world_finish(&world);
-    }
-    if (good && !sim_failed(sim)) {
-        change_check_lanes(&world);
+        change_finish(&world);
     }
     world_tally_add(&change->tally, &world.tally);
     world_close(&world);

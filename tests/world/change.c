@@ -142,11 +142,12 @@ bool change_start_and_crash(struct world *world, uint64_t moments[MOMENTS])
     return true;
 }
 
-void change_check_lanes(struct world *world)
+void change_finish(struct world *world)
 {
     char names[8192];
     unsigned lanes = 0;
-    if (!world_start(world)) {
+    world_finish(world);
+    if (sim_failed(world->sim) || !world_start(world)) {
         return;
     }
     world_stop(world, 1);

@@ -53,7 +53,7 @@ enum moment change_moment(const struct world *world);
 bool change_start_and_crash(struct world *world, uint64_t moments[MOMENTS]);
 /* Segments of adopted lanes in use. */
 uint64_t change_adopted(const struct world *world);
-/* After a clean stop, with nothing queued: one more start leaves a directory for each shard. */
-void change_check_lanes(struct world *world);
+/* The end of a run: world_finish, then one more start leaves a directory for each shard. */
+void change_finish(struct world *world);
 
 #endif
