@@ -125,11 +125,14 @@ void messages_shed(struct messages *messages, unsigned percent)
     const struct block_pool *blocks = block_pool_receiving(messages->blocks);
     uint64_t enough = block_pool_size(blocks) / 100 * percent;
     struct list *link = messages->by_age.next;
-    while (link != &messages->by_age && block_pool_used(blocks) > enough) {
+    unsigned shed = 0;
+    while (link != &messages->by_age && block_pool_used(blocks) > enough &&
+           shed < MESSAGES_SHED_MAX) {
         struct message *message = CONTAINER_OF(link, struct message, link);
         link = link->next;
         if (message->refs == 1) {
             message_forget(messages, message);
+            shed++;
         }
     }
 }

@@ -74,9 +74,10 @@ void messages_forget(struct messages *messages, struct spool_location location);
 
 /*
  * Forgets the oldest kept messages that nobody is sending until the blocks in use are below
- * `percent` of what may be received into: they stand in the spool and are loaded again when their
- * turn comes.
+ * `percent` of what may be received into, MESSAGES_SHED_MAX of them in a call: they stand in the
+ * spool and are loaded again when their turn comes.
  */
+#define MESSAGES_SHED_MAX 4096u
 void messages_shed(struct messages *messages, unsigned percent);
 
 /*

@@ -151,6 +151,23 @@ static void shedding_takes_the_oldest_that_nobody_sends_until_there_is_room(void
     messages_shed(&stage.messages, 0);
 }
 
+static void shedding_takes_some_thousand_at_a_time(void **state)
+{
+    enum { COUNT = MESSAGES_SHED_MAX + 10 };
+    (void)tear_down(state);
+    stage = (struct stage){.blocks = block_pool_open(64 * MIB)};
+    messages_init(&stage.messages, &stage.pages, stage.blocks, COUNT, 7);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct message *message = message_make(1, i, 0);
+        messages_keep(&stage.messages, message, 1);
+        drop(message);
+    }
+    messages_shed(&stage.messages, 0);
+    assert_int_equal(stage.messages.kept.count, 10);
+    messages_shed(&stage.messages, 0);
+    assert_int_equal(stage.messages.kept.count, 0);
+}
+
 static void an_exhausted_pool_gives_no_message(void **state)
 {
     (void)state;
@@ -194,6 +211,7 @@ int main(void)
         TEST(a_kept_message_is_found_by_its_place_alone),
         TEST(a_message_is_kept_until_every_row_had_its_first_attempt),
         TEST(shedding_takes_the_oldest_that_nobody_sends_until_there_is_room),
+        TEST(shedding_takes_some_thousand_at_a_time),
         TEST(an_exhausted_pool_gives_no_message),
         TEST(a_load_is_taken_over_whole_and_left_empty),
     };

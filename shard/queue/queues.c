@@ -551,11 +551,14 @@ static void drain_due(struct queues *queues)
     uint32_t now = now_s(queues);
     for (unsigned i = 0; i < DRAIN_ROWS_MAX; i++) {
         uint32_t handle = row_wheel_next(&queues->wheel, now);
-        if (handle == ROW_NONE) {
+        if (handle != ROW_NONE) {
+            queues_at(queues, row_at(&queues->rows, handle)->queue)->waiting--;
+            queues_row_due(queues, handle, false);
+        } else if (row_wheel_drained(&queues->wheel, now)) {
             return;
+        } else {
+            break;
         }
-        queues_at(queues, row_at(&queues->rows, handle)->queue)->waiting--;
-        queues_row_due(queues, handle, false);
     }
     shard_defer(queues->shard, &queues->drain);
 }

@@ -96,7 +96,8 @@ void row_wheel_remove(struct row_wheel *wheel, uint32_t handle)
 
 uint32_t row_wheel_next(struct row_wheel *wheel, uint32_t now_s)
 {
-    while (wheel->count > 0 && wheel->second <= now_s) {
+    uint32_t moves = 0;
+    while (wheel->count > 0 && wheel->second <= now_s && moves < ROW_WHEEL_MOVES) {
         uint32_t slot = wheel->second % ROW_WHEEL_SLOTS;
         uint32_t handle = slot_get(wheel, slot);
         if (handle == ROW_NONE) {
@@ -113,6 +114,7 @@ uint32_t row_wheel_next(struct row_wheel *wheel, uint32_t now_s)
         wheel->second++;
         row_wheel_put(wheel, handle);
         wheel->second--;
+        moves++;
     }
     if (wheel->count == 0 && wheel->second <= now_s) {
         wheel->second = now_s + 1;

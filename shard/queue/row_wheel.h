@@ -10,6 +10,8 @@
 #include "shard/queue/rows.h"
 
 #define ROW_WHEEL_SLOTS (1u << 20)
+/* Rows placed again in one call of row_wheel_next: after a start millions may stand in one slot. */
+#define ROW_WHEEL_MOVES 2048u
 
 struct row_wheel {
     struct slab *rows;  /* borrowed */
@@ -26,8 +28,15 @@ void row_wheel_fini(struct row_wheel *wheel);
 /* The row's due_s is set; past times are due at once. */
 void row_wheel_put(struct row_wheel *wheel, uint32_t handle);
 void row_wheel_remove(struct row_wheel *wheel, uint32_t handle);
-/* Takes out one row with due_s <= now_s; ROW_NONE when there is none (left). */
+/*
+ * Takes out one row with due_s <= now_s; ROW_NONE when there is none (left), or when so many were
+ * placed again, ROW_WHEEL_MOVES, that the rest waits for the next call: ask row_wheel_drained.
+ */
 uint32_t row_wheel_next(struct row_wheel *wheel, uint32_t now_s);
+static inline bool row_wheel_drained(const struct row_wheel *wheel, uint32_t now_s)
+{
+    return wheel->second > now_s;
+}
 /* The earliest second, up to `horizon_s` ahead, in which a row may be due; UINT32_MAX if none. */
 uint32_t row_wheel_due(const struct row_wheel *wheel, uint32_t horizon_s);
 

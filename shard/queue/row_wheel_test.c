@@ -126,6 +126,35 @@ static void wheel_gives_past_times_at_once(void **state)
     row_wheel_fini(&wheel);
 }
 
+/* As after a start with a long queue: all of them stand in the last slot of the round. */
+static void rows_due_beyond_the_round_are_placed_again_some_at_a_time(void **state)
+{
+    (void)state;
+    enum { COUNT = 2 * ROW_WHEEL_MOVES + 100 };
+    const uint32_t start = 1700000000;
+    const uint32_t again = start + ROW_WHEEL_SLOTS - 2; /* the last slot comes up */
+    struct row_wheel wheel;
+    assert_int_equal(row_wheel_init(&wheel, &rows, start), 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t handle = slab_take(&rows);
+        row_at(&rows, handle)->due_s = again + 100;
+        row_wheel_put(&wheel, handle);
+    }
+    for (unsigned calls = 0; calls < COUNT / ROW_WHEEL_MOVES; calls++) {
+        assert_int_equal(row_wheel_next(&wheel, again), ROW_NONE);
+        assert_false(row_wheel_drained(&wheel, again));
+    }
+    assert_int_equal(row_wheel_next(&wheel, again), ROW_NONE);
+    assert_true(row_wheel_drained(&wheel, again));
+    assert_int_equal(wheel.count, COUNT);
+    assert_int_equal(row_wheel_next(&wheel, again + 99), ROW_NONE);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_not_equal(row_wheel_next(&wheel, again + 100), ROW_NONE);
+    }
+    assert_int_equal(wheel.count, 0);
+    row_wheel_fini(&wheel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +162,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(lists_keep_order, open_rows, close_rows),
         cmocka_unit_test_setup_teardown(wheel_gives_rows_in_their_second, open_rows, close_rows),
         cmocka_unit_test_setup_teardown(wheel_gives_past_times_at_once, open_rows, close_rows),
+        cmocka_unit_test_setup_teardown(rows_due_beyond_the_round_are_placed_again_some_at_a_time,
+                                        open_rows, close_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
