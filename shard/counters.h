@@ -39,6 +39,7 @@
     X(checkpoints)                                                                                 \
     X(checkpoint_failures)                                                                         \
     X(connections_out)                                                                             \
+    X(connections_handed)                                                                          \
     X(connect_failures)                                                                            \
     X(site_blocks_full)                                                                            \
     X(deliveries)                                                                                  \

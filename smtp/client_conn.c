@@ -264,6 +264,14 @@ static void conn_sent(struct stream *stream, enum stream_end end)
     conn_drive(conn);
 }
 
+/* It does not go away before it has said good-bye. */
+static void conn_stay(struct client_conn *conn)
+{
+    if (conn->detaching) {
+        client_conn_attach(conn);
+    }
+}
+
 static void conn_timeout(struct timer *timer)
 {
     struct client_conn *conn = CONTAINER_OF(timer, struct client_conn, timer);
@@ -272,6 +280,7 @@ static void conn_timeout(struct timer *timer)
         conn_not_connected(conn, STREAM_TIMEOUT);
         return;
     }
+    conn_stay(conn);
     if (session->state == CLIENT_READY) {
         client_session_quit(session);
     } else if (session->send_failed) {
@@ -282,10 +291,27 @@ static void conn_timeout(struct timer *timer)
     conn_drive(conn);
 }
 
+/* Not when a reply has begun, or the dialogue went on meanwhile. */
+static void conn_detached(struct stream *stream)
+{
+    struct client_conn *conn = CONTAINER_OF(stream, struct client_conn, stream);
+    bool idle = conn->session.state == CLIENT_READY && stream->end == STREAM_OPEN &&
+                stream_input(stream).size == 0 && !reply_parser_midway(&conn->session.parser);
+    if (!idle) {
+        client_conn_attach(conn);
+        conn->idle_told = false;
+        return;
+    }
+    shard_timer_clear(conn->shard, &conn->timer);
+    deferred_cancel(&conn->drive);
+    conn->user->detached(conn);
+}
+
 static const struct stream_user stream_user = {
     .connected = conn_connected,
     .input = conn_input,
     .sent = conn_sent,
+    .detached = conn_detached,
     .released = conn_released,
 };
 
@@ -305,6 +331,7 @@ void client_conn_open(struct client_conn *conn, struct shard *shard,
     conn->idle_told = false;
     conn->part_told = false;
     conn->closing = false;
+    conn->detaching = false;
     conn->idle_since_ns = 0;
     conn->opened_ns = shard->now_ns;
     conn->progress_mark = 0;
@@ -320,7 +347,8 @@ void client_conn_open(struct client_conn *conn, struct shard *shard,
 
 bool client_conn_is_idle(const struct client_conn *conn)
 {
-    return !conn->closing && conn->idle_told && conn->session.state == CLIENT_READY;
+    return !conn->closing && !conn->detaching && conn->idle_told &&
+           conn->session.state == CLIENT_READY;
 }
 
 void client_conn_send(struct client_conn *conn, struct client_transaction *transaction)
@@ -342,11 +370,57 @@ void client_conn_part(struct client_conn *conn, const struct chain *chain)
     shard_defer(conn->shard, &conn->drive);
 }
 
+void client_conn_detach(struct client_conn *conn)
+{
+    CHECK(client_conn_is_idle(conn));
+    conn->detaching = true;
+    stream_detach(&conn->stream);
+}
+
+void client_conn_attach(struct client_conn *conn)
+{
+    CHECK(conn->detaching && !conn->closing);
+    conn->detaching = false;
+    stream_attach(&conn->stream);
+    shard_defer(conn->shard, &conn->drive);
+}
+
+void client_conn_adopt(struct client_conn *conn, struct shard *shard,
+                       const struct client_user *user, const struct client_options *options,
+                       struct client_conn *from)
+{
+    conn->user = user;
+    conn->shard = shard;
+    conn->peer = from->peer;
+    conn->source = from->source;
+    conn->id = from->id;
+    conn->session = from->session;
+    conn->session.options = options;
+    conn->connect_end = STREAM_OPEN;
+    conn->connected = true;
+    conn->greeted = true;
+    conn->idle_told = true;
+    conn->part_told = false;
+    conn->closing = false;
+    conn->detaching = false;
+    /* The clocks of two shards, each read once a turn, may differ by a turn. */
+    conn->idle_since_ns = MIN_OF(from->idle_since_ns, shard->now_ns);
+    conn->opened_ns = from->opened_ns;
+    conn->progress_mark = 0;
+    conn->progress_bytes = 0;
+    conn->transactions = from->transactions;
+    timer_init(&conn->timer, conn_timeout);
+    deferred_init(&conn->drive, conn_deferred);
+    stream_accept(&conn->stream, shard, &stream_user, stream_leave(&from->stream));
+    shard_defer(shard, &conn->drive);
+}
+
 void client_conn_close(struct client_conn *conn)
 {
     if (conn->closing) {
         return;
     }
+    conn_stay(conn);
     client_session_quit(&conn->session);
     shard_defer(conn->shard, &conn->drive);
 }
@@ -356,6 +430,7 @@ void client_conn_cut(struct client_conn *conn)
     if (conn->closing) {
         return;
     }
+    conn_stay(conn);
     client_session_break(&conn->session, CLIENT_END_CLOSED, "cut off");
     shard_defer(conn->shard, &conn->drive);
 }

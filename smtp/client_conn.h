@@ -37,6 +37,11 @@ struct client_user {
      * longer used. May be null when no message has parts.
      */
     void (*need_part)(struct client_conn *conn, uint32_t part);
+    /*
+     * After client_conn_detach, when nothing is in flight: client_conn_leave, perhaps later and on
+     * another shard, or client_conn_attach. May be null when nobody asks for it.
+     */
+    void (*detached)(struct client_conn *conn);
     /* The memory is the user's; session.failure and peer are still readable. */
     void (*released)(struct client_conn *conn, enum client_end end);
 };
@@ -68,6 +73,7 @@ struct client_conn {
     bool idle_told;                /* the user knows that it is idle */
     bool part_told;
     bool closing;
+    bool detaching;                /* on its way to another shard */
     uint64_t idle_since_ns;
     uint64_t opened_ns;
     uint64_t progress_mark;        /* what had happened when the deadline was set */
@@ -90,6 +96,21 @@ void client_conn_send(struct client_conn *conn, struct client_transaction *trans
  * cannot be had; the connection is cut, as content once begun can not be taken back otherwise.
  */
 void client_conn_part(struct client_conn *conn, const struct chain *chain);
+
+/*
+ * An idle connection goes on in another struct, most likely of another shard: `detached` follows,
+ * unless it ends before, or something has come from the peer: then `idle` follows again.
+ */
+void client_conn_detach(struct client_conn *conn);
+/* In `detached` or later, on its shard: it stays, and is idle again. */
+void client_conn_attach(struct client_conn *conn);
+/*
+ * `conn` goes on with the dialogue of `from`, which is detached and stays as it is while this runs,
+ * on the shard of `conn`. It is idle at once. `from` is over then, without `released`.
+ */
+void client_conn_adopt(struct client_conn *conn, struct shard *shard,
+                       const struct client_user *user, const struct client_options *options,
+                       struct client_conn *from);
 
 /* When the transaction in hand, if any, is over: QUIT, close. `released` follows. */
 void client_conn_close(struct client_conn *conn);

@@ -49,6 +49,9 @@ struct world {
     uint8_t texts[4096];
     unsigned to_send;    /* transactions to give from `idle` */
     bool close_when_idle;
+    struct client_conn other; /* where the dialogue goes on after the first transaction, … */
+    bool moves;
+    bool closes;         /* … unless it is told to end first */
     bool part_missing;
     bool parts_late;
     unsigned idles;
@@ -61,7 +64,7 @@ struct world {
     enum client_end end;
     uint64_t started_ns;
     uint64_t released_ns;
-    char log[512];       /* i(dle) d(one) p(art) r(eleased), in their order */
+    char log[512];       /* i(dle) d(one) p(art) m(oved) r(eleased), in their order */
 };
 
 static struct world *world_of(struct client_conn *conn)
@@ -134,7 +137,7 @@ static void server_event(struct sim_peer *peer, void *context)
 
 /* --- the user --------------------------------------------------------------------------------- */
 
-static void begin(struct world *world)
+static void begin(struct world *world, struct client_conn *conn)
 {
     struct client_recipient *recipients = world->recipients;
     for (uint16_t i = 0; i < COUNT_OF(world->recipients); i++) {
@@ -144,7 +147,7 @@ static void begin(struct world *world)
     client_transaction_init(&world->transaction, &world->message, SLICE("s@a.test"), recipients,
                             world->count);
     buf_init(&world->transaction.texts, world->texts, sizeof(world->texts));
-    client_conn_send(&world->conn, &world->transaction);
+    client_conn_send(conn, &world->transaction);
 }
 
 static void user_idle(struct client_conn *conn)
@@ -153,9 +156,15 @@ static void user_idle(struct client_conn *conn)
     note(world, 'i');
     world->idles++;
     assert_true(client_conn_is_idle(conn));
-    if (world->to_send > 0) {
+    if (world->moves && conn == &world->conn && world->dones > 0) {
+        client_conn_detach(conn);
+        assert_false(client_conn_is_idle(conn));
+        if (world->closes) {
+            client_conn_close(conn);
+        }
+    } else if (world->to_send > 0) {
         world->to_send--;
-        begin(world);
+        begin(world, conn);
         assert_false(client_conn_is_idle(conn));
     } else if (world->close_when_idle) {
         client_conn_close(conn);
@@ -193,6 +202,20 @@ static void user_need_part(struct client_conn *conn, uint32_t part)
     }
 }
 
+static void user_detached(struct client_conn *conn)
+{
+    struct world *world = world_of(conn);
+    note(world, 'm');
+    assert_false(timer_is_set(&conn->timer));
+    world->other.context = world;
+    client_conn_adopt(&world->other, conn->shard, conn->user, &world->options, conn);
+    assert_true(client_conn_is_idle(&world->other));
+    if (world->to_send > 0) {
+        world->to_send--;
+        begin(world, &world->other);
+    }
+}
+
 static void user_released(struct client_conn *conn, enum client_end end)
 {
     struct world *world = world_of(conn);
@@ -204,7 +227,8 @@ static void user_released(struct client_conn *conn, enum client_end end)
 }
 
 static const struct client_user user = {
-    .idle = user_idle, .done = user_done, .need_part = user_need_part, .released = user_released};
+    .idle = user_idle, .done = user_done, .need_part = user_need_part,
+    .detached = user_detached, .released = user_released};
 
 /* --- the world -------------------------------------------------------------------------------- */
 
@@ -318,6 +342,43 @@ static void message_is_delivered_and_the_connection_reused_without_rset(void **s
     assert_null(memmem(world->heard, world->heard_bytes, "RSET", 4));
     assert_true(world->transaction.mail_sent_ns > 0);
     assert_true(world->transaction.done_ns >= world->transaction.mail_sent_ns);
+    world_close(world);
+}
+
+static void a_dialogue_goes_on_in_another_connection_as_if_nothing_had_happened(void **state)
+{
+    (void)state;
+    const struct step flight = {" LAST\r\nx\r\n", "250 a\r\n250 b\r\n250 in\r\n"};
+    const struct step script[] = {BANNER, EHLO_CHUNKED, flight, flight, BYE, END};
+    struct world *world = world_open(script);
+    assert_true(chain_append(&world->message.body, world->pool, SLICE("x\r\n")));
+    world->message.body_bytes = world->message.body.size;
+    world->to_send = 2;
+    world->moves = true;
+    world_run(world);
+    assert_string_equal(world->log, "idimdir");
+    assert_int_equal(world->end, CLIENT_END_CLOSED);
+    assert_int_equal(world->accepted, 1);
+    assert_int_equal(world->delivered, 2);
+    assert_int_equal(world->other.transactions, 2);
+    assert_int_equal(world->other.opened_ns, world->conn.opened_ns);
+    world_close(world);
+}
+
+/* It moves nowhere once it has been told to end: the server hears QUIT. */
+static void a_connection_on_its_way_ends_where_it_is(void **state)
+{
+    (void)state;
+    static const struct step script[] = {BANNER, EHLO_PIPELINED, ENVELOPE_PIPELINED, FINAL, BYE,
+                                         END};
+    struct world *world = world_open(script);
+    set_body(world, 4096);
+    world->moves = true;
+    world->closes = true;
+    world_run(world);
+    assert_string_equal(world->log, "idir");
+    assert_int_equal(world->end, CLIENT_END_CLOSED);
+    assert_non_null(memmem(world->heard, world->heard_bytes, "QUIT\r\n", 6));
     world_close(world);
 }
 
@@ -677,7 +738,8 @@ static void c19_batch_is_split_when_the_envelope_takes_too_long(void **state)
 
 static void start_transaction(void *context)
 {
-    begin(context);
+    struct world *world = context;
+    begin(world, &world->conn);
 }
 
 static void c17_peer_that_closes_an_idle_connection_is_no_failure(void **state)
@@ -862,6 +924,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(message_is_delivered_and_the_connection_reused_without_rset),
+        cmocka_unit_test(a_dialogue_goes_on_in_another_connection_as_if_nothing_had_happened),
+        cmocka_unit_test(a_connection_on_its_way_ends_where_it_is),
         cmocka_unit_test(our_end_is_known_once_connected),
         cmocka_unit_test(pipelined_message_of_4_kib_is_two_sends),
         cmocka_unit_test(chunked_message_is_one_flight),

@@ -95,7 +95,7 @@ static void egress_join(struct egress *egress)
 {
     struct delivery *delivery = egress->delivery;
     bool wanted = egress->ready.queues > 0 && !delivery->stopping;
-    if (wanted || egress->connections > 0 || egress->ready.hot > 0 ||
+    if (wanted || egress->connections > 0 || egress->away > 0 || egress->ready.hot > 0 ||
         egress->limits.set.in_flight > 0) {
         return;
     }
@@ -195,21 +195,34 @@ static uint32_t weight_of(const struct egress *egress)
     return egress->ready.due == 0 ? 0 : MAX_OF(weight, 1);
 }
 
-static bool must_yield(struct egress *egress)
+/*
+ * Makes way for others, if one should: for another shard that waits for the same site by going
+ * there, as it is; for any other site by its end.
+ */
+static bool conn_yield(struct egress_conn *conn)
 {
-    return egress_limits_must_yield(&egress->limits, class_of(egress), weight_of(egress));
-}
-
-/* Ends an idle connection when others should have its slot. */
-static bool yield_idle(struct egress *egress)
-{
-    if (list_empty(&egress->idle) || !must_yield(egress)) {
+    struct egress *egress = conn->egress;
+    enum egress_yield yield =
+        egress_limits_yield(&egress->limits, class_of(egress), weight_of(egress));
+    if (yield == EGRESS_KEEP) {
         return false;
     }
-    struct list *link = list_pop_front(&egress->idle);
-    list_push_back(&egress->conns, link);
-    client_conn_close(CONTAINER_OF(link, struct client_conn, link));
+    list_remove(&conn->conn.link);
+    list_push_back(&egress->conns, &conn->conn.link);
+    if (yield == EGRESS_HAND_OVER &&
+        conn->conn.transactions < egress->path->max_deliveries_per_connection) {
+        client_conn_detach(&conn->conn);
+    } else {
+        client_conn_close(&conn->conn);
+    }
     return true;
+}
+
+/* One that is idle makes way. */
+static bool yield_idle(struct egress *egress)
+{
+    return !list_empty(&egress->idle) &&
+           conn_yield(conn_of(CONTAINER_OF(egress->idle.next, struct client_conn, link)));
 }
 
 static void slot_granted(struct egress_limits *limits)
@@ -228,18 +241,98 @@ void egress_conn_idle(struct egress_conn *conn)
     if (!client_conn_is_idle(&conn->conn)) {
         return;
     }
-    /* What was opened for mail takes some first; else all would open in turn, and none send. */
-    bool used = conn->conn.transactions > 0 || egress->ready.due == 0;
-    if (egress->delivery->stopping || (used && must_yield(egress)) ||
-        egress->ready.queues == 0 ||
+    if (egress->delivery->stopping || egress->ready.queues == 0 ||
         conn->conn.transactions >= egress->path->max_deliveries_per_connection) {
         client_conn_close(&conn->conn);
+        return;
+    }
+    /* What came for mail takes some first; else all would come in turn, and none send. */
+    bool used = conn->used || egress->ready.due == 0;
+    if (used && conn_yield(conn)) {
         return;
     }
     list_remove(&conn->conn.link);
     list_push_front(&egress->idle, &conn->conn.link);
     egress_kick(egress);
 }
+
+/* --- from shard to shard ---------------------------------------------------------------------- */
+
+/* Nothing is in flight: it goes, unless nobody waits any more. */
+static void conn_detached(struct client_conn *client)
+{
+    struct egress_conn *conn = conn_of(client);
+    struct egress *egress = conn->egress;
+    if (egress->delivery->stopping || !egress_limits_pass(&egress->limits, &conn->cargo)) {
+        client_conn_attach(client);
+        egress_conn_idle(conn);
+        return;
+    }
+    list_remove(&client->link);
+    egress->connections--;
+    egress->away++;
+    egress_kick(egress);
+}
+
+/* What was the connection's is home; it is not, unless nobody took it. */
+static void cargo_home(struct slot_cargo *cargo)
+{
+    struct egress_conn *conn = CONTAINER_OF(cargo, struct egress_conn, cargo);
+    struct egress *egress = conn->egress;
+    egress->away--;
+    if (cargo->taken) {
+        pool_give(&egress->delivery->conns, conn);
+        egress_kick(egress);
+        return;
+    }
+    egress_limits_passed_back(&egress->limits);
+    egress->connections++;
+    list_push_back(&egress->conns, &conn->conn.link);
+    client_conn_attach(&conn->conn);
+    if (egress->delivery->cut) {
+        client_conn_cut(&conn->conn);
+    } else {
+        egress_conn_idle(conn);
+    }
+}
+
+static const struct client_user egress_client_user;
+
+static struct egress_conn *conn_take(struct egress *egress)
+{
+    struct egress_conn *conn = pool_take(&egress->delivery->conns);
+    if (conn != NULL) {
+        conn->egress = egress;
+        conn->transfer = NULL;
+        conn->used = false;
+        conn->host = 0;
+        conn->cargo.home = cargo_home;
+        list_init(&conn->conn.link);
+    }
+    return conn;
+}
+
+/* A connection has come with a slot. */
+static void take_cargo(struct egress *egress)
+{
+    struct slot_cargo *cargo = egress_limits_take_cargo(&egress->limits);
+    if (cargo == NULL) {
+        return;
+    }
+    struct egress_conn *from = CONTAINER_OF(cargo, struct egress_conn, cargo);
+    struct egress_conn *conn = conn_take(egress);
+    if (conn != NULL) {
+        struct shard *shard = egress->delivery->shard;
+        conn->host = from->host;
+        client_conn_adopt(&conn->conn, shard, &egress_client_user, &egress->client, &from->conn);
+        egress->connections++;
+        counters_add(&shard->counters, COUNTER_connections_handed, 1);
+        list_push_front(&egress->idle, &conn->conn.link);
+    }
+    egress_limits_unload(&egress->limits, cargo, conn != NULL);
+}
+
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void conn_done(struct client_conn *client, struct client_transaction *transaction)
 {
@@ -248,6 +341,7 @@ static void conn_done(struct client_conn *client, struct client_transaction *tra
     CHECK(transfer != NULL && transaction == &transfer->transaction);
     conn->transfer = NULL;
     heard(conn->egress);
+    conn->used = true;
     transfer_sent(transfer);
 }
 
@@ -287,6 +381,7 @@ static const struct client_user egress_client_user = {
     .idle = conn_idle,
     .done = conn_done,
     .need_part = conn_need_part,
+    .detached = conn_detached,
     .released = conn_released,
 };
 
@@ -336,17 +431,13 @@ static bool conn_new(struct egress *egress, uint32_t more)
         hold(egress, HOLD_connection_limit, 0);
         return false;
     }
-    struct egress_conn *conn = pool_take(&delivery->conns);
+    struct egress_conn *conn = conn_take(egress);
     if (conn == NULL) {
         egress_limits_give(limits);
         hold(egress, HOLD_memory, 0);
         return false;
     }
     rates_use(&limits->connects, 1);
-    conn->egress = egress;
-    conn->transfer = NULL;
-    conn->host = 0;
-    list_init(&conn->conn.link);
     egress->connections++;
     counters_add(&delivery->shard->counters, COUNTER_connections_out, 1);
     await(egress);
@@ -549,6 +640,9 @@ static bool open_more(struct egress *egress)
 static bool send_due(struct egress *egress)
 {
     hold(egress, HOLD_none, 0);
+    if (egress->ready.due > 0) {
+        take_cargo(egress);
+    }
     give_work(egress);
     bool waits = open_more(egress);
     if (egress->ready.due == 0) {

@@ -25,6 +25,7 @@ struct egress {
     uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
     bool share_full;          /* it waits for some of them */
     uint32_t connections;
+    uint32_t away;            /* egress_conn whose connection goes to another shard */
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
     unsigned host_count;
@@ -40,7 +41,9 @@ struct egress_conn {
     struct client_conn conn;
     struct egress *egress;      /* borrowed */
     struct transfer *transfer;  /* null: idle, connecting or closing */
+    bool used;                  /* has sent something since it came here */
     unsigned host;              /* index of the one being tried */
+    struct slot_cargo cargo;    /* while it goes to another shard, which knows the site, too */
 };
 
 /* Null: no memory. */

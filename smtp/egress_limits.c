@@ -145,13 +145,54 @@ void egress_limits_spare(struct egress_limits *limits, bool spare)
     }
 }
 
-bool egress_limits_must_yield(struct egress_limits *limits, enum slot_class class, uint32_t weight)
+enum egress_yield egress_limits_yield(struct egress_limits *limits, enum slot_class class,
+                                      uint32_t weight)
 {
-    bool must = false;
-    for (unsigned i = 0; i < limits->slot_count && !must; i++) {
-        must = slot_must_yield(&limits->slots[i], class, weight);
+    for (unsigned i = 0; i < limits->slot_count; i++) {
+        if (slot_must_yield(&limits->slots[i], class, weight)) {
+            return i == 0 ? EGRESS_HAND_OVER : EGRESS_CLOSE;
+        }
     }
-    return must;
+    return EGRESS_KEEP;
+}
+
+/* The first cell is the site's own: only there all who wait could go on with the connection. */
+static void follow(struct egress_limits *limits, bool comes)
+{
+    for (unsigned i = 1; i < limits->slot_count; i++) {
+        slot_follow(&limits->slots[i], comes);
+    }
+}
+
+struct slot_cargo *egress_limits_take_cargo(struct egress_limits *limits)
+{
+    struct slot_cargo *cargo = slot_take_cargo(&limits->slots[0]);
+    if (cargo != NULL) {
+        follow(limits, true);
+    }
+    return cargo;
+}
+
+void egress_limits_unload(struct egress_limits *limits, struct slot_cargo *cargo, bool taken)
+{
+    if (!taken) {
+        follow(limits, false);
+    }
+    slot_unload(&limits->slots[0], cargo, taken);
+}
+
+bool egress_limits_pass(struct egress_limits *limits, struct slot_cargo *cargo)
+{
+    if (!slot_pass(&limits->slots[0], cargo)) {
+        return false;
+    }
+    follow(limits, false);
+    return true;
+}
+
+void egress_limits_passed_back(struct egress_limits *limits)
+{
+    follow(limits, true);
 }
 
 bool egress_limits_mail_out(const struct egress_limits *limits)

@@ -53,13 +53,24 @@ MUST_USE bool egress_limits_take(struct egress_limits *limits, enum slot_class c
                                  uint32_t weight);
 /* Each to whoever waits for it. */
 void egress_limits_give(struct egress_limits *limits);
+/* The cargo that came with a slot, and the slots of the other cells with it; null: none did. */
+MUST_USE struct slot_cargo *egress_limits_take_cargo(struct egress_limits *limits);
+/* It has been taken, or goes home with the slots. */
+void egress_limits_unload(struct egress_limits *limits, struct slot_cargo *cargo, bool taken);
+/* What one connection has of each cell goes with it to another shard; false: nobody there waits for
+ * one to the same site. */
+MUST_USE bool egress_limits_pass(struct egress_limits *limits, struct slot_cargo *cargo);
+/* It has come home and was not taken: so have its slots. */
+void egress_limits_passed_back(struct egress_limits *limits);
 /* No slot is wanted. */
 void egress_limits_rest(struct egress_limits *limits);
 /* Are there connections that it does not use? Then `asked` comes when others wait for a slot. */
 void egress_limits_spare(struct egress_limits *limits, bool spare);
-/* Should one of our connections end for others? `weight` as above; 0: nothing could be sent. */
-MUST_USE bool egress_limits_must_yield(struct egress_limits *limits, enum slot_class class,
-                                       uint32_t weight);
+/* Should one of our connections end for others, or go to another shard, if they wait for the same
+ * site? `weight` as above; 0: nothing could be sent. */
+enum egress_yield { EGRESS_KEEP, EGRESS_HAND_OVER, EGRESS_CLOSE };
+MUST_USE enum egress_yield egress_limits_yield(struct egress_limits *limits,
+                                               enum slot_class class, uint32_t weight);
 /* Cells of it may not be given back yet. */
 bool egress_limits_mail_out(const struct egress_limits *limits);
 

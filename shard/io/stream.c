@@ -6,6 +6,7 @@
  *   send    connect first, then sends; a short or interrupted one goes on with the rest
  *   cancel  while open: of the receive, to pause; while closing: once, for everything
  *   close   last of all; its callback is the release
+ *   defer   tells from the loop what needs no operation: no socket to connect, nothing to detach
  *
  * Every callback looks at `closing` first, and join alone ends a closing stream. User callbacks may
  * close the stream, but its memory stays until `released`, which comes from a callback of its own.
@@ -50,7 +51,8 @@ static enum stream_end end_of(int32_t result)
 static void stream_receive(struct stream *stream)
 {
     bool ended = stream->closing || stream->end != STREAM_OPEN;
-    bool waits = stream->connecting || stream->paused || stream->stopped || stream->starved;
+    bool waits = stream->connecting || stream->detaching || stream->paused || stream->stopped ||
+                 stream->starved;
     if (ended || waits || !op_idle(&stream->recv_op)) {
         return;
     }
@@ -68,7 +70,7 @@ static void stream_regulate(struct stream *stream)
     } else if (stream->held_count <= held_max / 2) {
         stream->paused = false;
     }
-    bool unwanted = stream->paused || stream->stopped;
+    bool unwanted = stream->paused || stream->stopped || stream->detaching;
     if (unwanted && !op_idle(&stream->recv_op) && op_idle(&stream->cancel_op)) {
         ring_cancel_op(stream->shard->ring, &stream->cancel_op, &stream->recv_op);
     }
@@ -147,6 +149,47 @@ void stream_set_reading(struct stream *stream, bool reading)
     if (!stream->closing) {
         stream_regulate(stream);
     }
+}
+
+/* --- elsewhere -------------------------------------------------------------------------------- */
+
+static bool stream_is_loose(const struct stream *stream)
+{
+    return op_idle(&stream->recv_op) && op_idle(&stream->cancel_op) && op_idle(&stream->defer_op);
+}
+
+void stream_detach(struct stream *stream)
+{
+    CHECK(!stream->closing && !stream->connecting && !stream_sending(stream));
+    stream->detaching = true;
+    stream->starved = false;
+    shard_timer_clear(stream->shard, &stream->starved_timer);
+    stream_regulate(stream);
+    if (stream_is_loose(stream)) {
+        ring_defer(stream->shard->ring, &stream->defer_op);
+    }
+}
+
+/* An operation has come home; the last one of a stream that is to be detached tells its user. */
+static void stream_loosen(struct stream *stream)
+{
+    if (stream->detaching && !stream->closing && stream_is_loose(stream)) {
+        stream->user->detached(stream);
+    }
+}
+
+void stream_attach(struct stream *stream)
+{
+    stream->detaching = false;
+    stream_regulate(stream);
+}
+
+int stream_leave(struct stream *stream)
+{
+    int fd = stream->fd;
+    CHECK(stream->detaching && stream_is_loose(stream) && stream->held_count == 0);
+    stream->fd = -1;
+    return fd;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
@@ -232,6 +275,9 @@ static void stream_received(struct op *op)
     if (stream->bytes_in != had_bytes || (stream->end != STREAM_OPEN && !had_ended)) {
         stream->user->input(stream);
     }
+    if (last) {
+        stream_loosen(stream);
+    }
 }
 
 static void stream_send_rest(struct stream *stream)
@@ -300,6 +346,7 @@ static void stream_cancel_done(struct op *op)
         return;
     }
     stream_regulate(stream);
+    stream_loosen(stream);
 }
 
 static void stream_deferred(struct op *op)
@@ -307,9 +354,11 @@ static void stream_deferred(struct op *op)
     struct stream *stream = CONTAINER_OF(op, struct stream, defer_op);
     if (stream->closing) {
         stream_join(stream);
-        return;
+    } else if (stream->fd >= 0) {
+        stream_loosen(stream);
+    } else {
+        stream->user->connected(stream, stream->end);
     }
-    stream->user->connected(stream, stream->end);
 }
 
 /* --- beginning -------------------------------------------------------------------------------- */
@@ -322,6 +371,7 @@ static void stream_init(struct stream *stream, struct shard *shard, const struct
     stream->end = STREAM_OPEN;
     stream->connecting = false;
     stream->closing = false;
+    stream->detaching = false;
     stream->paused = false;
     stream->stopped = false;
     stream->starved = false;

@@ -45,6 +45,8 @@ struct stream_user {
     void (*input)(struct stream *stream);
     /* The last stream_send is done, whole (STREAM_OPEN) or not. */
     void (*sent)(struct stream *stream, enum stream_end end);
+    /* After stream_detach: nothing is in flight. May be null when nobody asks for it. */
+    void (*detached)(struct stream *stream);
     /* The last callback: the stream's memory is the user's again. */
     void (*released)(struct stream *stream);
 };
@@ -56,6 +58,7 @@ struct stream {
     enum stream_end end;
     bool connecting;
     bool closing;
+    bool detaching;  /* receive cancelled; `detached` follows, or the descriptor is on its way */
     bool paused;     /* held too much: receive cancelled */
     bool stopped;    /* the user wants no more for now */
     bool starved;    /* no provided buffer was free: receive again by starved_timer */
@@ -76,7 +79,7 @@ struct stream {
     uint64_t bytes_out;
 };
 
-/* Of an accepted descriptor; receiving begins at once. */
+/* Of an accepted descriptor, or one that has left another stream; receiving begins at once. */
 void stream_accept(struct stream *stream, struct shard *shard, const struct stream_user *user,
                    int fd);
 /*
@@ -104,6 +107,17 @@ void stream_set_reading(struct stream *stream, bool reading);
  */
 void stream_send(struct stream *stream, const struct iovec *iovecs, unsigned count);
 bool stream_sending(const struct stream *stream);
+
+/*
+ * The descriptor is to go on in a stream of another shard: the receive ends, and `detached` follows
+ * from the loop, unless the stream is closed before. Nothing is being sent or connected. What has
+ * come meanwhile is input as ever, and then the user had better keep it.
+ */
+void stream_detach(struct stream *stream);
+/* In `detached` or later: it stays after all, and receives again. */
+void stream_attach(struct stream *stream);
+/* The same: the descriptor goes, with no input held. The stream is over, without `released`. */
+MUST_USE int stream_leave(struct stream *stream);
 
 /* From anywhere, any number of times; `released` follows from the loop. */
 void stream_close(struct stream *stream);

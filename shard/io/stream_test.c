@@ -20,6 +20,7 @@ struct rig {
     unsigned connects;
     unsigned inputs;
     unsigned sends;
+    unsigned detaches;
     unsigned releases;
     enum stream_end connect_end;
     enum stream_end send_end;
@@ -52,13 +53,19 @@ static void on_sent(struct stream *stream, enum stream_end end)
     rig_of(stream)->send_end = end;
 }
 
+static void on_detached(struct stream *stream)
+{
+    rig_of(stream)->detaches += 1;
+}
+
 static void on_released(struct stream *stream)
 {
     rig_of(stream)->releases += 1;
 }
 
 static const struct stream_user user = {
-    .connected = on_connected, .input = on_input, .sent = on_sent, .released = on_released};
+    .connected = on_connected, .input = on_input, .sent = on_sent,
+    .detached = on_detached, .released = on_released};
 
 static void peer_event(struct sim_peer *peer, void *context)
 {
@@ -376,6 +383,64 @@ static void closing_in_a_callback_and_while_connecting_is_fine(void **state)
     rig_end(&rig);
 }
 
+/* Whether it was receiving or not; what the peer says meanwhile comes out on the other side. */
+static void a_descriptor_goes_on_in_another_stream(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i += 1) {
+        struct rig rig;
+        struct rig next = {0};
+        rig_open(&rig, 16);
+        if (i == 1) {
+            stream_set_reading(&rig.stream, false);
+            run(&rig, NS_PER_S);
+            assert_true(op_idle(&rig.stream.recv_op));
+        }
+        stream_detach(&rig.stream);
+        assert_int_equal(rig.detaches, 0);
+        run(&rig, NS_PER_S);
+        assert_int_equal(rig.detaches, 1);
+        sim_peer_send(rig.peer, SLICE("in between"));
+        run(&rig, NS_PER_S);
+        assert_int_equal(rig.inputs, 0);
+        stream_accept(&next.stream, &rig.shards.shards[0], &user, stream_leave(&rig.stream));
+        run(&rig, NS_PER_S);
+        assert_int_equal(rig.inputs + rig.releases, 0);
+        assert_int_equal(next.inputs, 1);
+        assert_true(slice_equal(stream_input(&next.stream), SLICE("in between")));
+        stream_close(&next.stream);
+        run(&rig, NS_PER_S);
+        assert_int_equal(next.releases, 1);
+        sim_shards_stop(&rig.shards);
+        assert_string_equal(sim_failure(rig.sim), "");
+        sim_close(rig.sim);
+    }
+}
+
+static void a_stream_that_is_detached_may_stay_or_close(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 16);
+    stream_detach(&rig.stream);
+    stream_attach(&rig.stream); /* at once */
+    run(&rig, NS_PER_S);
+    sim_peer_send(rig.peer, SLICE("one"));
+    run(&rig, NS_PER_S);
+    assert_int_equal(rig.inputs, 1);
+    assert_int_equal(rig.detaches, 0);
+    stream_detach(&rig.stream);
+    run(&rig, NS_PER_S);
+    assert_int_equal(rig.detaches, 1);
+    stream_attach(&rig.stream); /* later */
+    sim_peer_send(rig.peer, SLICE("two"));
+    run(&rig, NS_PER_S);
+    assert_int_equal(rig.inputs, 2);
+    stream_detach(&rig.stream);
+    rig_end(&rig);
+    assert_int_equal(rig.detaches, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +456,8 @@ int main(void)
         cmocka_unit_test(u01_a_short_send_is_finished),
         cmocka_unit_test(u03_closing_during_a_send_releases_once),
         cmocka_unit_test(closing_in_a_callback_and_while_connecting_is_fine),
+        cmocka_unit_test(a_descriptor_goes_on_in_another_stream),
+        cmocka_unit_test(a_stream_that_is_detached_may_stay_or_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

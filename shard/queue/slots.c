@@ -24,6 +24,7 @@ struct slot_shard {
     uint8_t class;                      /* of the flag */
     struct mail ticket;
     struct mail recall;
+    struct slot_cargo *cargo;           /* goes with the ticket */
     struct list line[SLOT_CLASSES];     /* slot_user that wait */
     struct list spares;                 /* slot_user that have something to give up */
 };
@@ -132,15 +133,19 @@ static bool is_below(const struct slots *slots, unsigned index, uint64_t sum)
     return held * sum < limit_of(slots, index) * demand;
 }
 
-/* The shard after `from` in the ring that a slot in hand goes to; NOBODY waits, or may have it. */
-static unsigned pick(const struct slots *slots, enum slot_class class, unsigned from)
+/*
+ * The shard after `from` in the ring that a slot in hand goes to; at last `from` itself, unless
+ * others alone may have it. NOBODY waits, or may have it.
+ */
+static unsigned pick(const struct slots *slots, enum slot_class class, unsigned from, bool others)
 {
     if (!any_flag(slots, class, NOBODY)) {
         return NOBODY;
     }
     uint64_t sum = demand_of_all(slots);
     unsigned other = NOBODY;
-    for (unsigned step = 1; step <= slots->shards; step++) {
+    unsigned steps = slots->shards - others;
+    for (unsigned step = 1; step <= steps; step++) {
         unsigned index = (from + step) % slots->shards;
         if (!flag_is_up(slots, class, index) || used_of(slots) > limit_of(slots, index)) {
             continue;
@@ -153,17 +158,18 @@ static unsigned pick(const struct slots *slots, enum slot_class class, unsigned 
     return other;
 }
 
-/* A slot in hand goes to whoever waits; false: to nobody. */
-static bool hand_over(struct slots *slots, struct shard *shard)
+/* A slot in hand, with cargo or null, goes to whoever waits; false: to nobody. */
+static bool hand_over(struct slots *slots, struct shard *shard, struct slot_cargo *cargo)
 {
     for (unsigned class = SLOT_CLASSES; class-- > 0;) {
-        unsigned to = pick(slots, class, shard->index);
+        unsigned to = pick(slots, class, shard->index, cargo != NULL);
         while (to != NOBODY) {
             if (flag_take(slots, class, to)) {
+                slots->of[to].cargo = cargo;
                 shard_send(shard, to, &slots->of[to].ticket);
                 return true;
             }
-            to = pick(slots, class, shard->index);
+            to = pick(slots, class, shard->index, cargo != NULL);
         }
     }
     return false;
@@ -188,7 +194,7 @@ static uint32_t limit_of_waiting(const struct slots *slots)
 static void release(struct slots *slots, struct shard *shard)
 {
     bool in_hand = true;
-    while (in_hand && !hand_over(slots, shard)) {
+    while (in_hand && !hand_over(slots, shard, NULL)) {
         cell_give(slots->cell);
         /* Who has raised a flag since we looked may have found the count full. */
         uint32_t limit = limit_of_waiting(slots);
@@ -258,6 +264,43 @@ static void recall_arrive(struct shard *receiver, struct mail *mail)
     }
 }
 
+/* --- cargo ------------------------------------------------------------------------------------ */
+
+static void held_add(struct slot_user *user, int change)
+{
+    struct slot_shard *part = part_of(user);
+    uint32_t held = atomic_load_explicit(&part->held, memory_order_relaxed);
+    user->held += (uint32_t)change;
+    atomic_store_explicit(&part->held, held + (uint32_t)change, memory_order_relaxed);
+}
+
+static void cargo_home(struct shard *receiver, struct mail *mail)
+{
+    struct slot_cargo *cargo = CONTAINER_OF(mail, struct slot_cargo, mail);
+    CHECK(receiver->index == cargo->from);
+    if (!cargo->taken) {
+        held_add(cargo->giver, 1);
+    }
+    cargo->home(cargo);
+}
+
+static void cargo_return(struct slot_cargo *cargo, struct shard *shard, bool taken)
+{
+    cargo->taken = taken;
+    cargo->mail.arrive = cargo_home;
+    shard_send(shard, cargo->from, &cargo->mail);
+}
+
+/* A slot in hand that is not wanted here, with its cargo if there is one. */
+static void pass_on(struct slots *slots, struct shard *shard, struct slot_cargo *cargo)
+{
+    if (cargo == NULL) {
+        release(slots, shard);
+    } else if (!hand_over(slots, shard, cargo)) {
+        cargo_return(cargo, shard, false);
+    }
+}
+
 /* --- the line --------------------------------------------------------------------------------- */
 
 static struct slot_user *line_first(const struct slot_shard *part)
@@ -299,24 +342,17 @@ static bool line_flag(struct slot_shard *part, struct shard *shard)
     return true;
 }
 
-static void held_add(struct slot_user *user, int change)
-{
-    struct slot_shard *part = part_of(user);
-    uint32_t held = atomic_load_explicit(&part->held, memory_order_relaxed);
-    user->held += (uint32_t)change;
-    atomic_store_explicit(&part->held, held + (uint32_t)change, memory_order_relaxed);
-}
-
 /* A slot in hand: kept for the first in line, if its limit is not passed. */
-static void line_serve(struct slot_shard *part, struct shard *shard)
+static void line_serve(struct slot_shard *part, struct shard *shard, struct slot_cargo *cargo)
 {
     struct slot_user *user = line_first(part);
     if (user == NULL || used_of(part->slots) > user->limit) {
-        release(part->slots, shard);
+        pass_on(part->slots, shard, cargo);
         return;
     }
     list_remove(&user->waiting);
     user->kept = true;
+    user->cargo = cargo;
     user->since_ns = shard->now_ns;
     held_add(user, 1);
     user->granted(user);
@@ -325,7 +361,7 @@ static void line_serve(struct slot_shard *part, struct shard *shard)
 static void line_run(struct slot_shard *part, struct shard *shard)
 {
     while (line_flag(part, shard)) {
-        line_serve(part, shard);
+        line_serve(part, shard, NULL);
     }
 }
 
@@ -333,8 +369,9 @@ static void ticket_arrive(struct shard *receiver, struct mail *mail)
 {
     struct slot_shard *part = CONTAINER_OF(mail, struct slot_shard, ticket);
     CHECK(part->index == receiver->index && part->flagged);
+    struct slot_cargo *cargo = part->cargo;
     part->flagged = false;
-    line_serve(part, receiver);
+    line_serve(part, receiver, cargo);
     line_run(part, receiver);
 }
 
@@ -351,11 +388,13 @@ void slot_user_init(struct slot_user *user, struct shard *shard, struct cell *ce
     user->held = 0;
     user->since_ns = 0;
     user->kept = false;
+    user->cargo = NULL;
     user->class = SLOT_BULK;
 }
 
 bool slot_take(struct slot_user *user)
 {
+    CHECK(user->cargo == NULL);
     if (user->kept) {
         user->kept = false;
         return true;
@@ -380,14 +419,59 @@ static void tell_demand(struct slot_user *user, uint32_t demand)
     }
 }
 
-void slot_give(struct slot_user *user)
+/* A slot is its user's no longer. */
+static void leave(struct slot_user *user)
 {
     CHECK(user->held > 0);
     held_add(user, -1);
     if (user->held == 0 && !list_linked(&user->waiting)) {
         tell_demand(user, 0);
     }
+}
+
+void slot_give(struct slot_user *user)
+{
+    leave(user);
     release(user->cell->slots, user->shard);
+}
+
+struct slot_cargo *slot_take_cargo(struct slot_user *user)
+{
+    struct slot_cargo *cargo = user->cargo;
+    if (cargo != NULL) {
+        user->cargo = NULL;
+        user->kept = false;
+    }
+    return cargo;
+}
+
+void slot_unload(struct slot_user *user, struct slot_cargo *cargo, bool taken)
+{
+    if (!taken) {
+        leave(user);
+    }
+    cargo_return(cargo, user->shard, taken);
+}
+
+bool slot_pass(struct slot_user *user, struct slot_cargo *cargo)
+{
+    cargo->giver = user;
+    cargo->from = user->shard->index;
+    if (!hand_over(user->cell->slots, user->shard, cargo)) {
+        return false;
+    }
+    leave(user);
+    return true;
+}
+
+void slot_follow(struct slot_user *user, bool comes)
+{
+    if (comes) {
+        held_add(user, 1);
+        user->since_ns = user->shard->now_ns;
+    } else {
+        leave(user);
+    }
 }
 
 void slot_wait(struct slot_user *user, enum slot_class class, uint32_t demand)
@@ -418,8 +502,11 @@ void slot_rest(struct slot_user *user)
         line_run(part_of(user), user->shard);
     }
     if (user->kept) {
+        struct slot_cargo *cargo = user->cargo;
         user->kept = false;
-        slot_give(user);
+        user->cargo = NULL;
+        leave(user);
+        pass_on(user->cell->slots, user->shard, cargo);
     } else if (user->held == 0) {
         tell_demand(user, 0);
     }

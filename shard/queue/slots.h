@@ -20,6 +20,10 @@
  * way to who waits with urgent mail at once. A demand is told only while others wait: what nobody
  * waits for costs no more than the count.
  *
+ * Cargo. A slot may travel with what it is used for, an idle connection: whoever it is granted to
+ * takes both, or neither, and then they go on to the next who waits or home. The cargo is the
+ * giver's memory and comes home in any case. It passes to other shards only.
+ *
  * No wake is lost. Who waits raises its flag and then tries once more to take a slot; who frees a
  * slot lowers the count and then looks at the flags. These four accesses are sequentially
  * consistent read-modify-writes and loads, so that one of the two sees the other: the slot is taken
@@ -41,6 +45,17 @@
 
 enum slot_class { SLOT_BULK, SLOT_URGENT, SLOT_CLASSES };
 
+struct slot_user;
+
+/* Embedded in what travels; the giver sets the first, and the rest is between slot_pass and it. */
+struct slot_cargo {
+    void (*home)(struct slot_cargo *cargo); /* on the giver's shard; not taken: its slot is, too */
+    struct mail mail;
+    struct slot_user *giver;
+    unsigned from;        /* the giver's shard */
+    bool taken;
+};
+
 /* Whoever on a shard takes slots of a cell. Embedded in its owner, which sets the first four. */
 struct slot_user {
     void (*granted)(struct slot_user *user); /* a slot is kept for it: slot_take */
@@ -54,6 +69,7 @@ struct slot_user {
     uint32_t demand;      /* as told */
     uint32_t held;        /* slots, with the one that is kept for it */
     uint64_t since_ns;    /* when the last of them came */
+    struct slot_cargo *cargo; /* that came with the kept one */
     bool kept;            /* one was handed to it that it has not taken yet */
     uint8_t class;        /* enum slot_class, in which it waits */
 };
@@ -61,8 +77,16 @@ struct slot_user {
 /* The cell is a count of the registry. */
 void slot_user_init(struct slot_user *user, struct shard *shard, struct cell *cell);
 
-/* A slot, while fewer than its limit are used: the one that is kept for it first. */
+/* A slot, while fewer than its limit are used: the one that is kept for it first, without cargo. */
 MUST_USE bool slot_take(struct slot_user *user);
+/* The kept slot with its cargo, null when none came with it; then slot_unload. */
+MUST_USE struct slot_cargo *slot_take_cargo(struct slot_user *user);
+/* The cargo has been taken, or goes home with the slot; it is not the caller's any more. */
+void slot_unload(struct slot_user *user, struct slot_cargo *cargo, bool taken);
+/* A slot with cargo goes to who waits on another shard. False: nobody does. */
+MUST_USE bool slot_pass(struct slot_user *user, struct slot_cargo *cargo);
+/* A slot that goes with the cargo of another cell's leaves its user, or comes to it. */
+void slot_follow(struct slot_user *user, bool comes);
 /* To whoever waits, or back to the count. */
 void slot_give(struct slot_user *user);
 /* The count is full for it: `granted` follows, perhaps at once. `class` and `demand` (≥ 1) are of

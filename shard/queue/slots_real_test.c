@@ -202,7 +202,7 @@ static void threads_hand_slots_over_and_nobody_waits_for_ever(void **state)
 
 /* --- one gives, one waits, at the same moment ------------------------------------------------- */
 
-#define MEETINGS 3000
+#define MEETINGS 1500
 #define POLLS    200
 #define SPINS    2000 /* at the gate, before it lets others have the processor */
 

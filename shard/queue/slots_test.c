@@ -453,6 +453,89 @@ static void above_its_quota_a_shard_yields_at_once_or_after_the_quantum(void **s
     }
 }
 
+/* --- cargo ------------------------------------------------------------------------------------ */
+
+static struct parcel {
+    struct slot_cargo cargo;
+    unsigned home;
+} parcel;
+
+static void parcel_home(struct slot_cargo *cargo)
+{
+    CONTAINER_OF(cargo, struct parcel, cargo)->home++;
+}
+
+static void cargo_goes_with_the_slot_and_comes_home_taken(void **state)
+{
+    (void)state;
+    struct slot_user *giver = add(0, 1);
+    struct slot_user *waiter = add(1, 1);
+    parcel = (struct parcel){.cargo.home = parcel_home};
+    assert_true(slot_take(giver));
+    assert_false(slot_pass(giver, &parcel.cargo)); /* nobody waits */
+    assert_int_equal(giver->held, 1);
+    slot_wait(waiter, SLOT_BULK, 1);
+    assert_true(slot_pass(giver, &parcel.cargo));
+    assert_int_equal(giver->held, 0);
+    run();
+    assert_int_equal(granted_of(waiter), 1);
+    assert_int_equal(waiter->held, 1);
+    assert_ptr_equal(slot_take_cargo(waiter), &parcel.cargo);
+    assert_null(slot_take_cargo(waiter));
+    slot_unload(waiter, &parcel.cargo, true);
+    run();
+    assert_int_equal(parcel.home, 1);
+    assert_true(parcel.cargo.taken);
+    assert_int_equal(giver->held, 0);
+    assert_int_equal(waiter->held, 1);
+    assert_int_equal(stage.cell->used, 1);
+}
+
+/* Refused by one who waits no more, and by one without room for it; each time a slot remains. */
+static void cargo_that_nobody_takes_goes_on_to_the_next_and_then_home_with_its_slot(void **state)
+{
+    (void)state;
+    struct slot_user *giver = add(0, 1);
+    struct slot_user *first = add(1, 1);
+    struct slot_user *second = add(2, 1);
+    parcel = (struct parcel){.cargo.home = parcel_home};
+    assert_true(slot_take(giver));
+    slot_wait(first, SLOT_BULK, 1);
+    slot_wait(second, SLOT_BULK, 1);
+    assert_true(slot_pass(giver, &parcel.cargo));
+    slot_rest(first); /* while it is on its way */
+    run();
+    assert_int_equal(granted_of(first), 0);
+    assert_int_equal(granted_of(second), 1);
+    slot_wait(first, SLOT_BULK, 1);
+    slot_rest(second); /* has it, and takes it not */
+    run();
+    assert_int_equal(granted_of(first), 1);
+    assert_ptr_equal(slot_take_cargo(first), &parcel.cargo);
+    assert_int_equal(parcel.home, 0);
+    slot_unload(first, &parcel.cargo, false);
+    run();
+    assert_int_equal(parcel.home, 1);
+    assert_false(parcel.cargo.taken);
+    assert_int_equal(first->held, 0);
+    assert_int_equal(giver->held, 1);
+    assert_int_equal(stage.cell->used, 1);
+}
+
+static void cargo_never_goes_to_its_own_shard(void **state)
+{
+    (void)state;
+    struct slot_user *giver = add(0, 1);
+    struct slot_user *neighbour = add(0, 1);
+    parcel = (struct parcel){.cargo.home = parcel_home};
+    assert_true(slot_take(giver));
+    slot_wait(neighbour, SLOT_BULK, 1);
+    assert_false(slot_pass(giver, &parcel.cargo));
+    slot_give(giver);
+    run();
+    assert_true(slot_take(neighbour));
+}
+
 /* --- a crowd ---------------------------------------------------------------------------------- */
 
 static void crowd_try(struct actor *actor);
@@ -580,6 +663,9 @@ int main(void)
         TEST(a_wish_that_comes_while_holders_are_asked_is_asked_for_again),
         TEST(users_of_a_lower_limit_wait_for_theirs_and_hold_nobody_up),
         TEST(above_its_quota_a_shard_yields_at_once_or_after_the_quantum),
+        TEST(cargo_goes_with_the_slot_and_comes_home_taken),
+        TEST(cargo_that_nobody_takes_goes_on_to_the_next_and_then_home_with_its_slot),
+        TEST(cargo_never_goes_to_its_own_shard),
         TEST(a_crowd_is_served_by_nothing_but_hand_overs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
