@@ -186,12 +186,7 @@ class Start(BlackBox):
         self.refused(Config(2626, node={"state_dir": "file/state"}), 1, "file/state")
 
     def test_a_spool_of_another_owner_is_told(self):
-        if os.getuid() != 0:
-            self.skipTest("needs root to become somebody else")
-        os.mkdir(os.path.join(self.folder, "spool"), 0o700)
-        os.chmod(self.folder, 0o777)
-        path = self.write("t.toml", Config(2626).text())
-        code, said = self.as_nobody("-c", path)
+        code, said = self.as_nobody("spool", 0o700)
         self.assertEqual((code, len(said.splitlines())), (1, 1), said)
         self.assertRegex(said, r"spool.*owner or mode")
 
@@ -211,21 +206,23 @@ class Start(BlackBox):
         server.stop()
 
     def test_a_log_without_permission_is_told(self):
-        if os.getuid() != 0:
-            self.skipTest("needs root to become somebody else")
-        os.chmod(self.folder, 0o777)
-        os.mkdir(os.path.join(self.folder, "log"), 0o755)
-        path = self.write("t.toml", Config(2626).text())
-        code, said = self.as_nobody("-c", path)
+        code, said = self.as_nobody("log", 0o755)
         self.assertEqual((code, len(said.splitlines())), (1, 1), said)
         self.assertRegex(said, r"log: .*[Pp]ermission")
 
-    def as_nobody(self, *arguments):
-        """With a copy of the program, as the build folder may be closed to others."""
-        with tempfile.TemporaryDirectory() as folder:
-            os.chmod(folder, 0o755)
-            copy = shutil.copy(RINGPOSTD, folder)
-            done = subprocess.run([copy, *arguments], cwd=self.folder, capture_output=True,
+    def as_nobody(self, owned, mode):
+        """A start as somebody else, where one folder is root's. All of it, with a copy of the
+        program, stands in /tmp: the folders above this one may be closed to others."""
+        if os.getuid() != 0:
+            self.skipTest("needs root to become somebody else")
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            os.chmod(folder, 0o777)
+            os.mkdir(os.path.join(folder, owned), mode)
+            program = shutil.copy(RINGPOSTD, folder)
+            path = os.path.join(folder, "t.toml")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(Config(2626).text())
+            done = subprocess.run([program, "-c", path], cwd=folder, capture_output=True,
                                   check=False, timeout=30, user=65534, group=65534,
                                   extra_groups=[])
         return done.returncode, done.stderr.decode()
