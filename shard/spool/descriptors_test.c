@@ -12,7 +12,7 @@
 #include "tests/kit/spool_rig.h"
 
 #define KEPT     2
-#define MESSAGES 60 /* three a segment */
+#define MESSAGES 120 /* four a segment */
 /* The open segment, spares, both checkpoint files, and what closes meanwhile. */
 #define OTHERS   (1 + SEGMENT_SPARES_MAX + 1 + 2 + 1)
 
@@ -109,6 +109,7 @@ static void loads_of_many_files_at_once_are_all_answered(void **state)
     }
     sim_run_for(rig.sim, NS_PER_S);
     assert_int_equal(log_open(), KEPT + 1);
+    assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
     rig_close(&rig);
 }
 
@@ -163,14 +164,17 @@ static void closed_segments_are_used_again(void **state)
             }
         }
         rig_wait(&rig);
+        uint64_t began_ns = sim_now_ns(rig.sim);
         for (unsigned i = 0; i < MESSAGES; i++) {
             ledger_put(&rig.ledger, 30000, 1);
             rig_wait(&rig);
         }
+        /* A pause before the next spare is removed does not hold mail up. */
+        assert_true(sim_now_ns(rig.sim) - began_ns < 500 * NS_PER_MS);
         sim_run_for(rig.sim, NS_PER_S);
     }
     rig_read_all(&rig);
-    assert_in_range(spool_segments(rig.spool)->next_slot, 20, 60);
+    assert_in_range(spool_segments(rig.spool)->next_slot, 30, 90);
     assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
     bool over = false;
     spool_stop(rig.spool, stopped, &over);
