@@ -74,6 +74,24 @@ static void a_start_closes_what_it_had_to_open(void **state)
     rig_close(&rig);
 }
 
+static void what_is_being_read_stays_open(void **state)
+{
+    (void)state;
+    open_long(1, 0);
+    assert_int_equal(rig_load(&rig, 0), SPOOL_LOADED);
+    struct segments *segments = spool_segments(rig.spool);
+    struct segment *segment =
+        segments_find(segments, rig.ledger.messages[0].location.segment);
+    assert_true(segment->fd >= 0);
+    segment->pins++;
+    rig_read_all(&rig);
+    assert_true(segment->fd >= 0);
+    segments_unpin(segments, segment);
+    rig_read_all(&rig);
+    assert_int_equal(segment->fd, -1);
+    rig_close(&rig);
+}
+
 static bool all_home(void *context)
 {
     const struct spool_load *loads = context;
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_keeps_few_files_open),
         cmocka_unit_test(a_start_closes_what_it_had_to_open),
+        cmocka_unit_test(what_is_being_read_stays_open),
         cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
         cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),
         cmocka_unit_test(closed_segments_are_used_again),
