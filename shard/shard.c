@@ -68,16 +68,28 @@ static bool shard_called(struct shard *shard)
     return shard->work != NULL && work_waiting(shard->work, shard);
 }
 
+/* Is anybody between putting something and ringing? Such a thread may have lost its processor. */
+static bool anybody_publishes(const struct shard *shard)
+{
+    for (unsigned i = 0; i < shard->count; i++) {
+        if (atomic_load_explicit(&shard->peers[i]->publishing, memory_order_acquire)) {
+            return true;
+        }
+    }
+    return shard->work != NULL && work_publishes(shard->work);
+}
+
 /* The end of the sleep that the last turn began. */
 static void shard_rise(struct shard *shard)
 {
     const struct ring_counts *counts = ring_counts(shard->ring);
     /*
-     * Looked at before the flag goes down, and whether somebody has rung last: what comes just now,
-     * after the time ran out, is no loss.
+     * Looked at before the flag goes down, and whether somebody is about to ring, or has rung,
+     * last: what comes just now, after the time ran out, is no loss.
      */
     if (UNLIKELY(shard->slept_long) && counts->timeouts != shard->timeouts_seen &&
-        shard_called(shard) && atomic_load(&counts->rings) == shard->rings_seen) {
+        shard_called(shard) && !anybody_publishes(shard) &&
+        atomic_load(&counts->rings) == shard->rings_seen) {
         counters_add(&shard->counters, COUNTER_lost_wakeups, 1);
     }
     shard->slept_long = false;
@@ -118,6 +130,7 @@ static void shard_ring_bell(struct shard *peer)
 static bool shard_publish(struct shard *shard)
 {
     bool overflowing = false;
+    atomic_store_explicit(&shard->publishing, true, memory_order_relaxed);
     for (unsigned word = 0; word < COUNT_OF(shard->unflushed); word++) {
         for (uint64_t bits = shard->unflushed[word]; bits != 0; bits &= bits - 1) {
             unsigned bit = (unsigned)__builtin_ctzll(bits);
@@ -133,6 +146,7 @@ static bool shard_publish(struct shard *shard)
             }
         }
     }
+    atomic_store_explicit(&shard->publishing, false, memory_order_release);
     return overflowing;
 }
 

@@ -100,5 +100,7 @@ MUST_USE bool work_submit(struct work *work, struct shard *home, struct work_job
 unsigned work_collect(struct work *work, struct shard *home);
 /* True when a job has come home: asked between publishing "asleep" and sleeping. */
 bool work_waiting(struct work *work, struct shard *home);
+/* Is a worker between bringing a job home and ringing? */
+bool work_publishes(const struct work *work);
 
 #endif

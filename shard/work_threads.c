@@ -29,6 +29,7 @@ struct worker {
     struct job_list inbox;
     _Atomic uint32_t count; /* submitted and not yet begun */
     _Atomic bool stopping;
+    _Atomic bool publishing; /* a job is on its way home whose shard has not been rung yet */
     sem_t arrivals;
     pthread_t thread;
     struct work *work;
@@ -93,7 +94,9 @@ static void *worker_run(void *argument)
         waiting = job->next;
         atomic_fetch_sub_explicit(&worker->count, 1, memory_order_relaxed);
         work_job_run(job);
+        atomic_store_explicit(&worker->publishing, true, memory_order_relaxed);
         job_send_home(worker->work, job);
+        atomic_store_explicit(&worker->publishing, false, memory_order_release);
     }
 }
 
@@ -192,6 +195,16 @@ unsigned work_collect(struct work *work, struct shard *home)
         count++;
     }
     return count;
+}
+
+bool work_publishes(const struct work *work)
+{
+    bool publishes = false;
+    for (unsigned i = 0; i < WORK_CLASSES; i++) {
+        publishes = publishes ||
+                    atomic_load_explicit(&work->workers[i].publishing, memory_order_acquire);
+    }
+    return publishes;
 }
 
 bool work_waiting(struct work *work, struct shard *home)
