@@ -2,7 +2,8 @@
  * Which files of a lane are open. The open segment and the spares are; of the rest of the log
  * those that are being read, and a few (DESCRIPTORS_KEPT) that were used last: a spool of terabytes
  * holds no more descriptors than a small one. Who reads a segment pins it and asks for it here; it
- * stays open until it is unpinned. Part of the spool's segments; owned by their shard.
+ * stays open until it is unpinned. A start opens all files first, and they are closed when it is
+ * over. Part of the spool's segments; owned by their shard.
  *
  * A file that cannot be opened is tried again for some seconds (another part of the process may
  * have used up all descriptors, F-23) before who waits is told.
