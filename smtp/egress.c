@@ -24,7 +24,6 @@ static void egress_work(struct deferred *deferred);
 static void egress_fire(struct timer *timer);
 static void cells_settled(struct cell_set *set);
 static void slot_granted(struct egress_limits *limits);
-static bool slot_asked(struct egress_limits *limits);
 
 /* --- birth and death ------------------------------------------------------------------------- */
 
@@ -83,7 +82,7 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     cell_set_init(&egress->limits.set, delivery->shard, delivery->registry, delivery->registrar);
     egress->limits.set.settled = cells_settled;
     egress->limits.granted = slot_granted;
-    egress->limits.asked = slot_asked;
+    egress->limits.asked = egress_slot_asked;
     egress_limits_init(&egress->limits, buf_slice(&name), path_identity(delivery, path), path);
     list_push_back(&delivery->all, &egress->link);
     cell_set_ask(&egress->limits.set);
@@ -138,11 +137,6 @@ void egress_unused(struct egress *egress)
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-static struct egress_conn *conn_of(struct client_conn *client)
-{
-    return CONTAINER_OF(client, struct egress_conn, conn);
-}
-
 static void conn_open(struct egress_conn *conn);
 
 static void conn_free(struct egress_conn *conn)
@@ -173,7 +167,7 @@ static void await(struct egress *egress)
 
 static void conn_idle(struct client_conn *client)
 {
-    struct egress_conn *conn = conn_of(client);
+    struct egress_conn *conn = egress_conn_of(client);
     conn->egress->failures = 0;
     heard(conn->egress);
     if (conn->transfer == NULL) {
@@ -181,58 +175,9 @@ static void conn_idle(struct client_conn *client)
     }
 }
 
-/* What it would send next. */
-static enum slot_class class_of(const struct egress *egress)
-{
-    return egress->ready.rings[QUEUE_URGENT].weight > 0 ? SLOT_URGENT : SLOT_BULK;
-}
-
-/* Of what could be sent; 0: nothing. */
-static uint32_t weight_of(const struct egress *egress)
-{
-    const struct flow_ring *rings = egress->ready.rings;
-    uint32_t weight = rings[QUEUE_URGENT].weight + rings[QUEUE_BULK].weight;
-    return egress->ready.due == 0 ? 0 : MAX_OF(weight, 1);
-}
-
-/*
- * Makes way for others, if one should: for another shard that waits for the same site by going
- * there, as it is; for any other site by its end.
- */
-static bool conn_yield(struct egress_conn *conn)
-{
-    struct egress *egress = conn->egress;
-    enum egress_yield yield =
-        egress_limits_yield(&egress->limits, class_of(egress), weight_of(egress));
-    if (yield == EGRESS_KEEP) {
-        return false;
-    }
-    list_remove(&conn->conn.link);
-    list_push_back(&egress->conns, &conn->conn.link);
-    if (yield == EGRESS_HAND_OVER &&
-        conn->conn.transactions < egress->path->max_deliveries_per_connection) {
-        client_conn_detach(&conn->conn);
-    } else {
-        client_conn_close(&conn->conn);
-    }
-    return true;
-}
-
-/* One that is idle makes way. */
-static bool yield_idle(struct egress *egress)
-{
-    return !list_empty(&egress->idle) &&
-           conn_yield(conn_of(CONTAINER_OF(egress->idle.next, struct client_conn, link)));
-}
-
 static void slot_granted(struct egress_limits *limits)
 {
     egress_kick(CONTAINER_OF(limits, struct egress, limits));
-}
-
-static bool slot_asked(struct egress_limits *limits)
-{
-    return yield_idle(CONTAINER_OF(limits, struct egress, limits));
 }
 
 void egress_conn_idle(struct egress_conn *conn)
@@ -248,7 +193,7 @@ void egress_conn_idle(struct egress_conn *conn)
     }
     /* What came for mail takes some first; else all would come in turn, and none send. */
     bool used = conn->used || egress->ready.due == 0;
-    if (used && conn_yield(conn)) {
+    if (used && egress_conn_yield(conn)) {
         return;
     }
     list_remove(&conn->conn.link);
@@ -256,87 +201,11 @@ void egress_conn_idle(struct egress_conn *conn)
     egress_kick(egress);
 }
 
-/* --- from shard to shard ---------------------------------------------------------------------- */
-
-/* Nothing is in flight: it goes, unless nobody waits any more. */
-static void conn_detached(struct client_conn *client)
-{
-    struct egress_conn *conn = conn_of(client);
-    struct egress *egress = conn->egress;
-    if (egress->delivery->stopping || !egress_limits_pass(&egress->limits, &conn->cargo)) {
-        client_conn_attach(client);
-        egress_conn_idle(conn);
-        return;
-    }
-    list_remove(&client->link);
-    egress->connections--;
-    egress->away++;
-    egress_kick(egress);
-}
-
-/* What was the connection's is home; it is not, unless nobody took it. */
-static void cargo_home(struct slot_cargo *cargo)
-{
-    struct egress_conn *conn = CONTAINER_OF(cargo, struct egress_conn, cargo);
-    struct egress *egress = conn->egress;
-    egress->away--;
-    if (cargo->taken) {
-        pool_give(&egress->delivery->conns, conn);
-        egress_kick(egress);
-        return;
-    }
-    egress_limits_passed_back(&egress->limits);
-    egress->connections++;
-    list_push_back(&egress->conns, &conn->conn.link);
-    client_conn_attach(&conn->conn);
-    if (egress->delivery->cut) {
-        client_conn_cut(&conn->conn);
-    } else {
-        egress_conn_idle(conn);
-    }
-}
-
-static const struct client_user egress_client_user;
-
-static struct egress_conn *conn_take(struct egress *egress)
-{
-    struct egress_conn *conn = pool_take(&egress->delivery->conns);
-    if (conn != NULL) {
-        conn->egress = egress;
-        conn->transfer = NULL;
-        conn->used = false;
-        conn->host = 0;
-        conn->cargo.home = cargo_home;
-        list_init(&conn->conn.link);
-    }
-    return conn;
-}
-
-/* A connection has come with a slot. */
-static void take_cargo(struct egress *egress)
-{
-    struct slot_cargo *cargo = egress_limits_take_cargo(&egress->limits);
-    if (cargo == NULL) {
-        return;
-    }
-    struct egress_conn *from = CONTAINER_OF(cargo, struct egress_conn, cargo);
-    struct egress_conn *conn = conn_take(egress);
-    if (conn != NULL) {
-        struct shard *shard = egress->delivery->shard;
-        conn->host = from->host;
-        client_conn_adopt(&conn->conn, shard, &egress_client_user, &egress->client, &from->conn);
-        egress->connections++;
-        counters_add(&shard->counters, COUNTER_connections_handed, 1);
-        list_push_front(&egress->idle, &conn->conn.link);
-    }
-    egress_limits_unload(&egress->limits, cargo, conn != NULL);
-}
-
 /* --- transactions ----------------------------------------------------------------------------- */
 
 static void conn_done(struct client_conn *client, struct client_transaction *transaction)
 {
-    struct egress_conn *conn = conn_of(client);
+    struct egress_conn *conn = egress_conn_of(client);
     struct transfer *transfer = conn->transfer;
     CHECK(transfer != NULL && transaction == &transfer->transaction);
     conn->transfer = NULL;
@@ -347,15 +216,15 @@ static void conn_done(struct client_conn *client, struct client_transaction *tra
 
 static void conn_need_part(struct client_conn *client, uint32_t part)
 {
-    heard(conn_of(client)->egress);
-    transfer_need_part(conn_of(client)->transfer, part);
+    heard(egress_conn_of(client)->egress);
+    transfer_need_part(egress_conn_of(client)->transfer, part);
 }
 
 static void fail_batches(struct egress *egress, const struct egress_conn *conn);
 
 static void conn_released(struct client_conn *client, enum client_end end)
 {
-    struct egress_conn *conn = conn_of(client);
+    struct egress_conn *conn = egress_conn_of(client);
     struct egress *egress = conn->egress;
     list_remove(&client->link);
     if (conn->transfer != NULL) {
@@ -377,13 +246,27 @@ static void conn_released(struct client_conn *client, enum client_end end)
     conn_free(conn);
 }
 
-static const struct client_user egress_client_user = {
+const struct client_user egress_client_user = {
     .idle = conn_idle,
     .done = conn_done,
     .need_part = conn_need_part,
-    .detached = conn_detached,
+    .detached = egress_conn_detached,
     .released = conn_released,
 };
+
+struct egress_conn *egress_conn_take(struct egress *egress)
+{
+    struct egress_conn *conn = pool_take(&egress->delivery->conns);
+    if (conn != NULL) {
+        conn->egress = egress;
+        conn->transfer = NULL;
+        conn->used = false;
+        conn->host = 0;
+        conn->cargo.home = egress_cargo_home;
+        list_init(&conn->conn.link);
+    }
+    return conn;
+}
 
 static void conn_open(struct egress_conn *conn)
 {
@@ -427,11 +310,11 @@ static bool conn_new(struct egress *egress, uint32_t more)
         wait_for_rate(egress, HOLD_connection_rate, until_ns);
         return false;
     }
-    if (!egress_limits_take(limits, class_of(egress), weight_of(egress))) {
+    if (!egress_limits_take(limits, egress_class(egress), egress_weight(egress))) {
         hold(egress, HOLD_connection_limit, 0);
         return false;
     }
-    struct egress_conn *conn = conn_take(egress);
+    struct egress_conn *conn = egress_conn_take(egress);
     if (conn == NULL) {
         egress_limits_give(limits);
         hold(egress, HOLD_memory, 0);
@@ -606,7 +489,7 @@ static void give_work(struct egress *egress)
             continue;
         }
         struct list *link = list_pop_front(&egress->idle);
-        struct egress_conn *conn = conn_of(CONTAINER_OF(link, struct client_conn, link));
+        struct egress_conn *conn = egress_conn_of(CONTAINER_OF(link, struct client_conn, link));
         await(egress);
         list_push_back(&egress->conns, link);
         conn->transfer = transfer;
@@ -641,7 +524,7 @@ static bool send_due(struct egress *egress)
 {
     hold(egress, HOLD_none, 0);
     if (egress->ready.due > 0) {
-        take_cargo(egress);
+        egress_take_cargo(egress);
     }
     give_work(egress);
     bool waits = open_more(egress);
@@ -697,7 +580,7 @@ static void egress_work(struct deferred *deferred)
     if (!waits) {
         egress_limits_rest(&egress->limits);
     }
-    (void)yield_idle(egress);
+    (void)egress_yield_idle(egress);
     egress_limits_spare(&egress->limits, !list_empty(&egress->idle));
     egress_join(egress);
 }
@@ -735,7 +618,8 @@ void egress_tick(struct egress *egress)
             egress_kick(egress);
         }
         if (egress->ready.due > 0) {
-            (void)yield_idle(egress); /* idle for a rate, or for the window: its time may be over */
+            /* Idle for a rate, or for the window: its time may be over. */
+            (void)egress_yield_idle(egress);
         }
     }
 }

@@ -46,6 +46,11 @@ struct egress_conn {
     struct slot_cargo cargo;    /* while it goes to another shard, which knows the site, too */
 };
 
+static inline struct egress_conn *egress_conn_of(struct client_conn *client)
+{
+    return CONTAINER_OF(client, struct egress_conn, conn);
+}
+
 /* Null: no memory. */
 MUST_USE struct egress *egress_new(struct delivery *delivery, const struct route *route,
                                    const struct path_options *path);
@@ -60,6 +65,30 @@ void egress_stop(struct egress *egress);
 void egress_cut(struct egress *egress);
 /* The last queue is gone: it goes too, when its connections have. */
 void egress_unused(struct egress *egress);
+
+extern const struct client_user egress_client_user;
+/* A connection of the pool's, in no list yet; null: no memory. */
+MUST_USE struct egress_conn *egress_conn_take(struct egress *egress);
+
+/* What it would send next. */
+enum slot_class egress_class(const struct egress *egress);
+/* Of what could be sent; 0: nothing. */
+uint32_t egress_weight(const struct egress *egress);
+/*
+ * Makes way for others, if one should: for another shard that waits for the same site by going
+ * there, as it is; for any other site by its end.
+ */
+bool egress_conn_yield(struct egress_conn *conn);
+/* One that is idle makes way. */
+bool egress_yield_idle(struct egress *egress);
+/* limits.asked: others wait for a slot. */
+bool egress_slot_asked(struct egress_limits *limits);
+/* A connection has come with a slot: it is idle here. */
+void egress_take_cargo(struct egress *egress);
+/* What was the connection's is home; it is not, unless nobody took it. */
+void egress_cargo_home(struct slot_cargo *cargo);
+/* Nothing is in flight: it goes, unless nobody waits any more. */
+void egress_conn_detached(struct client_conn *client);
 
 /* New transfers may begin. */
 bool delivery_may_start(const struct delivery *delivery);
