@@ -1,6 +1,6 @@
 /*
  * The memory account of one shard: what each consumer has taken, in bytes, against one limit.
- * Watermarks act on the account, not on what the kernel says is resident (DESIGN 10); they are
+ * Watermarks act on the account, not on what the kernel says is resident; they are
  * those of smtp/overload.h. Written by the shard's thread.
  */
 #ifndef RINGPOST_SHARD_ACCOUNT_H

@@ -67,7 +67,7 @@ struct client_options {
     bool ignore_8bit_checks;
 };
 
-/* The defaults of INTERFACES: RFC minimum timeouts, pipelining and chunking used when offered. */
+/* The defaults: RFC minimum timeouts, pipelining and chunking used when offered. */
 void client_options_init(struct client_options *options, struct slice ehlo_domain);
 
 enum client_disposition {

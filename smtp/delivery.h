@@ -8,8 +8,7 @@
  *
  * A row is hot from the moment a transfer takes it until its outcome has been put into the spool,
  * then held until that OUTCOME is durable; only then it is done, or waits again. New transfers
- * pause while the spool has not stored outcomes for a second, or while the event log has no room
- * (DESIGN 10).
+ * pause while the spool has not stored outcomes for a second, or while the event log has no room.
  *
  * A message stands in blocks while a peer is sent it, and a peer that does not read holds them
  * until its time is over. So no site holds more than half of what all sites leave of the blocks

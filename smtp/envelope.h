@@ -1,5 +1,5 @@
 /*
- * The envelope section of a MESSAGE record (DESIGN 4): sender and numbered recipients, as bytes.
+ * The envelope section of a MESSAGE record: sender and numbered recipients, as bytes.
  *
  *   u16 size of sender, sender (without angle brackets; empty = null sender)
  *   then per recipient: u16 index, u16 size, address (never empty)

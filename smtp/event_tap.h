@@ -1,5 +1,5 @@
 /*
- * The record tap (DESIGN 3.5, 8): events of what is durable, on their way to the event log. A
+ * The record tap: events of what is durable, on their way to the event log. A
  * Reception is made when its MESSAGE is stored, every other record when its OUTCOME is; a Rejection
  * stands in no spool and may be dropped.
  *

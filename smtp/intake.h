@@ -1,6 +1,6 @@
 /*
  * From a finished transaction to "250": a message is numbered, its rows are made, it is stored, and
- * only then are the rows live, the reply given and deliveries begun, in that order (DESIGN 3.3).
+ * only then are the rows live, the reply given and deliveries begun, in that order.
  *
  * Rows are taken before anything is written: what has been stored can always be queued, and what
  * cannot be queued is refused while it may still be refused. The ticket outlives the connection:

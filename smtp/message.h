@@ -2,7 +2,7 @@
  * One message in memory, between reception and the outcome of its last hot recipient: what was
  * stored, in the blocks in which it was received or into which it was loaded. Read-only once made.
  *
- * Counted references, plain integers, on the home shard (DESIGN 2): each delivery transaction that
+ * Counted references, plain integers, on the home shard: each delivery transaction that
  * sends it and each OUTCOME on its way to the disk holds one, and so does the table below while the
  * message is kept for its first attempt. With the last one the blocks go back; the rows stay, and a
  * later attempt loads the message again.

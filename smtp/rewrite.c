@@ -20,7 +20,7 @@
  * the reserve; the other half is left to deliveries. Our own loads take at most an eighth. */
 #define BLOCKS_PERCENT 60
 #define BLOCKS_SHARE   8
-/* Deliveries pause at a second (DESIGN 10). */
+/* Deliveries pause at a second. */
 #define OUTCOME_AGE_NS (100 * NS_PER_MS)
 #define INDEX_WORDS    (65536 / 64)
 #define PART_BYTES     (256 * KIB)

@@ -1,6 +1,6 @@
 /*
  * Messages written again at the end of the log, so that the segment they stand in may go: one that
- * is poisoned, or an old one with little in it that is alive (DESIGN 4). One per mail shard.
+ * is poisoned, or an old one with little in it that is alive. One per mail shard.
  *
  *   idle ──► a round is due: a victim ──► scan: its rows, a slice of the slab a turn ──► move ──┐
  *    ▲                       ▲   ▲                                                              │

@@ -94,7 +94,7 @@ static bool carries_mail(enum verb verb)
     return verb == VERB_MAIL || verb == VERB_RCPT || verb == VERB_DATA || verb == VERB_BDAT;
 }
 
-/* The Rejection event, if there is one (INTERFACES 4): order and shutdown are no rejections. */
+/* The Rejection event, if there is one: order and shutdown are no rejections. */
 static void tell_rejection(const struct server_session *session, struct slice line,
                            struct slice reply)
 {

@@ -2,7 +2,7 @@
  * Kill points and power cuts, each with at least a thousand acknowledged recipients behind it: the
  * whole MTA in long lives, ended anywhere and steered to where it hurts, some of its mail deferred
  * from the first life to the last. After every start the rows are held against the ledger; at the
- * end everything must have arrived, whole, and nothing twice without a reason (DESIGN 4).
+ * end everything must have arrived, whole, and nothing twice without a reason.
  *
  * Here a few worlds; `make campaign` runs thousands of points from the release build. By hand: the
  * worlds SEED … SEED + COUNT - 1 of one kind, totals as name=value:
@@ -46,7 +46,7 @@ struct campaign {
 
 /* --- a world ---------------------------------------------------------------------------------- */
 
-/* Only what a power cut does: here the window of DESIGN 4 is held to the millisecond. */
+/* Only what a power cut does: the window of what may come twice is held to the millisecond. */
 static void calm(struct sim *sim)
 {
     for (unsigned i = 0; i < SIM_FAULTS_COUNT; i++) {

@@ -1,6 +1,6 @@
 /*
  * The whole MTA, killed and cut off from power at any moment, and started again: what was
- * acknowledged arrives, whole; what comes twice has a reason (DESIGN 4).
+ * acknowledged arrives, whole; what comes twice has a reason.
  *
  * SEED=n COUNT=m build/dev/tests/world_crash_test repeats or extends every campaign.
  */

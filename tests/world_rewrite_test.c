@@ -1,7 +1,7 @@
 /*
  * The whole MTA while messages are written again: writes fail now and then, segments are poisoned,
  * what lives in them moves, and the process is killed or cut off from power in the middle of it.
- * Every recipient gets its message, whole, and once but for what DESIGN 4 allows.
+ * Every recipient gets its message, whole, and once but for what ARCHITECTURE.md allows.
  *
  * SEED=n COUNT=m build/dev/tests/world_rewrite_test repeats or extends the campaign.
  */

@@ -1,6 +1,6 @@
 /*
  * Limits that all shards of a node share: one cell per limited thing, on a cache line of its own,
- * atomics only (DESIGN 6). A cell is a count of slots (connections) or the arrival time of a rate
+ * atomics only. A cell is a count of slots (connections) or the arrival time of a rate
  * (core/gcra.h). What the limit is stands in the configuration and comes with every call; a cell
  * holds what is used of it.
  *

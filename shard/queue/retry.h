@@ -1,5 +1,5 @@
 /*
- * When a deferred recipient is tried again (DESIGN 5). Pure arithmetic in whole seconds.
+ * When a deferred recipient is tried again. Pure arithmetic in whole seconds.
  *
  *   delay = retry_interval x 2^(attempts - 1), at most max_retry_interval, plus jitter
  *   jitter = up to half of min(retry_interval / 20, 60 s) either way, of message and queue,

@@ -1,6 +1,6 @@
 /*
  * A row is all we keep in memory of a queued recipient: 48 bytes, indices instead of pointers, no
- * object per message (DESIGN 5). Its message is found by location. A row is in one place at a time,
+ * object per message. Its message is found by location. A row is in one place at a time,
  * which its state names; the links belong to that place.
  */
 #ifndef RINGPOST_SHARD_QUEUE_ROWS_H

@@ -1,5 +1,5 @@
 /*
- * The bytes of a checkpoint: the state of a lane's queues at a position of its log (DESIGN 4). Two
+ * The bytes of a checkpoint: the state of a lane's queues at a position of its log. Two
  * files per lane, `checkpoint-0` and `checkpoint-1`, written in turn. Pure codec, no I/O.
  *
  *   file     blocks of 64 KiB: block 0 holds the HEAD alone, the others entries

@@ -1,7 +1,7 @@
 /*
  * The payload of an OUTCOME record: what became of the recipients of one transaction. Absolute
  * ("attempts = 3, due = T", never "+1") and keyed by location, so that replaying it twice, or over
- * a later checkpoint, changes nothing (DESIGN 4). Everything an event needs beside the MESSAGE
+ * a later checkpoint, changes nothing. Everything an event needs beside the MESSAGE
  * itself stands here: an event derived from it after a crash is the same to the byte. Pure codec.
  */
 #ifndef RINGPOST_SHARD_SPOOL_OUTCOME_H

@@ -6,8 +6,8 @@
  *
  * Two group buffers: while one commits the other grows; one commit is in flight; no artificial
  * delay. A put that finds no room waits in line for the next group. Rules of recovery, recycling
- * and failure: DESIGN 4. Record formats: shard/spool/record.h. Owned by the shard; all calls and
- * callbacks on its thread, callbacks from the loop only.
+ * and failure: docs/spool-format.md. Record formats: shard/spool/record.h. Owned by the shard; all
+ * calls and callbacks on its thread, callbacks from the loop only.
  *
  * A checkpoint holds the queues as they are at a position of the log; a start reads the newest one
  * and replays the log from there. A segment is used again when none of its messages is live,
@@ -258,7 +258,7 @@ struct segments *spool_segments(struct spool *spool);
 const struct histogram *spool_commit_ns(const struct spool *spool);
 /* Messages made durable by one commit; commits of outcomes alone do not count. */
 const struct histogram *spool_commit_messages(const struct spool *spool);
-/* Age of the oldest outcome not yet durable; deliveries pause above 1 s (DESIGN 10). Endless once
+/* Age of the oldest outcome not yet durable; deliveries pause above 1 s. Endless once
  * nothing is stored any more (F-03). */
 uint64_t spool_outcome_age_ns(const struct spool *spool);
 
