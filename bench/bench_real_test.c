@@ -27,6 +27,8 @@ struct stage {
     struct source source;
     uint64_t first;
     unsigned rcpts;
+    struct slice fields;
+    uint64_t due_ns[MESSAGES];
     FILE *source_ledger;
     FILE *sink_ledger;
 };
@@ -62,8 +64,9 @@ static void stage_start(struct stage *stage, enum bench_mode mode, uint64_t rate
     struct source_options source = {.socket = {.congestion = ""}, .messages = MESSAGES,
                                     .first = stage->first, .ledger = stage->source_ledger,
                                     .size = 4096, .connections = 16, .rcpts = stage->rcpts,
-                                    .mode = mode,
+                                    .mode = mode, .fields = stage->fields,
                                     .rate = rate, .domains = &stage->domains,
+                                    .due_ns = stage->due_ns, .due_count = MESSAGES,
                                     .retry_ns = 10 * NS_PER_S};
     assert_true(endpoint_parse(SLICE("127.0.0.1:0"), 1, &sink.listen));
     assert_int_equal(sink_start(&stage->sink, shard, &sink, &source.connect), 0);
@@ -124,6 +127,34 @@ static void every_message_arrives_whole_and_once_in_each_mode(void **state)
         assert_true(stage->sink_result.last_ns >= stage->sink_result.first_ns);
         stage_close(stage);
     }
+}
+
+static void fields_stand_in_front_of_each_message(void **state)
+{
+    (void)state;
+    static const enum bench_mode modes[] = {MODE_PLAIN, MODE_PIPELINED, MODE_BDAT};
+    struct slice fields = SLICE("X-Ringpost-Class: urgent\r\n");
+    for (size_t i = 0; i < COUNT_OF(modes); i++) {
+        struct stage *stage = stage_open(modes[i], "");
+        stage->fields = fields;
+        stage_run(stage, modes[i], 0);
+        assert_int_equal(stage->source_result.accepted, MESSAGES);
+        assert_true(tally_judge(&stage->tally));
+        assert_int_equal(stage->sink_result.bytes, MESSAGES * (4096ull + fields.size));
+        stage_close(stage);
+    }
+}
+
+static void without_a_rate_a_message_is_due_when_its_content_goes(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_open(MODE_PIPELINED, "");
+    stage_run(stage, MODE_PIPELINED, 0);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        assert_in_range(stage->due_ns[i], stage->source_result.first_ns,
+                        stage->source_result.last_ns);
+    }
+    stage_close(stage);
 }
 
 static void a_sink_that_refuses_and_breaks_gets_every_message_in_the_end(void **state)
@@ -301,6 +332,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_arrives_whole_and_once_in_each_mode),
+        cmocka_unit_test(fields_stand_in_front_of_each_message),
+        cmocka_unit_test(without_a_rate_a_message_is_due_when_its_content_goes),
         cmocka_unit_test(a_sink_that_refuses_and_breaks_gets_every_message_in_the_end),
         cmocka_unit_test(a_message_whose_final_reply_never_came_is_in_doubt_and_not_sent_again),
         cmocka_unit_test(an_open_loop_sends_every_message_and_keeps_its_rate),

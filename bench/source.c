@@ -179,13 +179,18 @@ static void message_number(struct source_connection *connection)
     uint64_t index = source->numbered++;
     connection->number = source->options.first + index;
     connection->numbered = true;
-    connection->timed_ns = 0;
+    connection->timed_ns = source->shard->now_ns;
     if (source->options.rate > 0) {
         connection->timed_ns = source->due_start_ns + index * NS_PER_S / source->options.rate;
-        if (index < source->options.due_count) {
-            source->options.due_ns[index] = connection->timed_ns;
-        }
     }
+    if (index < source->options.due_count) {
+        source->options.due_ns[index] = connection->timed_ns;
+    }
+}
+
+static struct iovec iovec_of(struct slice bytes)
+{
+    return (struct iovec){(void *)(uintptr_t)bytes.data, bytes.size};
 }
 
 /* What is in the command buffer, then content. */
@@ -197,15 +202,18 @@ static void send_content(struct source_connection *connection, bool dot)
     message_number(connection);
     connection->hash =
         body_make(&source->maker, connection->number, connection->header, &header, &lines);
-    struct iovec iovecs[4];
+    struct iovec iovecs[5];
     unsigned count = 0;
     if (connection->commands.size > 0) {
-        iovecs[count++] = (struct iovec){connection->commands.data, connection->commands.size};
+        iovecs[count++] = iovec_of(buf_slice(&connection->commands));
     }
-    iovecs[count++] = (struct iovec){(void *)(uintptr_t)header.data, header.size};
-    iovecs[count++] = (struct iovec){(void *)(uintptr_t)lines.data, lines.size};
+    if (source->options.fields.size > 0) {
+        iovecs[count++] = iovec_of(source->options.fields);
+    }
+    iovecs[count++] = iovec_of(header);
+    iovecs[count++] = iovec_of(lines);
     if (dot) {
-        iovecs[count++] = (struct iovec){(void *)(uintptr_t)content_end, 3};
+        iovecs[count++] = iovec_of(slice_make(content_end, 3));
     }
     connection->content_sent = true;
     connection->sent_ns = source->shard->now_ns;
@@ -223,7 +231,7 @@ static void send_bdat(struct source_connection *connection)
         put_command(connection, step);
     }
     buf_put(&connection->commands, SLICE("BDAT "));
-    buf_put_u64(&connection->commands, options->size);
+    buf_put_u64(&connection->commands, options->fields.size + options->size);
     buf_put(&connection->commands, SLICE(" LAST\r\n"));
     connection->state = SOURCE_COMMANDS;
     send_content(connection, false);

@@ -41,6 +41,7 @@ struct source_options {
     uint64_t messages;
     uint64_t first;       /* number of the first message */
     size_t size;
+    struct slice fields;  /* of the header, in front of each message of `size`; borrowed */
     unsigned connections;
     unsigned rcpts;
     enum bench_mode mode; /* not MODE_ALL */
@@ -48,7 +49,8 @@ struct source_options {
     const struct domains *domains; /* borrowed */
     FILE *ledger;         /* borrowed; null: none. bench/ledger.h */
     uint64_t retry_ns;    /* how long a server may be away */
-    uint64_t *due_ns;     /* borrowed, by number from the first on; null: not kept */
+    /* Borrowed, by number from the first on: when due, else when content was sent; null: not kept. */
+    uint64_t *due_ns;
     uint64_t due_count;
 };
 

@@ -11,6 +11,7 @@
 
 #define DOMAINS_BYTES_MAX (32 * MIB)
 #define RATE_MAX          10000000u
+#define HEADER_BYTES_MAX  998u /* RFC 5322 2.1.1 */
 #define SILENT_NS         (600 * NS_PER_S) /* RFC 5321 4.5.3.2.6: the longest a reply may take */
 
 struct source_command {
@@ -23,6 +24,7 @@ struct source_command {
     uint64_t rcpts;
     const char *domains;
     const char *domain;
+    const char *header;
     uint64_t rate;
     uint64_t retry_s;
     const char *ledger;
@@ -36,6 +38,7 @@ struct source_process {
     struct bench_shard bench;
     struct stopper stopper;
     struct domains domains;
+    char fields[HEADER_BYTES_MAX + 3];
     struct source_options options;
     struct source_result result;
     struct source source;
@@ -58,6 +61,25 @@ static bool read_domains(struct source_process *process, struct buf *reason)
     return good;
 }
 
+/* Of one field, as a line. */
+static bool read_header(struct source_process *process, struct buf *reason)
+{
+    const char *text = process->command.header;
+    if (text == NULL) {
+        return true;
+    }
+    if (text[0] == 0 || strlen(text) > HEADER_BYTES_MAX || strpbrk(text, "\r\n") != NULL ||
+        strcspn(text, ": ") == 0 || text[strcspn(text, ": ")] != ':') {
+        buf_printf(reason, "--header: is no line like Name: value");
+        return false;
+    }
+    struct buf fields;
+    buf_init(&fields, process->fields, sizeof(process->fields));
+    buf_printf(&fields, "%s\r\n", text);
+    process->options.fields = buf_slice(&fields);
+    return true;
+}
+
 static bool source_prepare(struct source_process *process, struct buf *reason)
 {
     struct source_command *command = &process->command;
@@ -76,7 +98,7 @@ static bool source_prepare(struct source_process *process, struct buf *reason)
         return false;
     }
     if (!source_mode_parse(command->mode, &options->mode, reason) ||
-        !read_domains(process, reason)) {
+        !read_domains(process, reason) || !read_header(process, reason)) {
         return false;
     }
     if (command->ledger != NULL) {
@@ -212,6 +234,7 @@ static int source_command(struct source_process *process, int argc, char **argv)
         arg_u64("--rcpts", &command->rcpts, 1, SOURCE_RCPTS_MAX, "R recipients of each message"),
         arg_text("--domains", &command->domains, "FILE: recipient domain[:weight] a line"),
         arg_text("--domain", &command->domain, "NAME when there is no file"),
+        arg_text("--header", &command->header, "'NAME: VALUE' in front of each message"),
         arg_u64("--rate", &command->rate, 0, RATE_MAX,
                 "R messages a second, open loop; 0: closed loop"),
         arg_u64("--retry", &command->retry_s, 0, 86400, "SECONDS that a server may be away"),
