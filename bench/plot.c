@@ -11,7 +11,7 @@
 #include "bench/process.h"
 
 #define EXIT_MISSING 127 /* as shells say it */
-#define PLOT_COLUMNS 2u
+#define PLOT_COLUMNS 2u /* a single panel has the width for itself */
 #define WIDTH        1300u
 #define PANEL_HEIGHT 315u
 #define HEAD_HEIGHT  90u
@@ -81,6 +81,7 @@ static void put_panel(const struct plot *plot, const struct plot_panel *panel, c
 
 static void put_picture(const struct plot *plot, size_t which, const char *name, struct buf *buf)
 {
+    unsigned columns = MIN_OF(plot->panel_count, PLOT_COLUMNS);
     unsigned rows = (plot->panel_count + PLOT_COLUMNS - 1) / PLOT_COLUMNS;
     unsigned height = rows * PANEL_HEIGHT + HEAD_HEIGHT;
     double top = 1.0 - (double)HEAD_HEIGHT / height;
@@ -94,7 +95,7 @@ static void put_picture(const struct plot *plot, size_t which, const char *name,
     buf_printf(buf, " at screen 0.5,%.4f center font ',12' textcolor rgb '#444444'\n",
                1.0 - 58.0 / height);
     buf_printf(buf, "set multiplot layout %u,%u margins screen 0.075,0.985,%.4f,%.4f spacing "
-               "screen 0.085,%.4f\n", rows, PLOT_COLUMNS, 64.0 / height,
+               "screen 0.085,%.4f\n", rows, columns, 64.0 / height,
                top - 24.0 / height, 108.0 / height);
     for (unsigned i = 0; i < plot->panel_count; i++) {
         put_panel(plot, &plot->panels[i], name, buf);

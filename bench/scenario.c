@@ -306,6 +306,41 @@ bool scenario_publish(const struct scenario *scenario, const struct scenario_res
     return good;
 }
 
+FILE *scenario_table(const struct scenario *scenario, const char *columns, struct buf *reason)
+{
+    char path[PATH_MAX];
+    int size = snprintf(path, sizeof(path), "%s/%s.tsv", scenario->dir, scenario->head.bench);
+    FILE *table = size < (int)sizeof(path) ? fopen(path, "we") : NULL;
+    if (table == NULL) {
+        buf_printf(reason, "%s/%s.tsv: %s", scenario->dir, scenario->head.bench, strerror(errno));
+        return NULL;
+    }
+    fprintf(table, "%s\n", columns);
+    return table;
+}
+
+void scenario_draw(const struct scenario *scenario, const struct plot *plot,
+                   struct scenario_picture *picture_out)
+{
+    struct buf why;
+    buf_init(&why, picture_out->missing, sizeof(picture_out->missing) - 1);
+    bool drawn = plot_draw(plot, scenario->dir, scenario->head.bench, &why);
+    picture_out->missing[drawn ? 0 : why.size] = 0;
+}
+
+void scenario_put_files(struct buf *buf, const struct scenario *scenario,
+                        const struct scenario_picture *picture)
+{
+    const char *dir = scenario->dir;
+    const char *name = scenario->head.bench;
+    buf_printf(buf, "samples  %s/%s.tsv\n", dir, name);
+    if (picture->missing[0] == 0) {
+        buf_printf(buf, "plot     %s/%s.svg, %s.png\n", dir, name, name);
+    } else {
+        buf_printf(buf, "%s\n", picture->missing);
+    }
+}
+
 static void report_json(const void *result, struct buf *buf)
 {
     report_put_json(result, buf);

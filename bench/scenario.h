@@ -5,8 +5,11 @@
 #ifndef RINGPOST_BENCH_SCENARIO_H
 #define RINGPOST_BENCH_SCENARIO_H
 
+#include <stdio.h>
+
 #include "bench/args.h"
 #include "bench/floor.h"
+#include "bench/plot.h"
 #include "bench/report.h"
 
 #define SCENARIO_CONGESTION "cubic"
@@ -76,6 +79,18 @@ struct scenario_result {
 /* Prints it, and leaves the JSON as DIR/NAME.json; false with a reason. */
 MUST_USE bool scenario_publish(const struct scenario *scenario,
                                const struct scenario_result *result, struct buf *reason);
+/* DIR/NAME.tsv, begun anew, with this first line; null with a reason. */
+MUST_USE FILE *scenario_table(const struct scenario *scenario, const char *columns,
+                              struct buf *reason);
+/* The plot of that table, or why there is none. */
+struct scenario_picture {
+    char missing[256]; /* "": there is one */
+};
+void scenario_draw(const struct scenario *scenario, const struct plot *plot,
+                   struct scenario_picture *picture_out);
+/* For people: where table and plot are. */
+void scenario_put_files(struct buf *buf, const struct scenario *scenario,
+                        const struct scenario_picture *picture);
 /* Into its JSON: the head, and the queue that was filled. */
 void scenario_put_filling(struct json *json, const struct scenario *scenario, double seconds);
 /* The same for a report of rounds. */

@@ -17,7 +17,6 @@
 #include "bench/domains.h"
 #include "bench/filling.h"
 #include "bench/observe.h"
-#include "bench/plot.h"
 
 #define SPREAD_S 3600u
 #define MIB_D    1048576.0
@@ -42,7 +41,7 @@ struct backlog {
     double rss_after;
     unsigned round_count;
     struct backlog_round rounds[REPORT_ROUNDS_MAX];
-    char plotted[256]; /* why there is no plot; "": there is one */
+    struct scenario_picture picture;
 };
 
 /* --- filling ---------------------------------------------------------------------------------- */
@@ -78,19 +77,6 @@ static bool backlog_look(struct filling *filling, const struct cast_counts *coun
     return true;
 }
 
-static bool table_open(struct backlog *backlog, struct buf *reason)
-{
-    char path[4096 + 32];
-    (void)snprintf(path, sizeof(path), "%s/backlog.tsv", backlog->scenario->dir);
-    backlog->table = fopen(path, "we");
-    if (backlog->table == NULL) {
-        buf_printf(reason, "%s: %s", path, strerror(errno));
-        return false;
-    }
-    fprintf(backlog->table, "queued\taccept_rate\trss_bytes\n");
-    return true;
-}
-
 static bool backlog_fill(struct backlog *backlog, struct buf *reason)
 {
     struct mta_options mta = {.spread_s = SPREAD_S};
@@ -103,7 +89,9 @@ static bool backlog_fill(struct backlog *backlog, struct buf *reason)
     }
     backlog->filling =
         (struct filling){.cast = &backlog->casts[FULL], .look = backlog_look};
-    return table_open(backlog, reason) &&
+    backlog->table =
+        scenario_table(backlog->scenario, "queued\taccept_rate\trss_bytes", reason);
+    return backlog->table != NULL &&
            read_rss(&backlog->casts[FULL], &backlog->rss_before, reason) &&
            filling_run(&backlog->filling, reason);
 }
@@ -230,13 +218,9 @@ static void backlog_table(const void *result, struct buf *buf)
         buf_printf(buf, "%5u %7.0f %8.0f %7.3f %21.0f\n", i + 1, round->rate[FULL],
                    round->rate[EMPTY], round_ratio(round), round->retried);
     }
-    buf_printf(buf, "full to empty: median %.3f of %u\n\nsamples  %s/backlog.tsv\n",
-               median_ratio(backlog), backlog->round_count, scenario->dir);
-    if (backlog->plotted[0] == 0) {
-        buf_printf(buf, "plot     %s/backlog.svg, backlog.png\n", scenario->dir);
-    } else {
-        buf_printf(buf, "%s\n", backlog->plotted);
-    }
+    buf_printf(buf, "full to empty: median %.3f of %u\n\n", median_ratio(backlog),
+               backlog->round_count);
+    scenario_put_files(buf, scenario, &backlog->picture);
 }
 
 static const struct plot_panel panels[] = {
@@ -250,7 +234,6 @@ static void backlog_plot(struct backlog *backlog)
 {
     const struct scenario *scenario = backlog->scenario;
     char subtitle[256];
-    struct buf reason;
     (void)snprintf(subtitle, sizeof(subtitle),
                    "%" PRIu64 " messages of %" PRIu64 " bytes for %" PRIu64
                    " domains, all answered 450; %" PRIu64 " shard%s, ringpost " RINGPOST_VERSION,
@@ -263,10 +246,7 @@ static void backlog_plot(struct backlog *backlog)
                         .x_per = 1000,
                         .panels = panels,
                         .panel_count = COUNT_OF(panels)};
-    buf_init(&reason, backlog->plotted, sizeof(backlog->plotted) - 1);
-    if (!plot_draw(&plot, scenario->dir, scenario->head.bench, &reason)) {
-        backlog->plotted[reason.size] = 0;
-    }
+    scenario_draw(scenario, &plot, &backlog->picture);
 }
 
 /* --- the run ---------------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@
 #include "bench/domains.h"
 #include "bench/levels.h"
 #include "bench/observe.h"
-#include "bench/plot.h"
+#include "core/check.h"
 
 #define RETRY_S        21600u /* deferred mail is tried once in six hours */
 #define ROW_BYTES      64.0   /* of memory, of one queued recipient: what is allowed for it */
@@ -82,7 +82,7 @@ struct soak {
     struct cast_counts counts;
     unsigned sample_count;
     double *samples[COLUMN_COUNT]; /* owned: samples_room() of each */
-    char plotted[256];             /* why there is no plot; "" there is one */
+    struct scenario_picture picture;
 };
 
 /* --- samples ---------------------------------------------------------------------------------- */
@@ -159,18 +159,16 @@ static bool sample_observed(struct soak *soak, double *value)
 
 static bool table_open(struct soak *soak, struct buf *reason)
 {
-    char path[4096 + 32];
-    (void)snprintf(path, sizeof(path), "%s/soak.tsv", soak->scenario->dir);
-    soak->table = fopen(path, "we");
-    if (soak->table == NULL) {
-        buf_printf(reason, "%s: %s", path, strerror(errno));
-        return false;
-    }
+    char names[512];
+    struct buf buf;
+    buf_init(&buf, names, sizeof(names));
     for (unsigned i = 0; i < COLUMN_COUNT; i++) {
-        fprintf(soak->table, "%s%s", i > 0 ? "\t" : "", columns[i].name);
+        buf_printf(&buf, "%s%s", i > 0 ? "\t" : "", columns[i].name);
     }
-    fprintf(soak->table, "\n");
-    return true;
+    buf_put_byte(&buf, 0);
+    CHECK(!buf.overflow);
+    soak->table = scenario_table(soak->scenario, names, reason);
+    return soak->table != NULL;
 }
 
 static bool table_put(struct soak *soak, const double *value)
@@ -313,7 +311,6 @@ static void soak_plot(struct soak *soak)
 {
     const struct scenario *scenario = soak->scenario;
     char subtitle[256];
-    struct buf reason;
     (void)snprintf(subtitle, sizeof(subtitle),
                    "%" PRIu64 " messages/s of %" PRIu64 " bytes, %.1f %% of them always answered "
                    "450; %" PRIu64 " shard%s, ringpost " RINGPOST_VERSION, scenario->rate,
@@ -326,10 +323,7 @@ static void soak_plot(struct soak *soak)
                         .x_per = 60,
                         .panels = panels,
                         .panel_count = COUNT_OF(panels)};
-    buf_init(&reason, soak->plotted, sizeof(soak->plotted) - 1);
-    if (!plot_draw(&plot, scenario->dir, scenario->head.bench, &reason)) {
-        soak->plotted[reason.size] = 0;
-    }
+    scenario_draw(scenario, &plot, &soak->picture);
 }
 
 static struct level level_of_column(const struct soak *soak, unsigned column)
@@ -396,15 +390,11 @@ static void soak_table(const void *result, struct buf *buf)
         }
         buf_put_string(buf, "\n");
     }
-    buf_printf(buf, "\nlevel: the mean of the last third is above that of the middle third by no "
-               "more than\n5 %%, or 0.1 (spool / live), 4 MiB (memory), 4 (descriptors); per hour "
-               "is the slope of\na line through the last half.\n\nsamples  %s/soak.tsv\n",
-               soak->scenario->dir);
-    if (soak->plotted[0] == 0) {
-        buf_printf(buf, "plot     %s/soak.svg, soak.png\n", soak->scenario->dir);
-    } else {
-        buf_printf(buf, "%s\n", soak->plotted);
-    }
+    buf_put_string(buf, "\nlevel: the mean of the last third is above that of the middle third by "
+                        "no more than\n5 %, or 0.1 (spool / live), 4 MiB (memory), 4 "
+                        "(descriptors); per hour is the slope of\na line through the last "
+                        "half.\n\n");
+    scenario_put_files(buf, soak->scenario, &soak->picture);
 }
 
 /* Domains of the mail that stays, and one whose mail is taken. */

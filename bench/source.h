@@ -49,7 +49,7 @@ struct source_options {
     const struct domains *domains; /* borrowed */
     FILE *ledger;         /* borrowed; null: none. bench/ledger.h */
     uint64_t retry_ns;    /* how long a server may be away */
-    /* Borrowed, by number from the first on: when due, else when content was sent; null: not kept. */
+    /* Borrowed, by number from the first on: when due, else when content went; null: not kept. */
     uint64_t *due_ns;
     uint64_t due_count;
 };
