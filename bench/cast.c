@@ -7,9 +7,11 @@
 
 #include "bench/process.h"
 #include "bench/sink.h"
+#include "core/check.h"
 
 #define STALL_MS         60000
 #define LOOK_MS          10000
+#define ARRIVED_MS       5
 #define RECONNECT_FOR_NS (10 * NS_PER_S)
 
 /* Copies are made by their owner when it is asked for them, so that none is torn. */
@@ -137,6 +139,7 @@ static int source_process(void *context)
         .messages = cast->messages,
         .first = cast->first,
         .size = (size_t)scenario->size,
+        .fields = cast->fields,
         .connections = (unsigned)scenario->connections,
         .rcpts = 1,
         .mode = scenario->mode,
@@ -200,7 +203,9 @@ bool cast_start_mta(struct cast *cast, const char *bin, const char *name,
     options.bin = bin;
     options.dir = dir;
     options.sink_port = cast->sink_port;
-    options.connections = (unsigned)scenario->connections;
+    if (options.connections == 0) {
+        options.connections = (unsigned)scenario->connections;
+    }
     options.shards = (unsigned)scenario->shards;
     options.congestion = scenario->congestion;
     return mta_start(&cast->mta, &options, reason_out);
@@ -216,11 +221,13 @@ bool cast_start_source(struct cast *cast, struct buf *reason_out)
     return true;
 }
 
-void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains)
+void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains,
+                      struct slice fields)
 {
     cast->options.first += cast->options.messages;
     cast->options.messages = messages;
     cast->options.domains = domains;
+    cast->options.fields = fields;
     cast->shared->options = cast->options;
     cast->shared->source = (struct source_result){0};
 }
@@ -251,6 +258,38 @@ bool cast_wait_received(struct cast *cast, uint64_t messages, struct buf *reason
 }
 
 /* A child that has ended, or never began, cannot answer: what it counted stands as it is. */
+/* How many messages of the source of now are there. */
+static uint64_t arrived_count(const struct cast *cast)
+{
+    const uint64_t *arrived_ns = cast_arrived_ns(cast) + cast->options.first;
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < cast->options.messages; i++) {
+        count += __atomic_load_n(&arrived_ns[i], __ATOMIC_RELAXED) != 0;
+    }
+    return count;
+}
+
+bool cast_wait_arrived(struct cast *cast, struct buf *reason_out)
+{
+    CHECK(cast->options.first + cast->options.messages <= cast->options.times);
+    uint64_t before = 0;
+    for (unsigned still_ms = 0; still_ms < STALL_MS; still_ms += ARRIVED_MS) {
+        uint64_t count = arrived_count(cast);
+        if (count == cast->options.messages) {
+            return true;
+        }
+        if (child_ended(&cast->sink) || mta_ended(&cast->mta, reason_out)) {
+            return false;
+        }
+        still_ms = count == before ? still_ms : 0;
+        before = count;
+        clock_sleep_ms(ARRIVED_MS);
+    }
+    buf_printf(reason_out, "of %" PRIu64 " messages %" PRIu64 " came to the sink",
+               cast->options.messages, before);
+    return false;
+}
+
 static bool copy_ready(struct child *child, const struct cast_copy *copy, uint64_t asked,
                        unsigned *waited_ms)
 {

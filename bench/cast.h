@@ -17,6 +17,7 @@ struct cast_options {
     uint64_t expected;    /* numbers that the sink misses when they have not come; 0: none */
     uint64_t times;       /* due and arrival are kept of so many numbers */
     struct slice domains; /* of the recipients, as in domains.h */
+    struct slice fields;  /* in front of each message of the source, as in source.h */
     struct slice script;  /* rules of the sink */
 };
 
@@ -43,18 +44,21 @@ MUST_USE bool cast_open(struct cast *cast, const struct cast_options *options,
                         struct buf *reason_out);
 /* Each waits until its process listens; false with a reason. */
 MUST_USE bool cast_start_sink(struct cast *cast, struct buf *reason_out);
-/* In the directory `name` under that of the scenario. */
+/* In the directory `name` under that of the scenario, with its connections unless options say. */
 MUST_USE bool cast_start_mta(struct cast *cast, const char *bin, const char *name,
                              struct mta_options options, struct buf *reason_out);
 /* Sends to ringpostd, or to the sink when there is none. */
 MUST_USE bool cast_start_source(struct cast *cast, struct buf *reason_out);
 /* When the source has ended: what the next one sends, with numbers behind those of the last. */
-void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains);
+void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains,
+                      struct slice fields);
 
 /* Waits until the source has sent everything; false with a reason. */
 MUST_USE bool cast_wait_sent(struct cast *cast, struct buf *reason_out);
 /* Waits until the sink has so many different messages; false with a reason. */
 MUST_USE bool cast_wait_received(struct cast *cast, uint64_t messages, struct buf *reason_out);
+/* Waits until every message of the source of now is there, by their times; false with a reason. */
+MUST_USE bool cast_wait_arrived(struct cast *cast, struct buf *reason_out);
 /* A copy that is of one piece for each of the two; false when one of them does not answer. */
 MUST_USE bool cast_look(struct cast *cast, struct cast_counts *counts_out);
 

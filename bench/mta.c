@@ -54,6 +54,7 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
                "[[http_listener]]\n"
                "listen = \"127.0.0.1:0\"\n",
                options->connections);
+    buf_put_string(buf, options->more != NULL ? options->more : "");
     return !buf->overflow;
 }
 

@@ -15,11 +15,12 @@ struct mta_options {
     const char *dir;        /* made anew, with everything of the round in it, unless … */
     bool keep;              /* … it is to go on with what the one before left there */
     uint16_t sink_port;
-    unsigned connections;   /* connection_limit */
+    unsigned connections;   /* connection_limit; of cast_start_mta 0: as the scenario says */
     unsigned shards;
     const char *congestion; /* "": the system's */
     uint64_t retry_s;       /* retry_interval, seconds; 0: the default */
     uint64_t spread_s;      /* of the groups of domains.h: evenly up to this; 0: as the others */
+    const char *more;       /* lines at the end of the configuration; null: none */
     const char *flush_delay; /* "2ms": each write to a segment so late; null: the disk as it is */
 };
 

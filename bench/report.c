@@ -209,12 +209,17 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void values_sort(double *values, size_t count)
+{
+    qsort(values, count, sizeof(values[0]), compare);
+}
+
 double median_of(double *values, unsigned count)
 {
     if (count == 0) {
         return NAN;
     }
-    qsort(values, count, sizeof(values[0]), compare);
+    values_sort(values, count);
     double upper = values[count / 2];
     return count % 2 == 1 ? upper : (values[count / 2 - 1] + upper) / 2;
 }

@@ -89,6 +89,7 @@ struct ratios {
 struct ratios report_ratios(const struct report *report);
 /* new ÷ old, likewise. */
 struct ratios report_baseline_ratios(const struct report *report);
+void values_sort(double *values, size_t count);
 /* Sorts; unknown without values. */
 double median_of(double *values, unsigned count);
 /* The same of what `value` says of each round; REPORT_ROUNDS_MAX of them at most. */

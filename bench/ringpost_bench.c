@@ -13,7 +13,7 @@ static const struct {
     {"source", verb_source, "sends made messages to a server"},
     {"sink", verb_sink, "takes mail, checks it, misbehaves when told"},
     {"floor", verb_floor, "the least a durable relay must do"},
-    {"run", verb_run, "relay, latency, restart, backlog, soak: sink, server and source together"},
+    {"run", verb_run, "relay, latency and more: sink, server and source together"},
 };
 
 static void usage(FILE *file)

@@ -43,6 +43,9 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .rounds = verb->rounds,
         .queues = 100,
         .relay_messages = 100000,
+        .few = 100,
+        .limit = 4,
+        .latency_ms = 5,
         .seconds = verb->seconds,
         .minutes = 60,
         .defer_per_mille = 50,
@@ -56,12 +59,13 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED)
+#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
-#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED)
+#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
-#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK)
+#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE)
 #define KIND_ALL    (KIND_FLOOR | KIND_SERVER)
+#define FEW_MAX     10000u
 #define OPTIONS_MAX 20
 
 /* Those of one kind; how many. */
@@ -77,8 +81,10 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                              "N of the relay that sets the rate")},
         {KIND_ALL, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
                            "BYTES of each message")},
-        {KIND_ALL, arg_u64("--connections", &scenario->connections, 1, SINK_CONNECTIONS_MAX / 4,
-                           "C on each side")},
+        {KIND_ALL & ~KIND_SHARE, arg_u64("--connections", &scenario->connections, 1,
+                                         SINK_CONNECTIONS_MAX / 4, "C on each side")},
+        {KIND_SHARE, arg_u64("--connections", &scenario->connections, 1,
+                             SINK_CONNECTIONS_MAX / 4, "C of the source")},
         {KIND_ALL, arg_text("--mode", &scenario->mode_name, SOURCE_MODES)},
         {KIND_SERVER, arg_u64("--shards", &scenario->shards, 1, 256, "N of the server")},
         {KIND_ROUNDS, arg_u64("--rounds", &scenario->rounds, 1, REPORT_ROUNDS_MAX, "N")},
@@ -86,6 +92,12 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                                            "Q domains of the mail that stays")},
         {KIND_BACKLOG, arg_u64("--relay", &scenario->relay_messages, 1, TALLY_NUMBERS_MAX / 1000,
                                "N of each relay to another domain")},
+        {KIND_SHARE, arg_u64("--few", &scenario->few, 1, FEW_MAX,
+                             "N that come when --messages stand in front of them")},
+        {KIND_SHARE, arg_u64("--limit", &scenario->limit, 1, SINK_CONNECTIONS_MAX / 4,
+                             "L connections to the site")},
+        {KIND_SHARE, arg_u64("--latency", &scenario->latency_ms, 0, 60000,
+                             "MS that the site takes for each message")},
         {KIND_RATED, arg_u64("--rate", &scenario->rate, 0, RATE_MAX,
                              "R messages a second; 0: half of what a short relay gives")},
         {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},

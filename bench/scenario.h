@@ -22,6 +22,7 @@ enum scenario_kind {
     KIND_RESTART = 8,
     KIND_SOAK = 16,
     KIND_BACKLOG = 32,
+    KIND_SHARE = 64,
 };
 
 struct scenario {
@@ -32,6 +33,9 @@ struct scenario {
     uint64_t rounds;
     uint64_t queues;          /* domains of the mail that stays */
     uint64_t relay_messages;  /* backlog: of each relay beside it */
+    uint64_t few;             /* share: messages that others stand in front of */
+    uint64_t limit;           /* share: connections to the site */
+    uint64_t latency_ms;      /* share: of the site, for each message */
     uint64_t rate;            /* messages a second, open loop; 0: half the relay's */
     uint64_t seconds;         /* of an open loop */
     uint64_t minutes;         /* soak: when there are no `seconds` */
@@ -109,5 +113,7 @@ MUST_USE bool run_latency(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_restart(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);
 
 #endif

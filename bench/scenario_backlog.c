@@ -105,7 +105,7 @@ static bool relay(struct backlog *backlog, unsigned server, double *rate_out, st
     struct cast_counts before;
     struct cast_counts counts;
     uint64_t messages = backlog->scenario->relay_messages;
-    cast_source_next(cast, messages, SLICE("sink.test"));
+    cast_source_next(cast, messages, SLICE("sink.test"), SLICE_NONE);
     if (!cast_look(cast, &before) || !cast_start_source(cast, reason) ||
         !cast_wait_sent(cast, reason) ||
         !cast_wait_received(cast, before.sink.messages + messages, reason) ||

@@ -23,6 +23,10 @@ static const struct scenario_verb runs[] = {
      1024, 5, 0, run_restart},
     {KIND_BACKLOG, "backlog", "a long queue: its memory, and what it costs mail to others", 1000000,
      1024, 5, 0, run_backlog},
+    {KIND_SHARE, "urgent", "urgent mail behind a long queue to the same site, and alone", 200000,
+     1024, 5, 0, run_urgent},
+    {KIND_SHARE, "tenants", "a tenant's mail behind another's to the same site, and alone", 200000,
+     1024, 5, 0, run_tenants},
     {KIND_SOAK, "soak", "hours of mail, some of it deferred: does anything grow without end?",
      50000, 4096, 1, 0, run_soak},
 };

@@ -85,6 +85,43 @@ class Runs(BlackBox):
                 self.assertIn("</svg>", file.read())
             self.assertGreater(os.path.getsize(os.path.join(self.folder, "soak.png")), 0)
 
+    def shares(self, name, judged, allowed):
+        result = self.bench(name, "--messages", "4000", "--few", "20", "--rounds", "2",
+                            "--latency", "20")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual((len(figures["rounds"]), figures["judged"]), (2, judged))
+        for entry in figures["rounds"]:
+            self.assertGreater(entry["in_front"], 0)
+            for server in ("behind", "alone"):
+                times = entry[server]
+                self.assertGreater(times["p50_ms"], 0)
+                self.assertLessEqual(times["p50_ms"], times["p99_ms"])
+                self.assertLessEqual(times["p99_ms"], times["all_ms"])
+            self.assertAlmostEqual(entry["allowed_ms"], allowed(entry["alone"][judged]), places=1)
+            self.assertEqual(entry["held"], entry["behind"][judged] <= entry["allowed_ms"])
+        self.assertEqual(figures["rounds_held"],
+                         sum(entry["held"] for entry in figures["rounds"]))
+        self.assertIn(f"held in {figures['rounds_held']} of 2 rounds", printed)
+        with open(os.path.join(self.folder, f"{name}.tsv"), encoding="utf-8") as file:
+            self.assertEqual(file.readline(), "percent\tbehind_ms\talone_ms\n")
+            self.assertEqual(len(file.readlines()), 200)
+
+    def test_urgent_mail_is_held_to_what_it_takes_alone(self):
+        self.shares("urgent", "p99_ms", lambda alone: max(3 * alone, 1000))
+
+    def test_mail_of_another_tenant_is_held_to_what_it_takes_alone(self):
+        self.shares("tenants", "all_ms", lambda alone: 2 * alone + 1000)
+
+    def test_a_share_needs_mail_in_front(self):
+        done = subprocess.run([BENCH, "run", "urgent", "--messages", "1", "--few", "5",
+                               "--latency", "0", "--dir", self.folder, "--bin", BIN],
+                              capture_output=True, check=False, text=True, timeout=SECONDS_MAX)
+        self.assertIn(done.returncode, (1, 2))
+        if done.returncode == 1:
+            self.assertIn("nothing is left of the mail in front", done.stderr)
+
     def test_relay_takes_another_build_in_turns(self):
         result = self.bench("relay", "--messages", "300", "--rounds", "1", "--baseline", BIN)
         if result is None:
