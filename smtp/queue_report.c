@@ -175,6 +175,7 @@ static void part_arrive(struct shard *shard, struct mail *mail)
 {
     struct queue_report_part *part = CONTAINER_OF(mail, struct queue_report_part, mail);
     part->wall_ns = shard->wall_ns;
+    part->account = shard->memory;
     shard_defer(shard, &part->step);
 }
 
@@ -251,6 +252,26 @@ static void head_line(struct queue_report *report)
     logline_u64(&report->line, "shards", report->shards);
     logline_u64(&report->line, "scheduled", seen(report, REPORT_SCHEDULED));
     logline_u64(&report->line, "ready", seen(report, REPORT_READY));
+    end_line(report);
+}
+
+static void memory_line(struct queue_report *report)
+{
+    struct account sum = {0};
+    for (unsigned i = 0; i < report->shards; i++) {
+        const struct account *account = &report->parts[i].account;
+        sum.limit += account->limit;
+        for (unsigned consumer = 0; consumer < ACCOUNT_CONSUMERS; consumer++) {
+            sum.used[consumer] += account->used[consumer];
+        }
+    }
+    logline_begin(&report->line, "memory");
+    logline_u64(&report->line, "limit", sum.limit);
+    logline_u64(&report->line, "used", account_used(&sum));
+    for (unsigned consumer = 0; consumer < ACCOUNT_CONSUMERS; consumer++) {
+        logline_u64(&report->line, account_consumer_name((enum account_consumer)consumer),
+                    sum.used[consumer]);
+    }
     end_line(report);
 }
 
@@ -357,22 +378,25 @@ static bool thing_line(struct queue_report *report, enum report_kind kind)
 
 bool queue_report_next(struct queue_report *report, struct slice *next_out)
 {
+    const unsigned heads = 2;
     const unsigned reasons = REPORT_QUEUE_KINDS * HOLD_REASONS_COUNT;
     for (;;) {
         unsigned step = report->step;
         bool told = true;
         if (step == 0) {
             head_line(report);
-        } else if (step <= reasons) {
-            told = reason_line(report, (enum report_kind)((step - 1) / HOLD_REASONS_COUNT),
-                               (enum hold_reason)((step - 1) % HOLD_REASONS_COUNT));
-        } else if (step <= reasons + REPORT_KINDS) {
-            if (thing_line(report, (enum report_kind)(step - reasons - 1))) {
+        } else if (step == 1) {
+            memory_line(report);
+        } else if (step < heads + reasons) {
+            told = reason_line(report, (enum report_kind)((step - heads) / HOLD_REASONS_COUNT),
+                               (enum hold_reason)((step - heads) % HOLD_REASONS_COUNT));
+        } else if (step < heads + reasons + REPORT_KINDS) {
+            if (thing_line(report, (enum report_kind)(step - heads - reasons))) {
                 *next_out = report->text;
                 return true; /* and there may be more of them */
             }
             told = false;
-        } else if (step == reasons + REPORT_KINDS + 1) {
+        } else if (step == heads + reasons + REPORT_KINDS) {
             last_line(report);
         } else {
             return false;

@@ -8,6 +8,7 @@
  *   asker: queue_report_done, …_next ◄────── TSA shard ◄─ each one, when it has finished
  *
  *   event=report      the number of queues and recipients
+ *   event=memory      the account of the shards that carry mail: what each consumer has taken
  *   event=reason      the same for each kind of queue and each reason
  *   event=queue       one for each queue: the longest waiting first, then those that move, then the
  *                     empty ones; no more of a kind than REPORT_LINES_MAX
@@ -53,6 +54,7 @@ struct queue_report_part {
     enum report_kind kind;     /* being looked at, or written */
     uint32_t next;             /* number of the next queue to look at, or of the next line */
     uint64_t wall_ns;
+    struct account account;    /* as it is when it begins */
     struct report_list lists[REPORT_KINDS];
     struct buf text;           /* the lines of all lists, one after the other */
     /* The asker's, afterwards. */

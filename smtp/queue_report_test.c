@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -141,7 +142,7 @@ static void l08_every_queue_has_a_line_and_the_longest_waiting_stands_first(void
     expect_line("event=limit kind=connection_limit name=unspecified->mx_list:", " limit=32 used=");
     expect_line("event=limit kind=max_message_rate name=t.test ", " limit=1/h used=1 retry_in_ms=");
     expect_line("event=report_end", " lines=6 left_out=0\n");
-    assert_int_equal(lines, 1 + 4 + 4 + 2 + 1);
+    assert_int_equal(lines, 2 + 4 + 4 + 2 + 1);
 }
 
 /* More than may have a line, and far more than one turn may look at. */
@@ -199,6 +200,39 @@ static void l08_the_lines_of_several_shards_stand_in_one_order(void **state)
     }
     assert_in_range(shards, 2, 3); /* that have got mail */
     expect_line("event=reason kind=scheduled state=waiting reason=not_due", " count=12\n");
+}
+
+static void the_account_of_all_shards_stands_in_one_line(void **state)
+{
+    (void)state;
+    struct account sum = {0};
+    char wanted[64];
+    stage.world.shards = 3;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    for (unsigned i = 0; i < 12; i++) {
+        assert_true(stage_mail(&stage, "b@t.test", BODY));
+    }
+    assert_true(sim_run_for(stage.sim, 300 * NS_PER_S)); /* no connection is left */
+    get();
+    for (unsigned i = 0; i < stage.world.shards; i++) {
+        const struct account *account = &stage.world.node.mtas[i].shard.memory;
+        sum.limit += account->limit;
+        for (unsigned consumer = 0; consumer < ACCOUNT_CONSUMERS; consumer++) {
+            sum.used[consumer] += account->used[consumer];
+        }
+    }
+    assert_true(sum.used[ACCOUNT_ROWS] > 0);
+    assert_int_equal(count("event=memory "), 1);
+    snprintf(wanted, sizeof(wanted), "event=memory limit=%" PRIu64 " used=%" PRIu64 " ", sum.limit,
+             account_used(&sum));
+    expect_line("event=memory ", wanted);
+    for (unsigned consumer = 0; consumer < ACCOUNT_CONSUMERS; consumer++) {
+        snprintf(wanted, sizeof(wanted), " %s=%" PRIu64, account_consumer_name(consumer),
+                 sum.used[consumer]);
+        expect_line("event=memory ", wanted);
+    }
 }
 
 static void l08_a_limit_has_one_line_for_all_shards_and_those_used_up_come_first(void **state)
@@ -263,6 +297,7 @@ int main(void)
         TEST(l08_every_queue_has_a_line_and_the_longest_waiting_stands_first),
         TEST(l08_a_report_is_bounded_and_made_in_slices),
         TEST(l08_the_lines_of_several_shards_stand_in_one_order),
+        TEST(the_account_of_all_shards_stands_in_one_line),
         TEST(l08_a_limit_has_one_line_for_all_shards_and_those_used_up_come_first),
         TEST(l08_a_stop_ends_a_report_and_is_not_held_up_by_one),
     };
