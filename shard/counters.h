@@ -16,6 +16,7 @@
     X(cq_overflows)                                                                                \
     X(lost_wakeups)                                                                                \
     X(connections_in)                                                                              \
+    X(clients_placed)                                                                              \
     X(connections_refused)                                                                         \
     X(refused_memory)                                                                              \
     X(refused_total)                                                                               \

@@ -728,6 +728,7 @@ static void mta_wire_mail(struct mta *mta)
     mta->server = (struct server){
         .hosts = mta->node->hosts,
         .slots = mta->node->slots,
+        .balance = {.loads = mta->node->loads, .shards = mta->node->shards},
         .shard = &mta->shard,
         .intake = &mta->intake,
         .blocks = block_pool_receiving(mta->blocks),
@@ -866,6 +867,7 @@ int node_open(struct node *node, const struct node_options *options)
     node->control = boot_pages_take(&node->pages, sizeof(struct control));
     node->slots = boot_pages_take(&node->pages, SERVER_LISTENERS_MAX * sizeof(struct cell));
     node->hosts = boot_pages_take(&node->pages, sizeof(struct server_hosts));
+    node->loads = boot_pages_take(&node->pages, options->shards * sizeof(struct server_load));
     node->queued_limit = boot_pages_take(&node->pages, sizeof(struct queues_limit));
     node->queued_limit->max = (uint32_t)options->conf->memory.queued_max;
     int error = work_open(options->world, JOBS_MAX, &node->work);

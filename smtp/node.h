@@ -126,6 +126,7 @@ struct node {
     struct mta *mtas;            /* `shards` of them */
     struct control *control;
     struct server_hosts *hosts;
+    struct server_load *loads;   /* of the mail shards */
     struct cell *slots;          /* of the listeners */
     struct queues_limit *queued_limit; /* memory.max_queued */
     struct boot_pages pages;

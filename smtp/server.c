@@ -95,6 +95,8 @@ void server_look(struct server *server)
                        ring_buffer_count(ring));
     look_at_slots(server);
     server->stressed = overload_any(overload);
+    bool listens = server->listener_count == server->conf->smtp_listener_count;
+    server_balance_open(server, listens && !server->stopping && !server->stressed);
 }
 
 void server_fini(struct server *server)
@@ -105,7 +107,7 @@ void server_fini(struct server *server)
 
 void server_init(struct server *server, struct boot_pages *pages)
 {
-    uint32_t count = SERVER_REFUSALS_MAX;
+    uint32_t count = SERVER_REFUSALS_MAX + SERVER_AWAY_MAX;
     for (size_t i = 0; i < server->conf->smtp_listener_count; i++) {
         count += server->conf->smtp_listeners[i].connections_max;
     }
@@ -118,6 +120,7 @@ void server_init(struct server *server, struct boot_pages *pages)
     server->spare = -1;
     timer_init(&server->tick, server_tick);
     deferred_init(&server->reading, server_reading);
+    server_balance_init(server);
     shard_timer_set(server->shard, &server->tick, TICK_NS);
 }
 
@@ -200,13 +203,17 @@ static void admit(struct server_listener *listener, int fd)
     struct slice refusal = refusal_of(listener);
     bool full = refusal.size > 0;
     struct server_conn *conn = NULL;
+    if (!full && server_balance_place(listener, fd)) {
+        counters_add(&server->shard->counters, COUNTER_connections_in, 1);
+        return;
+    }
     if (!full || server->refusals < SERVER_REFUSALS_MAX) {
         conn = pool_take(&server->conns);
     }
     counters_add(&server->shard->counters,
                  full || conn == NULL ? COUNTER_connections_refused : COUNTER_connections_in, 1);
     if (conn == NULL) {
-        CHECK(full); /* the pool has room for every slot */
+        CHECK(full); /* the pool has room for every slot, and for what is away */
         ring_discard(server->shard->ring, fd);
         return;
     }
@@ -214,6 +221,7 @@ static void admit(struct server_listener *listener, int fd)
         server->refusals++;
         server_conn_refuse(conn, server, listener, fd, refusal);
     } else {
+        server_balance_count(server, 1);
         server_conn_open(conn, server, listener, fd);
     }
     list_push_back(&server->open, &conn->link);
@@ -227,6 +235,7 @@ void server_conn_gone(struct server_conn *conn)
         server->refusals--;
     } else {
         cell_give(conn->listener->slots);
+        server_balance_count(server, -1);
     }
     pool_give(&server->conns, conn);
 }
@@ -402,6 +411,7 @@ int server_start(struct server *server, struct endpoint *bound, struct buf *reas
 void server_stop(struct server *server)
 {
     server->stopping = true;
+    server_balance_open(server, false);
     if (server->spare >= 0) {
         ring_discard(server->shard->ring, server->spare);
         server->spare = -1;
@@ -419,6 +429,7 @@ void server_stop(struct server *server)
 
 void server_cut(struct server *server)
 {
+    server->cut = true;
     struct list *link = server->open.next;
     while (link != &server->open) {
         struct server_conn *conn = CONTAINER_OF(link, struct server_conn, link);

@@ -14,6 +14,7 @@
 #include "smtp/intake.h"
 #include "smtp/overload.h"
 #include "smtp/route.h"
+#include "smtp/server_balance.h"
 
 #define SERVER_LISTENERS_MAX CONF_LISTENERS_MAX
 /* Connections beyond the limit that are told so (421) rather than dropped. */
@@ -63,6 +64,8 @@ struct server {
     uint32_t refusals;
     int spare; /* a descriptor for turning clients away when there is no other; -1: none */
     bool stopping;
+    bool cut;              /* what is left ends at once */
+    struct server_balance balance;
     struct overload overload;
     bool stressed;              /* past a line: clients get little patience */
     struct timer tick;          /* presses them while it is */

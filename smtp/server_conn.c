@@ -491,6 +491,7 @@ static void conn_timer(struct timer *timer)
         server_conn_close(conn);
         return;
     case CONN_CLOSED:
+    case CONN_AWAY:
         return;
     }
 }
@@ -600,17 +601,23 @@ static bool is_trusted(const struct conf_smtp_listener *conf, const struct endpo
     return false;
 }
 
-static void conn_begin(struct server_conn *conn, struct server *server,
-                       const struct server_listener *listener, int fd)
+static void conn_init(struct server_conn *conn, struct server *server,
+                      const struct server_listener *listener)
 {
-    const struct socket_options sockets = {.congestion = server->conf->node.congestion};
-    const struct conf_smtp_listener *conf = listener->conf;
-    *conn = (struct server_conn){.server = server, .listener = listener};
+    *conn = (struct server_conn){.server = server, .listener = listener, .fresh = -1};
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
     deferred_init(&conn->resume, conn_resume);
     chain_init(&conn->piece);
     chain_init(&conn->parts);
+}
+
+static void conn_begin(struct server_conn *conn, struct server *server,
+                       const struct server_listener *listener, int fd)
+{
+    const struct socket_options sockets = {.congestion = server->conf->node.congestion};
+    const struct conf_smtp_listener *conf = listener->conf;
+    conn_init(conn, server, listener);
     int error = ring_accepted(server->shard->ring, fd, &sockets, &conn->peer, &conn->local);
     if (error < 0) {
         /* The client has gone already: the first receive will say so. */
@@ -673,6 +680,41 @@ void server_conn_open(struct server_conn *conn, struct server *server,
     shard_timer_set(server->shard, &conn->timer, PREGREET_NS);
 }
 
+/* --- from shard to shard ---------------------------------------------------------------------- */
+
+void server_conn_carry(struct server_conn *conn, struct server *server,
+                       const struct server_listener *listener, int fd)
+{
+    conn_init(conn, server, listener);
+    conn->state = CONN_AWAY;
+    conn->fresh = fd;
+}
+
+void server_conn_receive(struct server_conn *conn, struct server *server,
+                         struct server_conn *from)
+{
+    /* Every shard has the same listeners. */
+    size_t number = (size_t)(from->listener - from->server->listeners);
+    counters_add(&server->shard->counters, COUNTER_clients_placed, 1);
+    server_conn_open(conn, server, &server->listeners[number], from->fresh);
+}
+
+void server_conn_return(struct server_conn *conn)
+{
+    struct server *server = conn->server;
+    server_conn_open(conn, server, conn->listener, conn->fresh);
+    if (server->cut) {
+        server_conn_close(conn);
+    } else if (server->stopping) {
+        server_conn_stop(conn);
+    }
+}
+
+void server_conn_left(struct server_conn *conn)
+{
+    pool_give(&conn->server->conns, conn);
+}
+
 void server_conn_stop(struct server_conn *conn)
 {
     switch (conn->state) {
@@ -688,6 +730,7 @@ void server_conn_stop(struct server_conn *conn)
     case CONN_SPILLING:
     case CONN_ENDING:
     case CONN_CLOSED:
+    case CONN_AWAY:
         return;
     }
     conn_abort(conn, SLICE("421 4.3.2 Shutting down"));

@@ -9,6 +9,7 @@
  *   DELAYED    junk budget: input waits for a second
  *   ENDING     the last replies go out, then the stream is closed
  *   CLOSED     the stream is closing, or the spool still has a piece of ours
+ *   AWAY       it goes to another shard (server_balance.h); no field is this shard's
  *
  * While it is open the client has one deadline. A command, once whole, and the reply to it give it
  * client_timeout anew; bytes of a command that is not whole give nothing, and a client that does
@@ -49,13 +50,14 @@ enum server_conn_state {
     CONN_DELAYED,
     CONN_ENDING,
     CONN_CLOSED,
+    CONN_AWAY,
 };
 
 struct server_conn {
     struct stream stream;
     struct server *server;                  /* borrowed */
     const struct server_listener *listener; /* borrowed */
-    struct list link;                       /* in server->open */
+    struct list link;                       /* in server->open, unless AWAY */
     struct timer timer;
     struct deferred resume;                 /* feed on after a commit, with all others */
     enum server_conn_state state;
@@ -75,6 +77,9 @@ struct server_conn {
     struct spool_write spill;
     struct chain piece;                     /* being spilled; owned */
     struct chain parts;                     /* struct spool_part of pieces stored; owned */
+    struct mail mail;                       /* while AWAY */
+    int fresh;                              /* while AWAY before the banner: the descriptor */
+    bool taken;                             /* home again: it goes on elsewhere */
     struct server_buffers *buffers;         /* null: none, and nothing is in any of them */
     uint32_t line_bytes;
     struct buf replies;                     /* over out[filling] */
@@ -99,5 +104,18 @@ void server_conn_press(struct server_conn *conn);
 void server_conn_set_reading(struct server_conn *conn, bool reading);
 /* Now. */
 void server_conn_close(struct server_conn *conn);
+
+/* --- for server_balance: from shard to shard -------------------------------------------------- */
+
+/* It is AWAY with an accepted descriptor of which nobody has heard anything yet. */
+void server_conn_carry(struct server_conn *conn, struct server *server,
+                       const struct server_listener *listener, int fd);
+/* On the receiving shard: goes on with the connection of `from`, which is AWAY. */
+void server_conn_receive(struct server_conn *conn, struct server *server,
+                         struct server_conn *from);
+/* It has come home and was not taken: it goes on here. */
+void server_conn_return(struct server_conn *conn);
+/* … and was taken: the memory goes back to the pool. */
+void server_conn_left(struct server_conn *conn);
 
 #endif

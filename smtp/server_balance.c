@@ -1,0 +1,123 @@
+#include "smtp/server_balance.h"
+
+#include "core/check.h"
+#include "smtp/server_conn.h"
+
+/* --- who has how many ------------------------------------------------------------------------- */
+
+static struct server_load *own_load(const struct server *server)
+{
+    return &server->balance.loads[server->shard->index];
+}
+
+static uint32_t clients_of(const struct server_load *load)
+{
+    return atomic_load_explicit(&load->clients, memory_order_relaxed);
+}
+
+static void clients_add(struct server_load *load, int by)
+{
+    atomic_fetch_add_explicit(&load->clients, (uint32_t)by, memory_order_relaxed);
+}
+
+static bool is_open(const struct server_load *load)
+{
+    return atomic_load_explicit(&load->open, memory_order_relaxed);
+}
+
+void server_balance_init(struct server *server)
+{
+    own_load(server)->server = server;
+}
+
+void server_balance_open(struct server *server, bool open)
+{
+    atomic_store_explicit(&own_load(server)->open, open, memory_order_relaxed);
+}
+
+void server_balance_count(struct server *server, int by)
+{
+    clients_add(own_load(server), by);
+}
+
+/* The shard with the fewest clients, of several the next after this one; null: there is no other
+ * that takes any. */
+static struct server_load *fewest(const struct server *server)
+{
+    const struct server_balance *balance = &server->balance;
+    struct server_load *least = NULL;
+    for (unsigned i = 1; i < balance->shards; i++) {
+        unsigned at = (server->shard->index + i) % balance->shards;
+        struct server_load *load = &balance->loads[at];
+        if (is_open(load) && (least == NULL || clients_of(load) < clients_of(least))) {
+            least = load;
+        }
+    }
+    return least;
+}
+
+/* --- on the way ------------------------------------------------------------------------------- */
+
+/* On the giver's shard again. Not taken: it is a client of this shard, as if it had never left. */
+static void conn_home(struct shard *shard, struct mail *mail)
+{
+    struct server_conn *conn = CONTAINER_OF(mail, struct server_conn, mail);
+    struct server *server = conn->server;
+    CHECK(server->shard == shard && server->balance.away > 0);
+    server->balance.away--;
+    if (conn->taken) {
+        server_conn_left(conn);
+        return;
+    }
+    server_balance_count(server, 1);
+    server_conn_return(conn);
+    list_push_back(&server->open, &conn->link);
+}
+
+/* On the shard that it was sent to. */
+static void conn_arrive(struct shard *shard, struct mail *mail)
+{
+    struct server_conn *from = CONTAINER_OF(mail, struct server_conn, mail);
+    struct server_load *load = &from->server->balance.loads[shard->index];
+    struct server *server = load->server;
+    bool taken = is_open(load);
+    struct server_conn *conn = taken ? pool_take(&server->conns) : NULL;
+    from->taken = conn != NULL;
+    if (conn != NULL) {
+        server_conn_receive(conn, server, from);
+        list_push_back(&server->open, &conn->link);
+    } else {
+        clients_add(load, -1);
+    }
+    from->mail.arrive = conn_home;
+    shard_send(shard, from->server->shard->index, mail);
+}
+
+static void conn_send(struct server_conn *conn, struct server_load *to)
+{
+    struct server *server = conn->server;
+    server->balance.away++;
+    clients_add(to, 1);
+    conn->mail.arrive = conn_arrive;
+    shard_send(server->shard, to->server->shard->index, &conn->mail);
+}
+
+bool server_balance_place(struct server_listener *listener, int fd)
+{
+    struct server *server = listener->server;
+    struct server_load *to = fewest(server);
+    if (to == NULL || server->balance.away == SERVER_AWAY_MAX) {
+        return false;
+    }
+    uint32_t few = clients_of(to);
+    if (clients_of(own_load(server)) < few + 1 + few * SERVER_MORE_PERCENT / 100) {
+        return false;
+    }
+    struct server_conn *conn = pool_take(&server->conns);
+    if (conn == NULL) {
+        return false;
+    }
+    server_conn_carry(conn, server, listener, fd);
+    conn_send(conn, to);
+    return true;
+}
