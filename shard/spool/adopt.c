@@ -9,6 +9,7 @@
 
 static void adopt_lane(struct deferred *deferred);
 static void adopt_close(struct adopt *adopt);
+static void adopt_close_segments(struct segments *foreign);
 
 void adopt_fini(struct adopt *adopt)
 {
@@ -60,7 +61,7 @@ static void adopt_retry(struct timer *timer)
     adopt_submit(CONTAINER_OF(timer, struct adopt, retry));
 }
 
-/* Its checkpoints are read; then the next lane. */
+/* Its checkpoints are read. */
 static void adopt_close(struct adopt *adopt)
 {
     while (adopt->closing < CHECKPOINT_FILES) {
@@ -71,8 +72,17 @@ static void adopt_close(struct adopt *adopt)
             return;
         }
     }
-    adopt->at++;
-    shard_defer(adopt->shard, &adopt->step);
+    adopt_close_segments(&adopt->foreign);
+}
+
+/* So are its segments; they are opened again as those of our own. Then the next lane. */
+static void adopt_close_segments(struct segments *foreign)
+{
+    struct adopt *adopt = CONTAINER_OF(foreign, struct adopt, foreign);
+    if (!segments_close_next(foreign, adopt_close_segments)) {
+        adopt->at++;
+        shard_defer(adopt->shard, &adopt->step);
+    }
 }
 
 /* Its segments are ours from here on, as long as this process lives. False: too many. */
@@ -87,7 +97,7 @@ static bool adopt_segments(struct adopt *adopt)
         found.shift += shift;
         if (found.state == SEGMENT_SEALED) {
             room = segments_adopt(adopt->segments, &found) != NULL;
-        } else if (found.fd >= 0) {
+        } else if (!found.gone) {
             room = segments_part(adopt->segments, &found) != NULL;
         }
     }
@@ -159,6 +169,7 @@ static void adopt_lane(struct deferred *deferred)
     }
     adopt->foreign_options = *adopt->options;
     adopt->foreign_options.lane = adopt->options->foreign[adopt->at];
+    adopt->foreign_options.files_kept = 1; /* beside those of our own */
     int error = segments_init(&adopt->foreign, adopt->shard, &adopt->foreign_options);
     if (error == 0) {
         error = recover_init(&adopt->recover, adopt->shard, &adopt->foreign, adopt->pieces,

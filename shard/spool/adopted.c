@@ -8,36 +8,21 @@
 #include "shard/spool/record.h"
 #include "shard/spool/lane_files.h"
 
-#define BUSY_NS    (16 * NS_PER_MS)
 #define PAGE_BYTES (2 * RECORD_PAGE_BYTES)
 
 static void adopted_next(struct adopted *adopted);
-static void adopted_opened(struct work_job *job);
+static void adopted_file_open(struct descriptor_wait *wait);
 static void adopted_page_read(struct op *op);
-
-static void adopted_submit(struct adopted *adopted)
-{
-    adopted->job.done = adopted_opened;
-    if (!work_submit(adopted->shard->work, adopted->shard, &adopted->job)) {
-        shard_timer_set(adopted->shard, &adopted->retry, BUSY_NS);
-    }
-}
-
-static void adopted_retry(struct timer *timer)
-{
-    adopted_submit(CONTAINER_OF(timer, struct adopted, retry));
-}
 
 void adopted_init(struct adopted *adopted, struct shard *shard, struct segments *segments)
 {
-    *adopted = (struct adopted){.shard = shard, .segments = segments};
-    timer_init(&adopted->retry, adopted_retry);
+    *adopted = (struct adopted){
+        .shard = shard, .segments = segments, .wait = {.done = adopted_file_open}};
     op_init(&adopted->op, adopted_page_read);
 }
 
 void adopted_fini(struct adopted *adopted)
 {
-    shard_timer_clear(adopted->shard, &adopted->retry);
     boot_memory_give(adopted->page, PAGE_BYTES);
     adopted->page = NULL;
 }
@@ -61,42 +46,58 @@ void adopted_forget(struct adopted *adopted)
     for (uint32_t i = segments->log.count; i > 0; i--) {
         struct segment *segment = segments_at(segments, i - 1);
         if (segments_foreign(segments, segment)) {
-            segments_disown(segments, segment);
+            segments_disown(segments, segment, false);
         }
     }
     adopted->failed = false;
 }
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- looking at them -------------------------------------------------------------------------- */
+
+static struct segment *adopted_segment(const struct adopted *adopted)
+{
+    return &adopted->segments->table[adopted->at];
+}
 
 static void adopted_end(struct adopted *adopted, int error)
 {
     adopted->done(adopted, error, adopted->reason);
 }
 
-static void adopted_missing(struct adopted *adopted, const char *why)
+/* This one is done with. `why`: it is not what it should be. */
+static void adopted_over(struct adopted *adopted, const char *why, bool there)
 {
     struct segments *segments = adopted->segments;
-    struct segment *segment = &segments->table[adopted->at];
-    spool_note(segments->options, "spool: %s: %s: its messages are lost",
-               segments_file_path(segments, segment), why);
-    segments_disown(segments, segment);
+    struct segment *segment = adopted_segment(adopted);
+    segments_unpin(segments, segment);
+    if (why != NULL) {
+        spool_note(segments->options, "spool: %s: %s: its messages are lost",
+                   segments_file_path(segments, segment), why);
+        segments_disown(segments, segment, there);
+    }
+    adopted->at++;
+    adopted_next(adopted);
+}
+
+static void adopted_read(struct adopted *adopted)
+{
+    ring_read(adopted->shard->ring, &adopted->op, adopted_segment(adopted)->fd, adopted->page,
+              PAGE_BYTES, 0);
 }
 
 static void adopted_page_read(struct op *op)
 {
     struct adopted *adopted = CONTAINER_OF(op, struct adopted, op);
-    const struct segment *segment = &adopted->segments->table[adopted->at];
+    const struct segment *segment = adopted_segment(adopted);
     struct record_segment header;
     struct record_group group;
     struct slice page = slice_make(adopted->page, op->result > 0 ? (size_t)op->result : 0);
     if (op->result == -EINTR || op->result == -EAGAIN) {
-        ring_read(adopted->shard->ring, op, segment->fd, adopted->page, PAGE_BYTES, 0);
+        adopted_read(adopted);
         return;
     }
     if (op->result < 0) {
-        adopted->at++; /* what can be read of it is found out later */
-        adopted_next(adopted);
+        adopted_over(adopted, NULL, true); /* what can be read of it is found out later */
         return;
     }
     if (!record_segment_get(page, &header)) {
@@ -106,47 +107,44 @@ static void adopted_page_read(struct op *op)
                                          .lane = told ? group.lane : 0,
                                          .number = told ? group.segment : 0};
     }
-    if (header.uuid != adopted->uuid || header.lane != segment->lane ||
-        header.number != segment->number - segment->shift) {
-        adopted_missing(adopted, "holds another segment, or none");
-    }
-    adopted->at++;
-    adopted_next(adopted);
+    bool ours = header.uuid == adopted->uuid && header.lane == segment->lane &&
+                header.number == segment->number - segment->shift;
+    adopted_over(adopted, ours ? NULL : "holds another segment, or none", true);
 }
 
-static void adopted_opened(struct work_job *job)
+static void adopted_file_open(struct descriptor_wait *wait)
 {
-    struct adopted *adopted = CONTAINER_OF(job, struct adopted, job);
-    if (job->result == -ENOENT) {
-        adopted_missing(adopted, "is not there");
-        adopted->at++;
-        adopted_next(adopted);
-        return;
-    }
-    if (job->result < 0) {
+    struct adopted *adopted = CONTAINER_OF(wait, struct adopted, wait);
+    struct segments *segments = adopted->segments;
+    if (wait->error == 0) {
+        adopted_read(adopted);
+    } else if (wait->error == -ENOENT) {
+        adopted_over(adopted, "is not there", false);
+    } else {
         snprintf(adopted->reason, sizeof(adopted->reason), "spool: %s: cannot be used: %s",
-                 job->path, lane_files_refusal(job->result));
-        adopted_end(adopted, job->result);
-        return;
+                 segments_file_path(segments, wait->segment), lane_files_refusal(wait->error));
+        segments_unpin(segments, wait->segment);
+        adopted_end(adopted, wait->error);
     }
-    adopted->segments->table[adopted->at].fd = job->result;
-    ring_read(adopted->shard->ring, &adopted->op, job->result, adopted->page, PAGE_BYTES, 0);
 }
 
 static void adopted_next(struct adopted *adopted)
 {
     struct segments *segments = adopted->segments;
-    for (; adopted->at < segments->count; adopted->at++) {
-        const struct segment *segment = &segments->table[adopted->at];
-        if (segment->fd >= 0 || segment->state != SEGMENT_SEALED ||
-            !segments_foreign(segments, segment)) {
-            continue;
-        }
-        adopted->job = descriptors_open_job(segments_file_path(segments, segment));
-        adopted_submit(adopted);
+    while (adopted->at < segments->count &&
+           (adopted_segment(adopted)->state != SEGMENT_SEALED ||
+            !segments_foreign(segments, adopted_segment(adopted)))) {
+        adopted->at++;
+    }
+    if (adopted->at == segments->count) {
+        adopted_end(adopted, 0);
         return;
     }
-    adopted_end(adopted, 0);
+    struct segment *segment = adopted_segment(adopted);
+    segment->pins++;
+    if (descriptors_use(&segments->descriptors, &adopted->wait, segment)) {
+        adopted_read(adopted);
+    }
 }
 
 void adopted_open(struct adopted *adopted, uint64_t uuid,

@@ -1,6 +1,6 @@
 /*
  * Segments of lanes that were adopted earlier (F-27): a checkpoint names them, they stand in the
- * directories of those lanes. A start takes them into the table and opens them, before rows find
+ * directories of those lanes. A start takes them into the table and looks at them, before rows find
  * them. One that is not there, or holds something else, is named; its rows are dropped later. Part
  * of recovery.
  */
@@ -16,8 +16,7 @@ struct adopted {
     uint32_t at;               /* of the table */
     bool failed;               /* one could not be taken in */
     uint8_t *page;
-    struct work_job job;
-    struct timer retry;
+    struct descriptor_wait wait; /* for its file */
     struct op op;
     /* From the loop; an error with its reason. */
     void (*done)(struct adopted *adopted, int error, const char *reason);

@@ -173,22 +173,26 @@ static void descriptors_open(struct descriptors *descriptors)
     descriptors_submit(descriptors);
 }
 
-/* Everybody who waits for it. What they do then may make others wait, or give up. */
-static void descriptors_tell(struct descriptors *descriptors, const struct segment *segment,
-                             int error)
+/* Takes everybody who waits for it out of those that wait. */
+static void descriptors_gather(struct descriptors *descriptors, const struct segment *segment,
+                               struct list *told_out)
 {
-    struct list told;
-    list_init(&told);
+    list_init(told_out);
     struct list *node = descriptors->waiting.next;
     while (node != &descriptors->waiting) {
         struct descriptor_wait *wait = CONTAINER_OF(node, struct descriptor_wait, link);
         node = node->next;
         if (wait->segment == segment) {
             list_remove(&wait->link);
-            list_push_back(&told, &wait->link);
+            list_push_back(told_out, &wait->link);
         }
     }
-    for (node = list_pop_front(&told); node != NULL; node = list_pop_front(&told)) {
+}
+
+/* What they do then may make others wait, give up, or be the end of all this. */
+static void descriptors_tell(struct list *told, int error)
+{
+    for (struct list *node = list_pop_front(told); node != NULL; node = list_pop_front(told)) {
         struct descriptor_wait *wait = CONTAINER_OF(node, struct descriptor_wait, link);
         wait->waiting = false;
         wait->error = error;
@@ -199,7 +203,7 @@ static void descriptors_tell(struct descriptors *descriptors, const struct segme
 bool descriptors_may_pass(int error)
 {
     return error != 0 && error != -ENOENT && error != -ELOOP && error != -ESPIPE &&
-           error != -EMLINK && error != -EPERM && error != -EFBIG;
+           error != -EMLINK && error != -EPERM && error != -EFBIG && error != -EISDIR;
 }
 
 static void descriptors_opened(struct work_job *job)
@@ -214,19 +218,23 @@ static void descriptors_opened(struct work_job *job)
         descriptors->failures++;
         return;
     }
-    if (job->result < 0) {
-        spool_note(segments->options, "spool: %s: cannot be opened: error %d", descriptors->path,
-                   -job->result);
-    } else {
+    if (job->result >= 0) {
         segment->fd = job->result;
         descriptors_keep(descriptors, segment);
+    } else if (segments->settled) { /* a start that fails says why */
+        spool_note(segments->options, "spool: %s: cannot be opened: error %d", descriptors->path,
+                   -job->result);
     }
+    int error = MIN_OF(job->result, 0);
+    struct list told;
+    descriptors_gather(descriptors, segment, &told);
     descriptors->opening = NULL;
-    descriptors_tell(descriptors, segment, MIN_OF(job->result, 0));
     segments_unpin(segments, segment);
     if (segments->closing) {
+        descriptors_tell(&told, error);
         segments->changed(segments);
     } else {
         descriptors_open(descriptors);
+        descriptors_tell(&told, error);
     }
 }

@@ -1,9 +1,9 @@
 /*
  * Which files of a lane are open. The open segment and the spares are; of the rest of the log
  * those that are being read, and a few (DESCRIPTORS_KEPT) that were used last: a spool of terabytes
- * holds no more descriptors than a small one. Who reads a segment pins it and asks for it here; it
- * stays open until it is unpinned. A start opens all files first, and they are closed when it is
- * over. Part of the spool's segments; owned by their shard.
+ * holds no more descriptors than a small one, at its start as well. Who reads a segment pins it and
+ * asks for it here; it stays open until it is unpinned. Part of the spool's segments; owned by
+ * their shard.
  *
  * A file that cannot be opened is tried again for some seconds (another part of the process may
  * have used up all descriptors, F-23) before who waits is told.
@@ -52,9 +52,9 @@ struct work_job descriptors_open_job(const char *path);
 void descriptors_init(struct descriptors *descriptors, struct segments *segments);
 void descriptors_fini(struct descriptors *descriptors);
 
-/* A segment of the log that is written no more: from here on its file may be closed. */
+/* A segment that is written no more: from here on its file may be closed. */
 void descriptors_keep(struct descriptors *descriptors, struct segment *segment);
-/* It has left the log. Its descriptor, if there is one, stays as it is. */
+/* No longer: its descriptor, if there is one, stays as it is. */
 void descriptors_forget(struct descriptors *descriptors, struct segment *segment);
 /* True: it is open. False: wait->done says so, or that it cannot be opened. It is pinned. */
 MUST_USE bool descriptors_use(struct descriptors *descriptors, struct descriptor_wait *wait,

@@ -15,6 +15,8 @@
 #define MESSAGES 120 /* four a segment */
 /* The open segment, spares, both checkpoint files, and what closes meanwhile. */
 #define OTHERS   (1 + SEGMENT_SPARES_MAX + 1 + 2 + 1)
+/* At the start: both checkpoint files, and one that is open beside those that are kept. */
+#define START_OPEN (KEPT + 2 + 1)
 
 static struct rig rig;
 
@@ -61,16 +63,65 @@ static void the_log_keeps_few_files_open(void **state)
     rig_close(&rig);
 }
 
-static void a_start_closes_what_it_had_to_open(void **state)
+static bool started(void *context)
 {
+    unsigned *most = context;
+    *most = MAX_OF(*most, sim_node_descriptors(rig.node));
+    return rig.ledger.finished;
+}
+
+/* The most descriptors that a start has open at any moment. */
+static unsigned start_again(void)
+{
+    unsigned most = 0;
+    rig_crash(&rig, false);
+    rig_boot(&rig);
+    assert_true(sim_run_until(rig.sim, started, &most, 600 * NS_PER_S));
+    assert_int_equal(rig.ledger.error, 0);
+    return most;
+}
+
+/* Of a log whose groups are known to be durable, and of one all of which has to be made so. */
+static void a_start_opens_one_file_after_another(void **state)
+{
+    static const bool synced[] = {true, false};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(synced); i++) {
+        open_long(1, 0);
+        if (!synced[i]) {
+            rig_crash(&rig, false);
+            rig.options.sync = false;
+            assert_true(rig_start(&rig));
+            for (unsigned j = 0; j < MESSAGES; j++) {
+                ledger_put(&rig.ledger, 30000, 1);
+                rig_wait(&rig);
+            }
+            rig.options.sync = true;
+        }
+        assert_in_range(start_again(), KEPT, START_OPEN);
+        sim_run_for(rig.sim, 3 * NS_PER_S);
+        assert_true(log_segments() > 10);
+        assert_int_equal(log_open(), KEPT); /* none of them is written yet */
+        rig_read_all(&rig);
+        rig_close(&rig);
+    }
+}
+
+/* The lane is given up for one that has nothing yet: numbers of segments stay the same. */
+static void f27_a_start_that_adopts_a_lane_opens_few_files_of_it(void **state)
+{
+    static const uint16_t foreign[] = {0};
     (void)state;
     open_long(1, 0);
-    rig_crash(&rig, false);
-    assert_true(rig_start(&rig));
+    rig.options.lane = 1;
+    rig.options.foreign = foreign;
+    rig.options.foreign_count = COUNT_OF(foreign);
+    assert_in_range(start_again(), KEPT, START_OPEN);
+    assert_int_equal(sim_node_descriptors(rig.node), 0);
     sim_run_for(rig.sim, 3 * NS_PER_S);
     assert_true(log_segments() > 10);
-    assert_true(log_open() <= KEPT + 1);
     rig_read_all(&rig);
+    assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
     rig_close(&rig);
 }
 
@@ -206,7 +257,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_log_keeps_few_files_open),
-        cmocka_unit_test(a_start_closes_what_it_had_to_open),
+        cmocka_unit_test(a_start_opens_one_file_after_another),
+        cmocka_unit_test(f27_a_start_that_adopts_a_lane_opens_few_files_of_it),
         cmocka_unit_test(what_is_being_read_stays_open),
         cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
         cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),

@@ -14,11 +14,12 @@
 #define HEAD_BYTES    (2 * RECORD_PAGE_BYTES)
 #define CHECKPOINT_PREFIX "checkpoint-"
 
-enum { STEP_MAKE_DIR, STEP_LIST, STEP_OPEN, STEP_FIRST_PAGE, STEP_LAST_PAGE };
+enum { STEP_MAKE_DIR, STEP_LIST, STEP_CHECKPOINT, STEP_FIRST_PAGE, STEP_LAST_PAGE };
 
 static void lane_files_job_done(struct work_job *job);
 static void lane_files_page_read(struct op *op);
 static void lane_files_page(struct lane_files *files);
+static void lane_files_file_open(struct descriptor_wait *wait);
 
 /* --- life ------------------------------------------------------------------------------------- */
 
@@ -51,7 +52,11 @@ int lane_files_init(struct lane_files *files, struct shard *shard, struct segmen
                     int *checkpoint_fds)
 {
     *files = (struct lane_files){
-        .shard = shard, .segments = segments, .checkpoint_fds = checkpoint_fds};
+        .shard = shard,
+        .segments = segments,
+        .checkpoint_fds = checkpoint_fds,
+        .wait = {.done = lane_files_file_open},
+    };
     timer_init(&files->retry, lane_files_retry);
     op_init(&files->op, lane_files_page_read);
     files->page = boot_memory_take(HEAD_BYTES);
@@ -106,8 +111,8 @@ static void lane_files_too_many(struct lane_files *files)
                     files->segments->lane_path, SEGMENTS_MAX);
 }
 
-/* Opens the next file of the list; others than segments are left alone. */
-static void lane_files_open_next(struct lane_files *files)
+/* Segments get their places in the table; others than these and checkpoints are left alone. */
+static void lane_files_find(struct lane_files *files)
 {
     struct segments *segments = files->segments;
     while (files->names_at < files->names_size) {
@@ -117,18 +122,10 @@ static void lane_files_open_next(struct lane_files *files)
         if (lane_files_open_checkpoint(files, name)) {
             return;
         }
-        if (!segment_slot_parse(name, &slot)) {
-            continue;
-        }
-        files->opening = CHECKPOINT_FILES;
-        struct segment *segment = segments_add(segments, slot, -1);
-        if (segment == NULL) {
+        if (segment_slot_parse(name, &slot) && segments_add(segments, slot, -1) == NULL) {
             lane_files_too_many(files);
             break;
         }
-        files->job = descriptors_open_job(segments_slot_path(segments, slot));
-        lane_files_submit(files);
-        return;
     }
     files->done(files);
 }
@@ -196,22 +193,18 @@ static void lane_files_job_done(struct work_job *job)
         files->done(files);
     } else if (job->result < 0 && !existing) {
         lane_files_fail(files, job->result, "spool: %s: cannot be used: %s",
-                        files->step == STEP_OPEN ? segments->path : segments->lane_path,
+                        files->step == STEP_CHECKPOINT ? segments->path : segments->lane_path,
                         lane_files_refusal(job->result));
         files->done(files);
     } else if (files->step == STEP_MAKE_DIR) {
         lane_files_list(files);
     } else if (files->step == STEP_LIST) {
         files->names_size = (size_t)job->size;
-        files->step = STEP_OPEN;
-        lane_files_open_next(files);
+        files->step = STEP_CHECKPOINT;
+        lane_files_find(files);
     } else {
-        if (files->opening < CHECKPOINT_FILES) {
-            files->checkpoint_fds[files->opening] = job->result;
-        } else {
-            segments->table[segments->count - 1].fd = job->result;
-        }
-        lane_files_open_next(files);
+        files->checkpoint_fds[files->opening] = job->result;
+        lane_files_find(files);
     }
 }
 
@@ -249,7 +242,22 @@ static void lane_files_sort(struct lane_files *files)
     }
 }
 
+static struct segment *lane_files_segment(struct lane_files *files)
+{
+    return &files->segments->table[files->page_at];
+}
+
 static void lane_files_page(struct lane_files *files)
+{
+    struct segments *segments = files->segments;
+    bool last = files->step == STEP_LAST_PAGE;
+    ring_read(files->shard->ring, &files->op, lane_files_segment(files)->fd, files->page,
+              last ? RECORD_PAGE_BYTES : HEAD_BYTES,
+              last ? segments->options->segment_bytes - RECORD_PAGE_BYTES : 0);
+}
+
+/* The next file; without one, or with an error, it is over. */
+static void lane_files_file(struct lane_files *files)
 {
     struct segments *segments = files->segments;
     if (files->page_at == segments->count || files->error != 0) {
@@ -259,17 +267,39 @@ static void lane_files_page(struct lane_files *files)
         files->done(files);
         return;
     }
-    bool last = files->step == STEP_LAST_PAGE;
-    ring_read(files->shard->ring, &files->op, segments->table[files->page_at].fd, files->page,
-              last ? RECORD_PAGE_BYTES : HEAD_BYTES,
-              last ? segments->options->segment_bytes - RECORD_PAGE_BYTES : 0);
+    struct segment *segment = lane_files_segment(files);
+    files->step = STEP_FIRST_PAGE;
+    segment->pins++;
+    if (descriptors_use(&segments->descriptors, &files->wait, segment)) {
+        lane_files_page(files);
+    }
+}
+
+/* Its pages are read, or it cannot be opened: no start without it. */
+static void lane_files_file_over(struct lane_files *files)
+{
+    segments_unpin(files->segments, lane_files_segment(files));
+    files->page_at++;
+    lane_files_file(files);
+}
+
+static void lane_files_file_open(struct descriptor_wait *wait)
+{
+    struct lane_files *files = CONTAINER_OF(wait, struct lane_files, wait);
+    if (wait->error == 0) {
+        lane_files_page(files);
+        return;
+    }
+    lane_files_fail(files, wait->error, "spool: %s: cannot be used: %s",
+                    segments_file_path(files->segments, wait->segment),
+                    lane_files_refusal(wait->error));
+    lane_files_file_over(files);
 }
 
 void lane_files_read(struct lane_files *files, void (*done)(struct lane_files *files))
 {
     files->done = done;
-    files->step = STEP_FIRST_PAGE;
-    lane_files_page(files);
+    lane_files_file(files);
 }
 
 static bool all_zero(struct slice bytes)
@@ -304,7 +334,7 @@ static bool lane_files_header_from_group(struct lane_files *files, struct slice 
 /* A file that holds something, but nothing that can be understood, is never used again. */
 static void lane_files_first_page(struct lane_files *files, struct slice page)
 {
-    struct segment *segment = &files->segments->table[files->page_at];
+    struct segment *segment = lane_files_segment(files);
     struct record_segment header;
     if (!record_segment_get(page, &header) &&
         !lane_files_header_from_group(files, page, &header)) {
@@ -330,7 +360,6 @@ static void lane_files_first_page(struct lane_files *files, struct slice page)
 static void lane_files_page_read(struct op *op)
 {
     struct lane_files *files = CONTAINER_OF(op, struct lane_files, op);
-    struct segment *segment = &files->segments->table[files->page_at];
     int result = op->result;
     if (result == -EINTR || result == -EAGAIN) {
         lane_files_page(files);
@@ -340,10 +369,9 @@ static void lane_files_page_read(struct op *op)
     if (files->step == STEP_FIRST_PAGE) {
         lane_files_first_page(files, slice_make(files->page, size));
         files->step = STEP_LAST_PAGE;
+        lane_files_page(files);
     } else {
-        segment->reusable = size > 0;
-        files->step = STEP_FIRST_PAGE;
-        files->page_at++;
+        lane_files_segment(files)->reusable = size > 0;
+        lane_files_file_over(files);
     }
-    lane_files_page(files);
 }

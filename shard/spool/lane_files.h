@@ -1,8 +1,8 @@
 /*
- * The files of a lane at start: the directory is made and listed, every segment and checkpoint is
- * opened, the first page of every segment is read, and the segments that were ever used become the
- * log, in the order of their numbers. Nothing is written. Part of recovery; its memory goes back
- * when that has ended.
+ * The files of a lane at start: the directory is made and listed, the checkpoints are opened, the
+ * first page of every segment is read, one file after another (descriptors.h), and the segments
+ * that were ever used become the log, in the order of their numbers. Nothing is written. Part of
+ * recovery; its memory goes back when that has ended.
  */
 #ifndef RINGPOST_SHARD_SPOOL_LANE_FILES_H
 #define RINGPOST_SHARD_SPOOL_LANE_FILES_H
@@ -22,7 +22,8 @@ struct lane_files {
     struct record_segment *headers; /* by place in the table */
     uint8_t *page;             /* for first and last pages */
     uint32_t page_at;          /* the place whose pages are read */
-    unsigned opening;          /* a checkpoint file; CHECKPOINT_FILES: a segment */
+    struct descriptor_wait wait; /* for its file */
+    unsigned opening;          /* a checkpoint file */
     uint8_t step;
     char *names;
     size_t names_at;
@@ -42,10 +43,10 @@ MUST_USE int lane_files_init(struct lane_files *files, struct shard *shard,
 /* Frees memory. */
 void lane_files_fini(struct lane_files *files);
 
-/* Finds and opens all of them, then `done`. */
+/* Finds all of them and opens the checkpoints, then `done`. */
 void lane_files_open(struct lane_files *files, uint64_t uuid, bool foreign,
                      void (*done)(struct lane_files *files));
-/* When they are open: reads their first pages, fills `headers` and `order`, then `done`. */
+/* When they are found: reads their first pages, fills `headers` and `order`, then `done`. */
 void lane_files_read(struct lane_files *files, void (*done)(struct lane_files *files));
 
 /* Why a file cannot be opened, in words: some of a spool must not be what they are. */

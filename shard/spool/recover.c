@@ -21,8 +21,29 @@ static void recover_adopted_open(struct adopted *adopted, int error, const char 
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static void recover_end(struct recover *recover)
+static void recover_unuse(struct recover *recover)
 {
+    if (recover->used != NULL) {
+        segments_unpin(recover->segments, recover->used);
+        recover->used = NULL;
+    }
+}
+
+bool recover_use(struct recover *recover, struct segment *segment,
+                 void (*open)(struct descriptor_wait *wait))
+{
+    if (recover->used != segment) {
+        recover_unuse(recover);
+        recover->used = segment;
+        segment->pins++;
+    }
+    recover->wait.done = open;
+    return descriptors_use(&recover->segments->descriptors, &recover->wait, segment);
+}
+
+void recover_end(struct recover *recover)
+{
+    recover_unuse(recover);
     recover->done(recover);
 }
 
@@ -145,18 +166,36 @@ static void recover_finish(struct recover *recover)
     recover_secure(recover);
 }
 
+static void recover_read_segment(struct recover *recover)
+{
+    const struct spool_location *begin = &recover->begin.group;
+    const struct segment *segment = recover->used;
+    uint64_t offset = segment->number == begin->segment ? begin->offset_64 * 64ull : 0;
+    recover->counts.segments++;
+    lane_reader_segment(&recover->reader, segment->fd, segment->number,
+                        MAX_OF(offset, RECORD_PAGE_BYTES));
+}
+
+static void recover_segment_open(struct descriptor_wait *wait)
+{
+    struct recover *recover = CONTAINER_OF(wait, struct recover, wait);
+    if (wait->error == 0) {
+        recover_read_segment(recover);
+        return;
+    }
+    recover_fail(recover, wait->error, "spool: %s: cannot be used: %s",
+                 segments_file_path(recover->segments, wait->segment),
+                 lane_files_refusal(wait->error));
+    recover_finish(recover);
+}
+
 static void recover_next_segment(struct recover *recover)
 {
     if (recover->order_at == recover->files.order_count || recover->error != 0) {
         recover_finish(recover);
-        return;
+    } else if (recover_use(recover, recover_segment(recover), recover_segment_open)) {
+        recover_read_segment(recover);
     }
-    const struct spool_location *begin = &recover->begin.group;
-    uint32_t number = recover_segment(recover)->number;
-    uint64_t offset = number == begin->segment ? begin->offset_64 * 64ull : 0;
-    recover->counts.segments++;
-    lane_reader_segment(&recover->reader, recover_segment(recover)->fd, number,
-                        MAX_OF(offset, RECORD_PAGE_BYTES));
 }
 
 static void recover_segment_over(struct lane_reader *reader)

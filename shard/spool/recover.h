@@ -60,6 +60,8 @@ struct recover {
     struct lane_files files;
     struct lane_reader reader;
     uint32_t order_at;      /* in files.order: the segment being read, or synced */
+    struct segment *used;   /* pinned; null: none */
+    struct descriptor_wait wait; /* for its file */
     struct recover_damage damages[RECOVER_DAMAGES_MAX];
     unsigned damage_count;
     struct log_tail tail;   /* bytes 0: no group is in doubt */
@@ -85,5 +87,13 @@ uint64_t recover_next_sequence(const struct recover *recover);
 uint64_t recover_void_from(const struct recover *recover);
 /* For the parts of recovery: the first reason is kept. */
 void recover_fail(struct recover *recover, int error, const char *format, ...) PRINTF(3, 4);
+/*
+ * For the parts of recovery: the file of this segment, until that of another one is used. True: it
+ * is open. False: `open` says so, or with wait->error that it cannot be opened.
+ */
+MUST_USE bool recover_use(struct recover *recover, struct segment *segment,
+                          void (*open)(struct descriptor_wait *wait));
+/* For the parts of recovery: it is over, with an error or without. */
+void recover_end(struct recover *recover);
 
 #endif

@@ -31,7 +31,7 @@ static void recover_secure_failed(struct recover *recover, int error)
 {
     recover_fail(recover, error, "spool: lane %u: %s: %s", recover->options->lane,
                  recover_secure_what(recover), strerror(-error));
-    recover->done(recover);
+    recover_end(recover);
 }
 
 /* Nothing came of it. True: it may be tried again. */
@@ -130,6 +130,17 @@ static void recover_sync_begin(struct recover *recover, int fd)
     recover_sync_submit(recover);
 }
 
+/* The step that waits for this file begins again, or fails. */
+static void recover_secure_open(struct descriptor_wait *wait)
+{
+    struct recover *recover = CONTAINER_OF(wait, struct recover, wait);
+    if (wait->error != 0) {
+        recover_secure_failed(recover, wait->error);
+    } else {
+        recover_secure_next(recover);
+    }
+}
+
 /* --- what is in doubt; true: it is on its way ------------------------------------------------- */
 
 /* The first segment with groups of which no later one says that they were durable. */
@@ -152,8 +163,11 @@ static bool recover_secure_segments(struct recover *recover)
     if (recover->order_at == files->order_count) {
         return false;
     }
-    uint16_t place = files->order[recover->order_at++];
-    recover_sync_begin(recover, recover->segments->table[place].fd);
+    struct segment *segment = &recover->segments->table[files->order[recover->order_at]];
+    if (recover_use(recover, segment, recover_secure_open)) {
+        recover->order_at++;
+        recover_sync_begin(recover, segment->fd);
+    }
     return true;
 }
 
@@ -163,12 +177,15 @@ static bool recover_secure_group(struct recover *recover)
     if (!log_parser_tail(&recover->reader.parser, tail)) {
         return false;
     }
-    recover_write_begin(recover, (struct recover_write){
-        .fd = segments_find(recover->segments, tail->segment)->fd,
-        .data = tail->data,
-        .offset = tail->offset,
-        .bytes = tail->bytes,
-    });
+    struct segment *segment = segments_find(recover->segments, tail->segment);
+    if (recover_use(recover, segment, recover_secure_open)) {
+        recover_write_begin(recover, (struct recover_write){
+            .fd = segment->fd,
+            .data = tail->data,
+            .offset = tail->offset,
+            .bytes = tail->bytes,
+        });
+    }
     return true;
 }
 
@@ -178,7 +195,7 @@ static bool recover_secure_page(struct recover *recover)
     if (recover->tail.offset != RECORD_PAGE_BYTES) {
         return false;
     }
-    const struct segment *segment = segments_find(recover->segments, recover->tail.segment);
+    const struct segment *segment = recover->used; /* its first group was written just now */
     uint8_t *page = recover->files.page;
     memset(page, 0, RECORD_PAGE_BYTES);
     record_segment_put(page, &recover->files.headers[segment - recover->segments->table]);
@@ -221,7 +238,7 @@ static void recover_secure_next(struct recover *recover)
             return;
         }
     }
-    recover->done(recover);
+    recover_end(recover);
 }
 
 void recover_secure_init(struct recover *recover)

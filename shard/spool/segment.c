@@ -197,7 +197,7 @@ static struct segment *foreign_add(struct segments *segments, const struct segme
             .shift = found->shift,
             .lane = found->lane,
             .rows_total = found->rows_total,
-            .fd = found->fd,
+            .fd = -1,
             .state = SEGMENT_ASIDE,
         };
     }
@@ -239,11 +239,11 @@ struct segment *segments_part(struct segments *segments, const struct segment *f
     return segment;
 }
 
-void segments_disown(struct segments *segments, struct segment *segment)
+void segments_disown(struct segments *segments, struct segment *segment, bool file)
 {
     list_take(&segments->log, segments_index(segments, segment->number));
     segment->state = SEGMENT_ASIDE;
-    if (segment->fd < 0) {
+    if (!file) {
         *segment = (struct segment){.fd = -1, .state = SEGMENT_ASIDE, .gone = true};
         segments->gone++;
     }
@@ -502,13 +502,13 @@ void segments_settle(struct segments *segments, uint64_t sequence,
     for (uint32_t i = 0; i < segments->count; i++) {
         struct segment *segment = &segments->table[i];
         if (segment->state == SEGMENT_ASIDE && segment->reusable && segment->blank) {
+            descriptors_forget(&segments->descriptors, segment);
             segments_append_spare(segments, segment);
         }
     }
     for (uint32_t i = 0; i < segments->log.count; i++) {
         struct segment *segment = segments_at(segments, i);
         segment->dead_sequence = sequence;
-        descriptors_keep(&segments->descriptors, segment);
     }
     segments_sweep(segments);
     segments_tend(segments);

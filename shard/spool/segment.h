@@ -48,7 +48,7 @@ struct segment {
     uint64_t sealed_ns;
     uint64_t tried_ns;     /* when it was last emptied as far as that was possible */
     struct list link;      /* the descriptors' own */
-    int fd;                /* -1: closed; the open one's and, but for a moment, spares' never are */
+    int fd;                /* -1: closed; the open one's never is */
     uint8_t state;         /* enum segment_state */
     bool kept;             /* the descriptors' own */
     bool reusable;         /* as long as the configuration wants segments to be */
@@ -114,14 +114,14 @@ struct segment *segments_add(struct segments *segments, uint32_t slot, int fd);
 void segments_append_log(struct segments *segments, struct segment *segment);
 bool segments_foreign(const struct segments *segments, const struct segment *segment);
 /*
- * For recovery: a segment of an adopted lane, which has its number, slot, lane, shift and
- * descriptor already; into the log, by number. Null: too many, or there is one of this number.
+ * For recovery: a segment of an adopted lane, which has its number, slot, lane and shift already;
+ * into the log, by number. Null: too many, or there is one of this number.
  */
 MUST_USE struct segment *segments_adopt(struct segments *segments, const struct segment *found);
 /* For recovery: a file of an adopted lane that holds nothing, to be removed. Null: too many. */
 MUST_USE struct segment *segments_part(struct segments *segments, const struct segment *found);
-/* For recovery: an adopted segment that turns out not to be there. */
-void segments_disown(struct segments *segments, struct segment *segment);
+/* For recovery: an adopted segment that turns out not to be there, though its file may be. */
+void segments_disown(struct segments *segments, struct segment *segment, bool file);
 /*
  * After recovery, rows counted: the last group of the log had this sequence, `checkpoint` and
  * `cursor` are as found. Finds the spares. From here on segments leave the log.

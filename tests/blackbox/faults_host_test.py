@@ -135,6 +135,26 @@ class Exhausted(BlackBox):
         self.assertEqual(server.events("Bounce"), [])
         server.stop()
 
+    def test_f23_a_spool_may_have_more_segments_than_the_process_descriptors(self):
+        messages, limit = 150, 130
+        sink = self.sink(on_rcpt=lambda *_: LATER)
+        server = self.server(Config(sink.port, node={"shards": 1}, queue={"retry_interval": "1h"},
+                                    spool={"min_free_space": 0, "segment_size": "1MiB"}))
+        client = self.client(server)
+        content = HEADER + (98 * b"x" + b"\r\n") * 9000  # one a segment
+        for number in range(messages):
+            self.assertEqual(client.submit(content, [f"n{number}@x.test"]).code, 250)
+        for prepare in (server.kill, server.stop):
+            prepare()
+            lane = os.listdir(os.path.join(self.folder, "spool/lane-000"))
+            self.assertGreaterEqual(sum(name.startswith("segment-") for name in lane), messages)
+            server.start(preexec_fn=lambda: resource.setrlimit(
+                resource.RLIMIT_NOFILE, (limit, limit)))
+            self.assertEqual(server.ready["queued"], str(messages))
+            messages += 1
+            self.assertEqual(self.client(server).submit(content, ["more@x.test"]).code, 250)
+        server.stop()
+
     def test_f08_more_content_at_once_than_memory_holds_is_refused_or_taken_whole(self):
         gate = threading.Event()
         sink = self.sink(on_data=lambda mail: gate.wait(30) and None)
