@@ -370,9 +370,14 @@ void client_conn_part(struct client_conn *conn, const struct chain *chain)
     shard_defer(conn->shard, &conn->drive);
 }
 
+bool client_conn_may_detach(const struct client_conn *conn)
+{
+    return client_conn_is_idle(conn) && !stream_sending(&conn->stream);
+}
+
 void client_conn_detach(struct client_conn *conn)
 {
-    CHECK(client_conn_is_idle(conn));
+    CHECK(client_conn_may_detach(conn));
     conn->detaching = true;
     stream_detach(&conn->stream);
 }

@@ -97,9 +97,11 @@ void client_conn_send(struct client_conn *conn, struct client_transaction *trans
  */
 void client_conn_part(struct client_conn *conn, const struct chain *chain);
 
+/* An idle one: false while the kernel has not said yet that all that was answered is sent. */
+bool client_conn_may_detach(const struct client_conn *conn);
 /*
- * An idle connection goes on in another struct, most likely of another shard: `detached` follows,
- * unless it ends before, or something has come from the peer: then `idle` follows again.
+ * An idle connection that may goes on in another struct, most likely of another shard: `detached`
+ * follows, unless it ends before, or something has come from the peer: then `idle` follows again.
  */
 void client_conn_detach(struct client_conn *conn);
 /* In `detached` or later, on its shard: it stays, and is idle again. */

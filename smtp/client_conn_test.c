@@ -51,6 +51,7 @@ struct world {
     bool close_when_idle;
     struct client_conn other; /* where the dialogue goes on after the first transaction, … */
     bool moves;
+    bool held;       /* it could not: something was still being sent */
     bool closes;         /* … unless it is told to end first */
     bool part_missing;
     bool parts_late;
@@ -156,7 +157,11 @@ static void user_idle(struct client_conn *conn)
     note(world, 'i');
     world->idles++;
     assert_true(client_conn_is_idle(conn));
-    if (world->moves && conn == &world->conn && world->dones > 0) {
+    bool moves = world->moves && conn == &world->conn && world->dones > 0;
+    if (moves && !client_conn_may_detach(conn)) {
+        world->held = true;
+        client_conn_close(conn);
+    } else if (moves) {
         client_conn_detach(conn);
         assert_false(client_conn_is_idle(conn));
         if (world->closes) {
@@ -232,11 +237,11 @@ static const struct client_user user = {
 
 /* --- the world -------------------------------------------------------------------------------- */
 
-static struct world *world_open(const struct step *script)
+static struct world *world_open_seed(const struct step *script, uint64_t seed)
 {
     struct world *world = calloc(1, sizeof(*world));
     assert_non_null(world);
-    const struct sim_options options = {.seed = 7};
+    const struct sim_options options = {.seed = seed};
     world->sim = sim_open(&options);
     world->node = sim_node_open(world->sim, NULL);
     sim_shards_boot(&world->shards, world->node, 1, 64, 2048);
@@ -254,6 +259,11 @@ static struct world *world_open(const struct step *script)
     world->to_send = 1;
     world->count = 1;
     return world;
+}
+
+static struct world *world_open(const struct step *script)
+{
+    return world_open_seed(script, 7);
 }
 
 static void set_body(struct world *world, size_t bytes)
@@ -380,6 +390,27 @@ static void a_connection_on_its_way_ends_where_it_is(void **state)
     assert_int_equal(world->end, CLIENT_END_CLOSED);
     assert_non_null(memmem(world->heard, world->heard_bytes, "QUIT\r\n", 6));
     world_close(world);
+}
+
+/* The reply to RSET can be there before the word that RSET was sent. */
+static void a_connection_that_is_still_sending_goes_nowhere(void **state)
+{
+    (void)state;
+    static const struct step script[] = {
+        BANNER, EHLO_PLAIN, {"MAIL FROM:<s@a.test>\r\n", "450 no\r\n"},
+        {"RSET\r\n", "250 ok\r\n"}, BYE, END};
+    unsigned held = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct world *world = world_open_seed(script, seed);
+        sim_fault_set(world->sim, SIM_FAULT_late_completion, 500);
+        set_body(world, 4096);
+        world->moves = true;
+        world_run(world);
+        assert_string_equal(world->log, world->held ? "idir" : "idimr");
+        held += world->held;
+        world_close(world);
+    }
+    assert_in_range(held, 1, 39);
 }
 
 static void our_end_is_known_once_connected(void **state)
@@ -926,6 +957,7 @@ int main(void)
         cmocka_unit_test(message_is_delivered_and_the_connection_reused_without_rset),
         cmocka_unit_test(a_dialogue_goes_on_in_another_connection_as_if_nothing_had_happened),
         cmocka_unit_test(a_connection_on_its_way_ends_where_it_is),
+        cmocka_unit_test(a_connection_that_is_still_sending_goes_nowhere),
         cmocka_unit_test(our_end_is_known_once_connected),
         cmocka_unit_test(pipelined_message_of_4_kib_is_two_sends),
         cmocka_unit_test(chunked_message_is_one_flight),

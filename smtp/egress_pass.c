@@ -26,7 +26,7 @@ bool egress_conn_yield(struct egress_conn *conn)
     }
     list_remove(&conn->conn.link);
     list_push_back(&egress->conns, &conn->conn.link);
-    if (yield == EGRESS_HAND_OVER &&
+    if (yield == EGRESS_HAND_OVER && client_conn_may_detach(&conn->conn) &&
         conn->conn.transactions < egress->path->max_deliveries_per_connection) {
         client_conn_detach(&conn->conn);
     } else {
