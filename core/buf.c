@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/digits.h"
 
 uint8_t *buf_reserve(struct buf *buf, size_t size)
 {
@@ -38,19 +39,32 @@ void buf_put_byte(struct buf *buf, uint8_t byte)
     }
 }
 
+static unsigned decimal_digits(uint64_t value)
+{
+    unsigned count = 1;
+    while (value >= 10000) {
+        value /= 10000;
+        count += 4;
+    }
+    return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
 void buf_put_padded(struct buf *buf, uint64_t value, unsigned digits)
 {
-    uint8_t text[20];
-    unsigned count = 0;
-    do {
-        text[sizeof(text) - ++count] = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    CHECK(digits <= sizeof(text));
-    while (count < digits) {
-        text[sizeof(text) - ++count] = '0';
+    CHECK(digits <= 20);
+    unsigned count = MAX_OF(digits, decimal_digits(value));
+    uint8_t *at = buf_reserve(buf, count);
+    if (at == NULL) {
+        return;
     }
-    buf_put(buf, slice_make(text + sizeof(text) - count, count));
+    while (count >= 2) {
+        count -= 2;
+        digits_put_pair(at + count, (uint32_t)(value % 100));
+        value /= 100;
+    }
+    if (count == 1) {
+        at[0] = (uint8_t)('0' + value);
+    }
 }
 
 void buf_put_u64(struct buf *buf, uint64_t value)
@@ -70,14 +84,9 @@ void buf_put_i64(struct buf *buf, int64_t value)
 
 void buf_put_hex(struct buf *buf, struct slice bytes)
 {
-    static const char digits[] = "0123456789abcdef";
     uint8_t *at = buf_reserve(buf, bytes.size * 2);
-    if (at == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < bytes.size; i++) {
-        at[2 * i] = (uint8_t)digits[bytes.data[i] >> 4];
-        at[2 * i + 1] = (uint8_t)digits[bytes.data[i] & 15];
+    if (at != NULL) {
+        digits_put_hex(at, bytes.data, bytes.size);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "core/date.h"
 
+#include "core/digits.h"
+
 #define DAYS_PER_ERA  146097u /* 400 years */
 #define S_PER_DAY     86400u
 #define DAYS_TO_EPOCH 719468u /* 0000-03-01 to 1970-01-01 */
@@ -74,12 +76,27 @@ void date_put_rfc5322(struct buf *buf, uint64_t wall_ns)
 void date_put_rfc3339(struct buf *buf, uint64_t wall_ns)
 {
     struct date date = date_from_ns(wall_ns);
-    put_day(buf, &date, "-");
-    buf_put_byte(buf, 'T');
-    put_clock(buf, &date, ":");
-    buf_put_byte(buf, '.');
-    buf_put_padded(buf, date.nanosecond / NS_PER_MS, 3);
-    buf_put_byte(buf, 'Z');
+    uint8_t *at = buf_reserve(buf, sizeof("2026-11-22T16:49:10.123Z") - 1);
+    if (at == NULL) {
+        return;
+    }
+    uint32_t ms = date.nanosecond / (uint32_t)NS_PER_MS;
+    digits_put_pair(at, date.year / 100);
+    digits_put_pair(at + 2, date.year % 100);
+    at[4] = '-';
+    digits_put_pair(at + 5, date.month);
+    at[7] = '-';
+    digits_put_pair(at + 8, date.day);
+    at[10] = 'T';
+    digits_put_pair(at + 11, date.hour);
+    at[13] = ':';
+    digits_put_pair(at + 14, date.minute);
+    at[16] = ':';
+    digits_put_pair(at + 17, date.second);
+    at[19] = '.';
+    digits_put_pair(at + 20, ms / 10);
+    at[22] = (uint8_t)('0' + ms % 10);
+    at[23] = 'Z';
 }
 
 void date_put_file_name(struct buf *buf, uint64_t wall_ns)

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/date.h"
+#include "core/digits.h"
 #include "core/json.h"
 
 static const char *const type_names[EVENT_TYPES] = {
@@ -68,17 +69,19 @@ static void put_text_or_null(struct buf *buf, struct slice text)
 /* 8-4-4-4-12 hexadecimal digits in quotes. */
 static void put_uuid(struct buf *buf, const struct id *id)
 {
-    static const uint8_t groups[] = {4, 2, 2, 2, 6};
-    size_t at = 0;
-    buf_put_byte(buf, '"');
-    for (size_t i = 0; i < COUNT_OF(groups); i++) {
-        if (i > 0) {
-            buf_put_byte(buf, '-');
-        }
-        buf_put_hex(buf, slice_make(id->bytes + at, groups[i]));
-        at += groups[i];
+    uint8_t digits[2 * sizeof(id->bytes)];
+    uint8_t *at = buf_reserve(buf, sizeof("\"00000000-0000-0000-0000-000000000000\"") - 1);
+    if (at == NULL) {
+        return;
     }
-    buf_put_byte(buf, '"');
+    digits_put_hex(digits, id->bytes, sizeof(id->bytes));
+    memcpy(at + 1, digits, 8);
+    memcpy(at + 10, digits + 8, 4);
+    memcpy(at + 15, digits + 12, 4);
+    memcpy(at + 20, digits + 16, 4);
+    memcpy(at + 25, digits + 20, 12);
+    at[9] = at[14] = at[19] = at[24] = '-';
+    at[0] = at[37] = '"';
 }
 
 static void put_envelope(struct buf *buf, const struct event *event)

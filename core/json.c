@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/little.h"
 
 #define DEPTH_MAX 32
 
@@ -15,11 +16,39 @@ static bool is_plain(uint8_t byte)
     return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
 }
 
+/* Marks bytes of the word that are `byte`; above the lowest one others may be marked, too. */
+static uint64_t marks_of(uint64_t word, uint8_t byte)
+{
+    uint64_t other = word ^ byte * 0x0101010101010101;
+    return (other - 0x0101010101010101) & ~other;
+}
+
+/* Of eight bytes: how many at their start are plain. */
+static size_t plain_of_word(uint64_t word)
+{
+    uint64_t controls = (word - 0x2020202020202020) & ~word;
+    uint64_t marks = word | controls | marks_of(word, '"') | marks_of(word, '\\') |
+                     marks_of(word, 0x7F);
+    marks &= 0x8080808080808080;
+    return marks == 0 ? 8 : (unsigned)__builtin_ctzll(marks) / 8;
+}
+
 static size_t plain_length(struct slice text)
 {
     size_t size = 0;
-    while (size < text.size && is_plain(text.data[size])) {
-        size++;
+    if (text.size < 8) {
+        while (size < text.size && is_plain(text.data[size])) {
+            size++;
+        }
+        return size;
+    }
+    while (size < text.size) {
+        size = MIN_OF(size, text.size - 8); /* the last word begins in the one before */
+        size_t plain = plain_of_word(little_u64(text.data + size));
+        size += plain;
+        if (plain < 8) {
+            break;
+        }
     }
     return size;
 }

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/json_read.h"
 
@@ -49,6 +50,38 @@ static void strings_are_valid_json_and_safe_to_show(void **state)
         }
     }
     json_reader_close(reader);
+}
+
+/* A string is looked through eight bytes at a time: none hides behind, or beside, another. */
+static void every_byte_is_escaped_alike_wherever_it_stands(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        uint8_t alone_bytes[16];
+        struct buf alone;
+        const uint8_t single = (uint8_t)byte;
+        buf_init(&alone, alone_bytes, sizeof(alone_bytes));
+        json_put_string(&alone, slice_make(&single, 1));
+        struct slice escaped = slice_skip(slice_first(buf_slice(&alone), alone.size - 1), 1);
+        for (size_t place = 0; place < 20; place++) {
+            uint8_t text[20];
+            uint8_t bytes[64];
+            uint8_t wanted_bytes[64];
+            struct buf buf;
+            struct buf wanted;
+            memset(text, place % 2 == 0 ? '!' : '~', sizeof(text));
+            buf_init(&wanted, wanted_bytes, sizeof(wanted_bytes));
+            buf_put_byte(&wanted, '"');
+            buf_put(&wanted, slice_make(text, place));
+            buf_put(&wanted, escaped);
+            buf_put(&wanted, slice_make(text + place + 1, sizeof(text) - place - 1));
+            buf_put_byte(&wanted, '"');
+            text[place] = single;
+            buf_init(&buf, bytes, sizeof(bytes));
+            json_put_string(&buf, slice_make(text, sizeof(text)));
+            assert_true(slice_equal(buf_slice(&buf), buf_slice(&wanted)));
+        }
+    }
 }
 
 static void nested_values_have_their_commas(void **state)
@@ -121,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_valid_json_and_safe_to_show),
+        cmocka_unit_test(every_byte_is_escaped_alike_wherever_it_stands),
         cmocka_unit_test(nested_values_have_their_commas),
         cmocka_unit_test(fixed_numbers_are_rounded_and_never_nan),
         cmocka_unit_test(overflow_is_sticky_and_leaves_no_half_escape),
