@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "shard/spool/segment.h"
@@ -253,6 +254,64 @@ static void closed_segments_are_used_again(void **state)
     rig_close(&rig);
 }
 
+static bool noted(void *context)
+{
+    return strstr(rig.note, context) != NULL;
+}
+
+static void put(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        ledger_put(&rig.ledger, 30000, 1);
+        rig_wait(&rig);
+    }
+}
+
+static uint32_t files_aside(void)
+{
+    const struct segments *segments = spool_segments(rig.spool);
+    uint32_t aside = 0;
+    for (uint32_t i = 0; i < segments->count; i++) {
+        aside += segments->table[i].state == SEGMENT_ASIDE && !segments->table[i].gone;
+    }
+    return aside;
+}
+
+/* F-23: meanwhile another one is made, at once; later it is used like the rest. */
+static void f23_a_closed_segment_that_cannot_be_opened_now_is_used_later(void **state)
+{
+    static char words[] = "it is tried again";
+    (void)state;
+    open_long(1, 0);
+    for (uint32_t i = 0; i < rig.ledger.count; i++) {
+        ledger_deliver(&rig.ledger, i);
+    }
+    rig_wait(&rig);
+    put(MESSAGES / 6); /* so much log that a checkpoint follows */
+    sim_run_for(rig.sim, 10 * NS_PER_S);
+    ledger_deliver(&rig.ledger, MESSAGES); /* the cursor passes what was delivered before */
+    sim_run_for(rig.sim, 60 * NS_PER_S);
+    const struct segments *segments = spool_segments(rig.spool);
+    uint32_t slots = segments->next_slot;
+    assert_int_equal(segments->spares.count, SEGMENT_SPARES_MAX);
+    sim_fault_set(rig.sim, SIM_FAULT_no_descriptors, 1000);
+    for (unsigned i = 0; i < 4; i++) { /* more than the open segment has room for */
+        ledger_put(&rig.ledger, 30000, 1);
+    }
+    assert_true(sim_run_until(rig.sim, noted, words, NS_PER_S));
+    sim_fault_set(rig.sim, SIM_FAULT_no_descriptors, 0);
+    uint64_t began_ns = sim_now_ns(rig.sim);
+    put(6 * 4);
+    assert_true(sim_now_ns(rig.sim) - began_ns < 900 * NS_PER_MS);
+    assert_in_range(segments->next_slot, slots + 1, slots + 7);
+    sim_run_for(rig.sim, 3 * NS_PER_S);
+    slots = segments->next_slot;
+    put(MESSAGES / 4);
+    assert_int_equal(segments->next_slot, slots);
+    assert_int_equal(files_aside(), 0);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +322,7 @@ int main(void)
         cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
         cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),
         cmocka_unit_test(closed_segments_are_used_again),
+        cmocka_unit_test(f23_a_closed_segment_that_cannot_be_opened_now_is_used_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

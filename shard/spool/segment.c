@@ -655,11 +655,11 @@ static void segments_removed(struct segments *segments)
     segments_submit(segments, STEP_FORGET);
 }
 
-/* A spare whose file was closed while it was part of the log. False: there is none. */
+/* A spare whose file was closed while it was part of the log. False: there is none, or not now. */
 static bool segments_reopen(struct segments *segments)
 {
     uint32_t index = spare_index(segments, false);
-    if (index == segments->spares.count) {
+    if (index == segments->spares.count || segments->shard->now_ns < segments->reopen_ns) {
         return false;
     }
     segments->reopening = list_at(segments, &segments->spares, index);
@@ -669,17 +669,33 @@ static bool segments_reopen(struct segments *segments)
     return true;
 }
 
-/* One that cannot be opened is left to the next start; another one is made. */
-static void segments_reopened(struct segments *segments)
+/* It waits behind the others where the reason may pass, and else for the next start. */
+static void segments_reopen_failed(struct segments *segments, int error)
 {
     struct segment *segment = segments->reopening;
-    segment->fd = MAX_OF(segments->job.result, -1);
+    bool again = descriptors_may_pass(error);
+    if (!again || segments->reopen_ns == 0) {
+        spool_note(segments->options, "spool: %s: cannot be opened: error %d%s", segments->path,
+                   -error, again ? "; it is tried again" : "");
+    }
+    list_take(&segments->spares, spare_index(segments, false));
+    segment->state = SEGMENT_ASIDE;
+    if (again) {
+        segments_append_spare(segments, segment);
+        segments->reopen_ns = segments->shard->now_ns + RETRY_NS;
+    }
+}
+
+/* Others are made while one cannot be opened. */
+static void segments_reopened(struct segments *segments)
+{
+    int result = segments->job.result;
     segments->making = false;
-    if (segment->fd < 0) {
-        spool_note(segments->options, "spool: %s: cannot be opened: error %d", segments->path,
-                   -segments->job.result);
-        list_take(&segments->spares, spare_index(segments, false));
-        segment->state = SEGMENT_ASIDE;
+    if (result < 0) {
+        segments_reopen_failed(segments, result);
+    } else {
+        segments->reopening->fd = result;
+        segments->reopen_ns = 0;
     }
     segments->changed(segments);
     segments_tend(segments);

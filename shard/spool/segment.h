@@ -85,6 +85,7 @@ struct segments {
     struct timer retry;
     struct segment *surplus; /* a spare on its way out; null: none */
     struct segment *reopening; /* a spare whose file is being opened */
+    uint64_t reopen_ns;      /* none is before; 0: the last one could be opened */
     struct descriptors descriptors;
     uint32_t gone;           /* entries of the table without a file */
     uint32_t parting;        /* entries whose file is to be removed */
