@@ -15,7 +15,7 @@
 #include "core/gcra.h"
 
 #define CONF_SHARDS_MAX    256
-#define CONF_LISTENERS_MAX 16 /* of SMTP */
+#define CONF_LISTENERS_MAX 16 /* of SMTP; as many of HTTP */
 
 /* "10%" of the whole, or a count of bytes or inodes. */
 struct conf_amount {
@@ -89,9 +89,13 @@ struct conf_smtp_listener {
     bool received_header;
 };
 
-/* [[http_listener]]: accepted, opens nothing in this version. */
+/* [[http_listener]] */
 struct conf_http_listener {
-    struct endpoint listen;
+    struct endpoint listen;          /* port 0: a free one */
+    struct slice hostname;           /* beside addresses and localhost, what Host may say */
+    const struct network *trusted_hosts;
+    size_t trusted_host_count;
+    uint64_t request_body_limit;     /* bytes, decoded */
 };
 
 /* A place to deliver to that the operator wrote. */

@@ -273,31 +273,49 @@ static const struct conf_option smtp_listener_rows[] = {
     {.name = "peer", .kind = OPTION_LATER},
 };
 
-/* Nothing of them has an effect before there is HTTP; the listener itself opens nothing. */
+static void apply_trusted_hosts(struct conf_load *load, const struct conf_option *option,
+                                const struct conf_value *value, void *base)
+{
+    struct conf_http_listener *listener = base;
+    (void)option;
+    (void)conf_networks(load, value, &listener->trusted_hosts, &listener->trusted_host_count);
+}
+
 static const struct conf_option http_listener_rows[] = {
     {FIELD("listen", OPTION_OWN, conf_http_listener, listen), .apply = apply_listen},
-    {.name = "trusted_hosts", .kind = OPTION_NOTE},
+    {FIELD("hostname", OPTION_HOST, conf_http_listener, hostname)},
+    {.name = "trusted_hosts", .kind = OPTION_OWN, .apply = apply_trusted_hosts},
+    {FIELD("request_body_limit", OPTION_SIZE, conf_http_listener, request_body_limit),
+     .min = 1, .max = 1024ull * MIB},
     {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls},
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
-    {.name = "request_body_limit", .kind = OPTION_NOTE},
-    {.name = "inject_rate", .kind = OPTION_NOTE},
-    {.name = "users", .kind = OPTION_NOTE},
-    {.name = "tokens", .kind = OPTION_NOTE},
+    {.name = "use_tls", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "inject_rate", .kind = OPTION_LATER},
+    {.name = "users", .kind = OPTION_LATER},
+    {.name = "tokens", .kind = OPTION_LATER},
 };
 
 static const struct conf_options smtp_listener_options = OPTIONS(smtp_listener_rows);
 static const struct conf_options http_listener_options = OPTIONS(http_listener_rows);
 
+#define LOOPBACK_HOSTS 2
+
+static struct network *loopback_hosts(struct conf_load *load)
+{
+    struct network *hosts = heap_take_array(load->heap, LOOPBACK_HOSTS, sizeof(*hosts));
+    CHECK(network_parse(SLICE("127.0.0.1"), &hosts[0]) && network_parse(SLICE("::1"), &hosts[1]));
+    return hosts;
+}
+
 static struct conf_smtp_listener smtp_listener_default(struct conf_load *load,
                                                        const struct conf *conf)
 {
-    struct network *loopback = heap_take_array(load->heap, 2, sizeof(*loopback));
     struct conf_smtp_listener listener = {
         .hostname = conf->node.hostname,
         .banner = SLICE("ESMTP Ringpost"),
-        .relay_hosts = loopback,
-        .relay_host_count = 2,
+        .relay_hosts = loopback_hosts(load),
+        .relay_host_count = LOOPBACK_HOSTS,
         .message_bytes_max = 20 * MIB,
         .connections_max = 32768,
         .connections_per_host_max = 50,
@@ -307,10 +325,7 @@ static struct conf_smtp_listener smtp_listener_default(struct conf_load *load,
         .data_rate_min = 500,
         .received_header = true,
     };
-    bool good = network_parse(SLICE("127.0.0.1"), &loopback[0]) &&
-                network_parse(SLICE("::1"), &loopback[1]) &&
-                endpoint_parse(SLICE("127.0.0.1:2025"), 0, &listener.listen);
-    CHECK(good);
+    CHECK(endpoint_parse(SLICE("127.0.0.1:2025"), 0, &listener.listen));
     return listener;
 }
 
@@ -367,6 +382,19 @@ void conf_apply_smtp_listeners(struct conf_load *load, const struct conf_value *
     smtp_listeners_check(load, array, listeners);
 }
 
+static struct conf_http_listener http_listener_default(struct conf_load *load,
+                                                       const struct conf *conf)
+{
+    struct conf_http_listener listener = {
+        .hostname = conf->node.hostname,
+        .trusted_hosts = loopback_hosts(load),
+        .trusted_host_count = LOOPBACK_HOSTS,
+        .request_body_limit = 64 * MIB,
+    };
+    CHECK(endpoint_parse(SLICE("127.0.0.1:8000"), 0, &listener.listen));
+    return listener;
+}
+
 void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *array,
                                struct conf *conf)
 {
@@ -374,16 +402,19 @@ void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *
         return;
     }
     size_t count = array == NULL ? 1 : array->count;
+    if (count > CONF_LISTENERS_MAX) {
+        conf_error(load, array, "at most %d of [[http_listener]]", CONF_LISTENERS_MAX);
+        return;
+    }
     struct conf_http_listener *listeners =
         heap_take_array(load->heap, count, sizeof(*listeners));
     conf->http_listeners = listeners;
     conf->http_listener_count = count;
-    for (size_t i = 0; i < count; i++) {
-        CHECK(endpoint_parse(SLICE("127.0.0.1:8000"), 0, &listeners[i].listen));
-    }
+    listeners[0] = http_listener_default(load, conf);
     size_t index = 0;
     const struct conf_value *at = array == NULL ? NULL : array->first;
     for (; at != NULL; at = at->next, index++) {
+        listeners[index] = http_listener_default(load, conf);
         conf_options_apply(load, &http_listener_options, at, &listeners[index]);
     }
 }

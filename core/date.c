@@ -55,7 +55,8 @@ static void put_day(struct buf *buf, const struct date *date, const char *separa
     buf_put_padded(buf, date->day, 2);
 }
 
-void date_put_rfc5322(struct buf *buf, uint64_t wall_ns)
+/* Both of mail's and of HTTP's, which differ in the digits of a day and in the name of UTC. */
+static void put_words(struct buf *buf, uint64_t wall_ns, unsigned day_digits)
 {
     static const char weekdays[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -63,14 +64,25 @@ void date_put_rfc5322(struct buf *buf, uint64_t wall_ns)
     struct date date = date_from_ns(wall_ns);
     buf_put_string(buf, weekdays[date.weekday]);
     buf_put(buf, SLICE(", "));
-    buf_put_u64(buf, date.day);
+    buf_put_padded(buf, date.day, day_digits);
     buf_put_byte(buf, ' ');
     buf_put_string(buf, months[date.month - 1]);
     buf_put_byte(buf, ' ');
     buf_put_padded(buf, date.year, 4);
     buf_put_byte(buf, ' ');
     put_clock(buf, &date, ":");
+}
+
+void date_put_rfc5322(struct buf *buf, uint64_t wall_ns)
+{
+    put_words(buf, wall_ns, 1);
     buf_put(buf, SLICE(" +0000"));
+}
+
+void date_put_http(struct buf *buf, uint64_t wall_ns)
+{
+    put_words(buf, wall_ns, 2);
+    buf_put(buf, SLICE(" GMT"));
 }
 
 void date_put_rfc3339(struct buf *buf, uint64_t wall_ns)

@@ -24,6 +24,8 @@ struct date date_from_ns(uint64_t wall_ns);
 
 /* "Sun, 22 Nov 2026 16:49:10 +0000" (RFC 5322 3.3). */
 void date_put_rfc5322(struct buf *buf, uint64_t wall_ns);
+/* "Sun, 22 Nov 2026 16:49:10 GMT" (RFC 9110 5.6.7). */
+void date_put_http(struct buf *buf, uint64_t wall_ns);
 /* "2026-11-22T16:49:10.123Z" (RFC 3339 5.6), milliseconds cut, not rounded. */
 void date_put_rfc3339(struct buf *buf, uint64_t wall_ns);
 /* "20261122-164910.123456": names of log files, which sort by time. */

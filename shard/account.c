@@ -35,7 +35,7 @@ const char *account_consumer_name(enum account_consumer consumer)
         [ACCOUNT_BLOCKS] = "blocks",   [ACCOUNT_GROUPS] = "groups",
         [ACCOUNT_BUFFERS] = "buffers", [ACCOUNT_CONNECTIONS] = "connections",
         [ACCOUNT_ROWS] = "rows",       [ACCOUNT_QUEUES] = "queues",
-        [ACCOUNT_EVENTS] = "events",
+        [ACCOUNT_EVENTS] = "events",   [ACCOUNT_HTTP] = "http",
     };
     CHECK(consumer < ACCOUNT_CONSUMERS);
     return names[consumer];

@@ -17,6 +17,7 @@ enum account_consumer {
     ACCOUNT_ROWS,        /* queued recipients */
     ACCOUNT_QUEUES,      /* scheduled and ready queues, names */
     ACCOUNT_EVENTS,      /* event batches */
+    ACCOUNT_HTTP,        /* its connections, heads, bodies and answers */
     ACCOUNT_CONSUMERS,
 };
 

@@ -57,7 +57,14 @@
     X(events_replayed)                                                                             \
     X(events_unknown)                                                                              \
     X(event_files_removed)                                                                         \
-    X(events_dropped)
+    X(events_dropped)                                                                              \
+    X(http_connections)                                                                            \
+    X(http_turned_away)                                                                            \
+    X(http_idle_closed)                                                                            \
+    X(http_handed)                                                                                 \
+    X(http_requests)                                                                               \
+    X(http_refused)                                                                                \
+    X(http_timed_out)
 
 enum counter {
 #define COUNTER_ENUM(name) COUNTER_##name,

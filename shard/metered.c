@@ -4,15 +4,30 @@
 
 #include "core/check.h"
 
+bool metered_book(struct metered *metered, size_t bytes)
+{
+    if (metered->used > metered->limit || bytes > metered->limit - metered->used) {
+        return false;
+    }
+    metered->used += bytes;
+    return true;
+}
+
+void metered_unbook(struct metered *metered, size_t bytes)
+{
+    CHECK(metered->used >= bytes);
+    metered->used -= bytes;
+}
+
 void *metered_take(struct metered *metered, size_t bytes)
 {
     CHECK(bytes > 0);
-    if (metered->used > metered->limit || bytes > metered->limit - metered->used) {
+    if (!metered_book(metered, bytes)) {
         return NULL;
     }
     void *memory = malloc(bytes);
-    if (memory != NULL) {
-        metered->used += bytes;
+    if (memory == NULL) {
+        metered_unbook(metered, bytes);
     }
     return memory;
 }
@@ -40,7 +55,6 @@ void metered_give(struct metered *metered, void *memory, size_t bytes)
     if (memory == NULL) {
         return;
     }
-    CHECK(metered->used >= bytes);
-    metered->used -= bytes;
+    metered_unbook(metered, bytes);
     free(memory);
 }

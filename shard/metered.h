@@ -23,4 +23,8 @@ MUST_USE void *metered_resize(struct metered *metered, void *memory, size_t old_
 /* Null is nothing. `bytes` as taken. */
 void metered_give(struct metered *metered, void *memory, size_t bytes);
 
+/* For what a library takes by itself and tells of. False: not so much. */
+MUST_USE bool metered_book(struct metered *metered, size_t bytes);
+void metered_unbook(struct metered *metered, size_t bytes);
+
 #endif

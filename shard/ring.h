@@ -149,7 +149,10 @@ void ring_cancel(struct ring *ring, struct op *op, int fd);
 void ring_cancel_op(struct ring *ring, struct op *op, const struct op *target);
 /* Ends both directions of a socket at once (RST or FIN as the kernel sees fit); no operation. */
 void ring_shutdown(struct ring *ring, int fd);
-/* Closes a descriptor at once that was just accepted and on which nothing was ever submitted. */
+/*
+ * Closes a descriptor at once on which this ring has never submitted anything: one just accepted,
+ * or just come from another shard.
+ */
 void ring_discard(struct ring *ring, int fd);
 /* A descriptor that is good for nothing, kept back for ring_turn_away; or -errno. */
 MUST_USE int ring_spare(struct ring *ring);

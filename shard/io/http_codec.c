@@ -624,6 +624,7 @@ void http_codec_init(struct http_codec *codec)
 void http_head_init(struct http_head *head, uint32_t capacity)
 {
     head->size = 0;
+    head->minor = 1; /* until it is known */
     head->capacity = MIN_OF(capacity, HTTP_HEAD_BYTES_MAX);
     head->field_count = 0;
 }

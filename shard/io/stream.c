@@ -114,6 +114,18 @@ struct slice stream_input(const struct stream *stream)
     return slice_make(ring_buffer(ring, stream->held_first) + note->offset, note->size);
 }
 
+size_t stream_held_bytes(const struct stream *stream)
+{
+    size_t bytes = 0;
+    uint16_t buffer = stream->held_first;
+    for (uint32_t i = 0; i < stream->held_count; i++) {
+        const struct ring_note *note = ring_buffer_note(stream->shard->ring, buffer);
+        bytes += note->size;
+        buffer = note->next;
+    }
+    return bytes;
+}
+
 void stream_consume(struct stream *stream, size_t count)
 {
     while (count > 0) {

@@ -92,6 +92,8 @@ void stream_connect(struct stream *stream, struct shard *shard, const struct str
 
 /* The first held bytes, contiguous; empty when there are none. */
 struct slice stream_input(const struct stream *stream);
+/* All held bytes. */
+size_t stream_held_bytes(const struct stream *stream);
 /* Takes `count` held bytes off; exhausted buffers go back to the ring. */
 void stream_consume(struct stream *stream, size_t count);
 

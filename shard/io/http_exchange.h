@@ -1,0 +1,111 @@
+/*
+ * What a handler sees of an HTTP request, and how it answers. A handler runs on the shard that its
+ * route names, with the whole body in memory, and answers at once or later; each exchange is
+ * answered exactly once, also when nobody hears it any more. After its answer the exchange is not
+ * the handler's. All calls on that shard, from the loop.
+ */
+#ifndef RINGPOST_SHARD_IO_HTTP_EXCHANGE_H
+#define RINGPOST_SHARD_IO_HTTP_EXCHANGE_H
+
+#include "core/buf.h"
+#include "core/endpoint.h"
+#include "shard/io/http_codec.h"
+#include "shard/io/http_query.h"
+
+struct shard;
+struct http_exchange;
+struct http_conn;
+
+/* Answers now, or keeps the exchange and answers later. Runs from the loop. */
+typedef void http_handle(struct http_exchange *exchange);
+/* The client has gone: the answer that is still owed goes nowhere, and may be a short one. */
+typedef void http_gone(struct http_exchange *exchange);
+
+enum http_where { HTTP_ON_TSA_SHARD, HTTP_ON_MAIL_SHARD };
+
+/* What a request to this route may carry; anything else is 415, or 413 where nothing may be. */
+enum http_carries {
+    HTTP_CARRIES_NOTHING,
+    HTTP_CARRIES_JSON,    /* application/json; without a body it needs the type, too */
+    HTTP_CARRIES_RECORDS, /* application/json or application/x-ndjson */
+};
+
+/*
+ * GET brings HEAD along, whose answer is cut behind its head; OPTIONS is answered by the server.
+ * Of two routes with one path each has methods of its own.
+ */
+struct http_route {
+    const char *path;        /* all of it; one that ends with '*' is the beginning */
+    uint8_t methods;         /* set of enum http_method */
+    uint8_t where;           /* enum http_where */
+    uint8_t carries;         /* enum http_carries */
+    uint64_t body_bytes_max; /* decoded; 0: the listener's request_body_limit */
+    http_handle *handle;
+};
+
+/* A request that a handler has, up to its answer. The connection's. */
+struct http_exchange {
+    const struct http_route *route;
+    const struct http_head *head;
+    enum http_method method;
+    struct slice path;
+    struct slice query;       /* undecoded: http_query_find */
+    struct slice body;        /* decoded, whole */
+    struct endpoint peer;
+    struct shard *shard;      /* borrowed, like all below */
+    void *context;            /* of struct http_options */
+    /* The handler's own. */
+    http_gone *gone;          /* null: it does not care */
+    void *user;
+    uint32_t retry_after_s;   /* set before the answer; 0: the header is left out */
+    bool lost;                /* the client has gone, and `gone` was told */
+};
+
+/* `type` is constant ("application/json"); `bytes` are copied. Without memory it is 503. */
+void http_answer(struct http_exchange *exchange, unsigned status, struct slice type,
+                 struct slice bytes);
+/* One line for people, as text/plain: what errors are answered with. */
+void http_answer_text(struct http_exchange *exchange, unsigned status, struct slice line);
+/*
+ * Memory to write an answer into, of `bytes`; http_answer_written sends it, or 500 when it has
+ * overflowed. Null: there is none, and 503 has been answered.
+ */
+MUST_USE struct buf *http_answer_room(struct http_exchange *exchange, size_t bytes);
+void http_answer_written(struct http_exchange *exchange, unsigned status, struct slice type);
+
+/*
+ * An answer of unknown length, for as long as it takes. `fill` is called whenever there is room
+ * (HTTP_STREAM_BYTES; a slow reader holds that much and no more) and appends to `room`.
+ */
+#define HTTP_STREAM_BYTES (32 * KIB)
+enum http_fill {
+    HTTP_FILL_MORE, /* call again when there is room; something was put */
+    HTTP_FILL_WAIT, /* call again after http_stream_wake; what was put is sent */
+    HTTP_FILL_END,  /* that was all: the answer is whole */
+    HTTP_FILL_CUT,  /* it cannot be made whole, and the client shall know: the connection breaks */
+};
+typedef enum http_fill http_fill(struct http_exchange *exchange, struct buf *room);
+/*
+ * True: this is the answer, and the exchange stays the handler's up to END or CUT, or to `gone`,
+ * which then is the last word: the client has gone. False: there is nothing to fill, for the head
+ * was all that was wanted, nobody hears, or there was no memory and 503 has been answered; the
+ * exchange is the handler's no longer.
+ */
+MUST_USE bool http_answer_stream(struct http_exchange *exchange, unsigned status,
+                                 struct slice type, http_fill *fill);
+/* After WAIT: there is something. `fill` is called from the loop. */
+void http_stream_wake(struct http_exchange *exchange);
+
+/* --- for http_conn --------------------------------------------------------------------------- */
+
+/* The server's own answer to a request that no handler has; the connection closes after it. */
+void http_refuse(struct http_conn *conn, unsigned status, uint8_t allow, struct slice line);
+/* Sends what there is to send; called again when that is sent. */
+void http_exchange_send(struct http_conn *conn);
+void http_exchange_sent(struct http_conn *conn);
+/* Memory of an answer goes back; nothing of it is being sent. */
+void http_exchange_fini(struct http_conn *conn);
+/* Asks `fill` for more, where it is its turn. */
+void http_exchange_fill(struct http_conn *conn);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * What a request may do: who is answered at all, and by which route. No connection, no state.
+ *
+ * A server on a loopback address is reached by every page that a browser shows on that machine.
+ * So Host has to be an address or a name of ours, else a name that somebody let point here
+ * (DNS rebinding) speaks for its page; and Origin, which browsers send, has to be that Host (H-17).
+ */
+#ifndef RINGPOST_SHARD_IO_HTTP_ROUTE_H
+#define RINGPOST_SHARD_IO_HTTP_ROUTE_H
+
+#include "core/conf.h"
+#include "shard/io/http_codec.h"
+
+struct http_route;
+
+/* Host is an address, localhost or `hostname`, and Origin is absent or the same origin. */
+MUST_USE bool http_host_is_ours(const struct http_head *head, struct slice hostname);
+/* 0, or 415: what the request carries is not what the route takes. */
+MUST_USE unsigned http_type_check(const struct http_head *head, uint8_t carries);
+
+struct http_found {
+    const struct http_route *route; /* null: none */
+    uint8_t allow;                  /* methods of all routes with that path; 0: there is none */
+};
+
+struct http_found http_route_find(const struct http_route *routes, size_t count,
+                                  const struct http_head *head);
+
+#endif

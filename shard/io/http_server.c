@@ -1,0 +1,294 @@
+#include "shard/io/http_server.h"
+
+#include <errno.h>
+
+#include "core/check.h"
+#include "shard/io/http_conn.h"
+
+#define BACKLOG 1024
+/* After an accept error (no descriptors, no memory) the listener rests this long (F-23). */
+#define ACCEPT_REST_NS (100 * NS_PER_MS)
+/* Connections that are closing already, beside connections_max. */
+#define CLOSING_MAX 64
+/* Connections on their way to other shards. */
+#define TRANSFERS_MAX 256
+/* Strangers are told that they are; but a part of the connections is beyond them. */
+#define STRANGERS_PERCENT 25
+
+void http_server_init(struct http_server *server, const struct http_options *options)
+{
+    uint32_t conns = options->connections_max + CLOSING_MAX;
+    struct boot_pages *pages = options->pages;
+    CHECK(options->route_count <= HTTP_ROUTES_MAX);
+    *server = (struct http_server){
+        .options = *options,
+        .shard = options->shard,
+        .memory = {.limit = options->memory_max},
+    };
+    void *memory = boot_pages_take(pages, pool_memory(sizeof(struct http_conn), conns));
+    pool_init(&server->conns, memory, sizeof(struct http_conn), conns);
+    memory = boot_pages_take(pages, pool_memory(sizeof(struct http_transfer), TRANSFERS_MAX));
+    pool_init(&server->transfers, memory, sizeof(struct http_transfer), TRANSFERS_MAX);
+    list_init(&server->idle);
+    list_init(&server->busy);
+    atomic_store_explicit(&server->takes, false, memory_order_relaxed);
+}
+
+/* --- connections ---------------------------------------------------------------------------- */
+
+void http_server_sort(struct http_conn *conn, bool idle)
+{
+    list_remove(&conn->link);
+    list_push_back(idle ? &conn->server->idle : &conn->server->busy, &conn->link);
+}
+
+void http_server_gone(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    list_remove(&conn->link);
+    server->strangers -= !conn->trusted;
+    pool_give(&server->conns, conn);
+}
+
+/* One place is wanted: who has been idle longest gives up his, at once or in one of the next turns.
+ */
+static struct http_conn *conn_take(struct http_server *server)
+{
+    if (server->conns.used >= server->options.connections_max && !list_empty(&server->idle)) {
+        http_conn_close(CONTAINER_OF(server->idle.next, struct http_conn, link));
+        counters_add(&server->shard->counters, COUNTER_http_idle_closed, 1);
+    }
+    return pool_take(&server->conns);
+}
+
+static void admit(struct http_listener *listener, int fd)
+{
+    struct http_server *server = listener->server;
+    struct counters *counters = &server->shard->counters;
+    struct http_conn *conn = server->stopping ? NULL : conn_take(server);
+    counters_add(counters, conn == NULL ? COUNTER_http_turned_away : COUNTER_http_connections, 1);
+    if (conn == NULL) {
+        ring_discard(server->shard->ring, fd);
+        return;
+    }
+    http_conn_open(conn, server, listener->conf, fd);
+    server->strangers += !conn->trusted;
+    if (server->strangers > server->options.connections_max / 100 * STRANGERS_PERCENT + 1) {
+        http_conn_close(conn);
+    }
+}
+
+/* --- other shards --------------------------------------------------------------------------- */
+
+static bool server_takes(struct http_server *server)
+{
+    return atomic_load_explicit(&server->takes, memory_order_relaxed);
+}
+
+void http_server_set_takes(struct http_server *server, bool takes)
+{
+    atomic_store_explicit(&server->takes, takes && !server->stopping, memory_order_relaxed);
+}
+
+struct http_server *http_server_choose(struct http_server *server,
+                                       const struct http_route *route)
+{
+    const struct http_options *options = &server->options;
+    bool ours = server == options->tsa;
+    switch ((enum http_where)route->where) {
+    case HTTP_ON_TSA_SHARD:
+        return ours || server_takes(options->tsa) ? options->tsa : NULL;
+    case HTTP_ON_MAIL_SHARD:
+        if (!ours) {
+            return server;
+        }
+        for (unsigned i = 0; i < options->mail_count; i++) {
+            struct http_server *mail = options->mails[server->turn++ % options->mail_count];
+            if (server_takes(mail)) {
+                return mail;
+            }
+        }
+        return NULL;
+    }
+    CHECK(false);
+}
+
+struct http_transfer *http_server_transfer(struct http_server *server)
+{
+    return pool_take(&server->transfers);
+}
+
+static void transfer_home(struct shard *receiver, struct mail *mail)
+{
+    struct http_transfer *transfer = CONTAINER_OF(mail, struct http_transfer, mail);
+    struct http_server *server = transfer->from;
+    (void)receiver;
+    metered_give(&server->memory, transfer->bytes, transfer->size);
+    pool_give(&server->transfers, transfer);
+}
+
+void http_server_send_home(struct http_transfer *transfer, struct shard *shard)
+{
+    transfer->mail.arrive = transfer_home;
+    shard_send(shard, transfer->from->shard->index, &transfer->mail);
+}
+
+static void transfer_arrives(struct shard *receiver, struct mail *mail)
+{
+    struct http_transfer *transfer = CONTAINER_OF(mail, struct http_transfer, mail);
+    struct http_server *server = transfer->to;
+    struct http_conn *conn = server->stopping ? NULL : conn_take(server);
+    if (conn == NULL) {
+        counters_add(&receiver->counters, COUNTER_http_turned_away, 1);
+        ring_discard(receiver->ring, transfer->fd);
+        http_server_send_home(transfer, receiver);
+        return;
+    }
+    http_conn_receive(conn, server, transfer);
+    server->strangers += !conn->trusted;
+}
+
+void http_server_send(struct http_transfer *transfer)
+{
+    counters_add(&transfer->from->shard->counters, COUNTER_http_handed, 1);
+    transfer->mail.arrive = transfer_arrives;
+    shard_send(transfer->from->shard, transfer->to->shard->index, &transfer->mail);
+}
+
+/* --- listeners ------------------------------------------------------------------------------ */
+
+static void listener_accept(struct http_listener *listener)
+{
+    ring_accept(listener->server->shard->ring, &listener->accept_op, listener->fd);
+}
+
+static void listener_close(struct http_listener *listener)
+{
+    struct ring *ring = listener->server->shard->ring;
+    shard_timer_clear(listener->server->shard, &listener->again);
+    if (!op_idle(&listener->accept_op)) {
+        if (op_idle(&listener->cancel_op)) {
+            ring_cancel(ring, &listener->cancel_op, listener->fd);
+        }
+        return;
+    }
+    if (listener->fd >= 0 && op_idle(&listener->cancel_op) && op_idle(&listener->close_op)) {
+        ring_close_fd(ring, &listener->close_op, listener->fd);
+    }
+}
+
+static void accept_done(struct op *op)
+{
+    struct http_listener *listener = CONTAINER_OF(op, struct http_listener, accept_op);
+    struct http_server *server = listener->server;
+    if (op->result >= 0) {
+        admit(listener, op->result);
+    }
+    if ((op->flags & OP_MORE) != 0) {
+        return;
+    }
+    if (server->stopping) {
+        listener_close(listener);
+    } else if (op->result >= 0) {
+        listener_accept(listener);
+    } else {
+        shard_timer_set(server->shard, &listener->again, ACCEPT_REST_NS);
+    }
+}
+
+static void cancel_done(struct op *op)
+{
+    listener_close(CONTAINER_OF(op, struct http_listener, cancel_op));
+}
+
+static void close_done(struct op *op)
+{
+    CONTAINER_OF(op, struct http_listener, close_op)->fd = -1;
+}
+
+static void accept_again(struct timer *timer)
+{
+    listener_accept(CONTAINER_OF(timer, struct http_listener, again));
+}
+
+static int listener_open(struct http_server *server, const struct conf_http_listener *conf,
+                         struct endpoint *bound_out)
+{
+    const struct socket_options sockets = {.congestion = "", .backlog = BACKLOG};
+    struct http_listener *listener = &server->listeners[server->listener_count];
+    *listener = (struct http_listener){.server = server, .conf = conf};
+    op_init(&listener->accept_op, accept_done);
+    op_init(&listener->cancel_op, cancel_done);
+    op_init(&listener->close_op, close_done);
+    timer_init(&listener->again, accept_again);
+    listener->fd = ring_listen(server->shard->ring, &conf->listen, &sockets, bound_out);
+    if (listener->fd < 0) {
+        return listener->fd;
+    }
+    server->listener_count++;
+    listener_accept(listener);
+    return 0;
+}
+
+int http_server_start(struct http_server *server, struct endpoint *bound_out,
+                      struct buf *reason_out)
+{
+    const struct conf *conf = server->options.conf;
+    CHECK(conf->http_listener_count <= HTTP_LISTENERS_MAX);
+    for (size_t i = server->listener_count; i < conf->http_listener_count; i++) {
+        int error = listener_open(server, &conf->http_listeners[i], &bound_out[i]);
+        if (error != 0) {
+            endpoint_put(reason_out, &conf->http_listeners[i].listen);
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+void http_server_stop(struct http_server *server)
+{
+    server->stopping = true;
+    http_server_set_takes(server, false);
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        listener_close(&server->listeners[i]);
+    }
+    struct list *const lists[] = {&server->idle, &server->busy};
+    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+        struct list *link = lists[i]->next;
+        while (link != lists[i]) {
+            struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+            link = link->next;
+            http_conn_stop(conn);
+        }
+    }
+}
+
+void http_server_cut(struct http_server *server)
+{
+    struct list *const lists[] = {&server->idle, &server->busy};
+    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+        struct list *link = lists[i]->next;
+        while (link != lists[i]) {
+            struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+            link = link->next;
+            http_conn_close(conn);
+        }
+    }
+}
+
+uint64_t http_server_memory(const struct http_server *server)
+{
+    return server->conns.used * sizeof(struct http_conn) +
+           server->transfers.used * sizeof(struct http_transfer) + server->memory.used;
+}
+
+uint32_t http_server_open(const struct http_server *server)
+{
+    uint32_t open = server->conns.used + server->transfers.used;
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        open += server->listeners[i].fd >= 0;
+    }
+    return open;
+}
