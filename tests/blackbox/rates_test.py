@@ -22,7 +22,8 @@ class Rates(BlackBox):
             reply = client.submit(CONTENT, names)
             self.assertEqual(reply.code, 250)
 
-    def test_l01_a_hundred_a_second_for_ten_seconds(self):
+    def ten_seconds(self):
+        """How many arrived in ten seconds at 100/s, with their bounds from above."""
         sink = self.sink()
         server = self.server(Config(
             sink.port, shaping={"max_message_rate": "100/s,max_burst=1"}))
@@ -30,10 +31,18 @@ class Rates(BlackBox):
         times = self.arrivals(sink, 10)
         # The first one may have been late by itself: connecting takes a while.
         self.assertLessEqual(len(times), 100 * 10 + 1 + 20)
-        self.assertGreaterEqual(len(times), 0.95 * 100 * 10)
         for start in range(0, len(times) - 200, 50):
             self.assertGreater(times[start + 200] - times[start], 2 - 0.3)
         server.stop()
+        return len(times)
+
+    def test_l01_a_hundred_a_second_for_ten_seconds(self):
+        """From below a machine that is too busy to send proves nothing: three tries at most.
+        To the message it is proven where time is virtual (tests/world_rates_test.c)."""
+        arrived = [self.ten_seconds()]
+        while arrived[-1] < 0.95 * 100 * 10 and len(arrived) < 3:
+            arrived.append(self.ten_seconds())
+        self.assertGreaterEqual(arrived[-1], 0.95 * 100 * 10, f"tries: {arrived}")
 
     def test_l05_a_restart_does_not_give_the_burst_again(self):
         sink = self.sink()
