@@ -50,6 +50,8 @@
     X(uncertain)                                                                                   \
     X(outcomes)                                                                                    \
     X(spool_reads)                                                                                 \
+    X(reads_ahead)                                                                                 \
+    X(reads_ahead_dropped)                                                                         \
     X(messages_rewritten)                                                                          \
     X(bytes_rewritten)                                                                             \
     X(rewrites_failed)                                                                             \

@@ -19,6 +19,9 @@
 #define SHED_TO_PERCENT    50
 /* Above this share of the memory account all of them are: before anybody is refused (F-08). */
 #define SHED_ACCOUNT_PERCENT 75
+/* Of the same blocks, for what is read ahead; nor is anything, above the lines at which kept
+ * messages are given back. */
+#define AHEAD_SHARE 8
 
 /* A site's connections are shared by all queues whose options of the path are the same. */
 struct egress_key {
@@ -41,13 +44,43 @@ static void pool_boot(struct pool *pool, struct boot_pages *pages, size_t object
     pool_init(pool, boot_pages_take(pages, pool_memory(object_bytes, count)), object_bytes, count);
 }
 
-static void shed(const struct delivery *delivery)
+static bool account_short(const struct delivery *delivery)
 {
     const struct account *account = &delivery->shard->memory;
+    return account_used(account) * 100 > account->limit * SHED_ACCOUNT_PERCENT;
+}
+
+static bool blocks_short(const struct delivery *delivery)
+{
     const struct block_pool *blocks = block_pool_receiving(delivery->messages->blocks);
-    if (account_used(account) * 100 > account->limit * SHED_ACCOUNT_PERCENT) {
+    return block_pool_used(blocks) > block_pool_size(blocks) / 100 * SHED_ABOVE_PERCENT;
+}
+
+void delivery_drop_ahead(struct delivery *delivery)
+{
+    delivery->ahead_rests = true;
+    while (!list_empty(&delivery->ahead)) {
+        egress_ahead_drop(CONTAINER_OF(delivery->ahead.prev, struct transfer, link));
+    }
+}
+
+bool delivery_may_read_ahead(const struct delivery *delivery, uint64_t bytes)
+{
+    const struct block_pool *blocks = block_pool_receiving(delivery->messages->blocks);
+    return !delivery->ahead_rests && !account_short(delivery) && !blocks_short(delivery) &&
+           delivery->ahead_bytes + bytes <= block_pool_size(blocks) / AHEAD_SHARE &&
+           delivery->transfers.used < delivery->transfers.capacity / 2;
+}
+
+static void shed(struct delivery *delivery)
+{
+    delivery->ahead_rests = false;
+    if (account_short(delivery) || blocks_short(delivery)) {
+        delivery_drop_ahead(delivery);
+    }
+    if (account_short(delivery)) {
         messages_shed(delivery->messages, 0);
-    } else if (block_pool_used(blocks) > block_pool_size(blocks) / 100 * SHED_ABOVE_PERCENT) {
+    } else if (blocks_short(delivery)) {
         messages_shed(delivery->messages, SHED_TO_PERCENT);
     }
 }
@@ -77,6 +110,7 @@ void delivery_init(struct delivery *delivery, struct boot_pages *pages)
                     prng_next(&delivery->shard->prng), site_equal, delivery);
     list_init(&delivery->all);
     list_init(&delivery->unrecorded);
+    list_init(&delivery->ahead);
     list_init(&delivery->gate_list);
     timer_init(&delivery->tick, delivery_tick);
     shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);

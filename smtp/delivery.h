@@ -10,6 +10,11 @@
  * then held until that OUTCOME is durable; only then it is done, or waits again. New transfers
  * pause while the spool has not stored outcomes for a second, or while the event log has no room.
  *
+ * While a connection is busy the messages of the next batches of its site are read, two of them for
+ * each such connection, so that none stands idle for the disk (egress_ahead.c). They belong to no
+ * connection: the next one that is free takes them. When memory runs short they are the first to
+ * go, and nobody waits for them.
+ *
  * A message stands in blocks while a peer is sent it, and a peer that does not read holds them
  * until its time is over. So no site holds more than half of what all sites leave of the blocks
  * that mail is received into: one alone a third of them, and there is always room for the next. A
@@ -45,6 +50,9 @@ struct delivery {
     struct list all;          /* egresses */
     struct list gate_list;
     uint64_t pinned_bytes;    /* blocks of what peers are sent now: egress_has_share */
+    struct list ahead;        /* transfers whose messages were read ahead, oldest first */
+    uint64_t ahead_bytes;     /* blocks of these */
+    bool ahead_rests;         /* there was no memory: none until the next tick */
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     bool stopping;

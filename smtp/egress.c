@@ -67,6 +67,9 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     list_init(&egress->link);
     list_init(&egress->idle);
     list_init(&egress->conns);
+    for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
+        list_init(&egress->ahead[i]);
+    }
     deferred_init(&egress->work, egress_work);
     buf_init(&name, egress->name, sizeof(egress->name));
     buf_put(&name, SLICE("unspecified->"));
@@ -175,6 +178,13 @@ static void conn_idle(struct client_conn *client)
     }
 }
 
+void egress_conn_assign(struct egress_conn *conn, struct transfer *transfer)
+{
+    conn->egress->busy += transfer != NULL;
+    conn->egress->busy -= conn->transfer != NULL;
+    conn->transfer = transfer;
+}
+
 static void slot_granted(struct egress_limits *limits)
 {
     egress_kick(CONTAINER_OF(limits, struct egress, limits));
@@ -192,7 +202,7 @@ void egress_conn_idle(struct egress_conn *conn)
         return;
     }
     /* What came for mail takes some first; else all would come in turn, and none send. */
-    bool used = conn->used || egress->ready.due == 0;
+    bool used = conn->used || egress_due(egress) == 0;
     if (used && egress_conn_yield(conn)) {
         return;
     }
@@ -208,7 +218,7 @@ static void conn_done(struct client_conn *client, struct client_transaction *tra
     struct egress_conn *conn = egress_conn_of(client);
     struct transfer *transfer = conn->transfer;
     CHECK(transfer != NULL && transaction == &transfer->transaction);
-    conn->transfer = NULL;
+    egress_conn_assign(conn, NULL);
     heard(conn->egress);
     conn->used = true;
     transfer_sent(transfer);
@@ -231,7 +241,7 @@ static void conn_released(struct client_conn *client, enum client_end end)
         /* Its message is being read; it will find that the connection has gone. */
         CHECK(conn->transfer->conn == conn);
         conn->transfer->conn = NULL;
-        conn->transfer = NULL;
+        egress_conn_assign(conn, NULL);
     }
     if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
@@ -336,7 +346,8 @@ static uint32_t connections_wanted(const struct egress *egress, uint32_t may_go)
 {
     double rows = egress->ready.due + egress->ready.hot;
     double curve = egress->path->connection_limit * -expm1(-0.023 * rows);
-    return (uint32_t)ceil(fmin(fmin(rows, curve), (double)egress->ready.hot + may_go));
+    double under_way = egress->ready.hot - egress->ahead_rows;
+    return (uint32_t)ceil(fmin(fmin(rows, curve), under_way + may_go));
 }
 
 /* --- failing without a connection ------------------------------------------------------------- */
@@ -424,8 +435,7 @@ static void defer_for_tls(struct egress *egress)
     }
 }
 
-/* max_ready is the node's window of hot messages; each shard has its share of it. */
-static uint32_t window_of(const struct egress *egress)
+uint32_t egress_window(const struct egress *egress)
 {
     uint32_t share = egress->path->max_ready / egress->delivery->shards;
     return MAX_OF(share, 1);
@@ -455,28 +465,38 @@ static uint32_t may_go(struct egress *egress)
         return 0;
     }
     uint32_t count = rates_ready(&egress->limits.messages, egress->delivery->shard->now_ns,
-                                 egress->ready.due, &until_ns);
+                                 egress_due(egress), &until_ns);
     if (count == 0) {
         wait_for_rate(egress, HOLD_message_rate, until_ns);
     }
     return count;
 }
 
+/* What goes next, of at most `most` rows if it is new; null: nothing may become hot. */
+static struct transfer *next_transfer(struct egress *egress, uint32_t most)
+{
+    struct transfer *transfer = egress_ahead_next(egress);
+    if (transfer == NULL) {
+        transfer = transfer_take(egress, egress_window(egress), most);
+    }
+    if (transfer == NULL) {
+        transfer = egress_ahead_take(egress, QUEUE_BULK);
+    }
+    if (transfer == NULL && egress->ready.due > 0) {
+        const struct pool *transfers = &egress->delivery->transfers;
+        bool full = transfers->used == transfers->capacity;
+        hold(egress, full ? HOLD_memory : HOLD_ready_full, 0);
+    }
+    return transfer;
+}
+
 static void give_work(struct egress *egress)
 {
     unsigned expired = 0;
-    while (egress->ready.due > 0 && !list_empty(&egress->idle)) {
+    while (egress_due(egress) > 0 && !list_empty(&egress->idle)) {
         uint32_t most = may_go(egress);
-        if (most == 0) {
-            return;
-        }
-        struct transfer *transfer = transfer_take(egress, window_of(egress), most);
+        struct transfer *transfer = most > 0 ? next_transfer(egress, most) : NULL;
         if (transfer == NULL) {
-            const struct pool *transfers = &egress->delivery->transfers;
-            if (egress->ready.due > 0) {
-                bool full = transfers->used == transfers->capacity;
-                hold(egress, full ? HOLD_memory : HOLD_ready_full, 0);
-            }
             return;
         }
         if (transfer_is_expired(transfer)) {
@@ -488,24 +508,23 @@ static void give_work(struct egress *egress)
             }
             continue;
         }
+        if (!transfer_admit(transfer, most)) {
+            continue;
+        }
         struct list *link = list_pop_front(&egress->idle);
         struct egress_conn *conn = egress_conn_of(CONTAINER_OF(link, struct client_conn, link));
         await(egress);
         list_push_back(&egress->conns, link);
-        conn->transfer = transfer;
+        egress_conn_assign(conn, transfer);
         transfer->conn = conn;
         transfer_charge(transfer);
         transfer_start(transfer);
     }
 }
 
-/* Connections for what may go now. True: it waits for a slot. */
-static bool open_more(struct egress *egress)
+/* Connections for the `most` recipients that may go now. True: it waits for a slot. */
+static bool open_more(struct egress *egress, uint32_t most)
 {
-    uint32_t most = egress->ready.due > 0 ? may_go(egress) : 0;
-    if (most == 0) {
-        return false;
-    }
     uint32_t wanted = connections_wanted(egress, most);
     while (egress->connections < wanted && conn_new(egress, wanted - egress->connections)) {
     }
@@ -523,12 +542,14 @@ static bool open_more(struct egress *egress)
 static bool send_due(struct egress *egress)
 {
     hold(egress, HOLD_none, 0);
-    if (egress->ready.due > 0) {
+    if (egress_due(egress) > 0) {
         egress_take_cargo(egress);
     }
     give_work(egress);
-    bool waits = open_more(egress);
-    if (egress->ready.due == 0) {
+    uint32_t most = egress_due(egress) > 0 ? may_go(egress) : 0;
+    bool waits = most > 0 && open_more(egress, most);
+    egress_ahead_read(egress, most);
+    if (egress_due(egress) == 0) {
         rates_rest(&egress->limits.messages);
         rates_rest(&egress->limits.connects);
         hold(egress, egress->ready.hot > 0 ? HOLD_none : HOLD_empty, 0);
@@ -549,7 +570,7 @@ static void judge(struct egress *egress)
 {
     enum hold_reason reason = egress->hold.reason;
     bool open = reason == HOLD_none || reason == HOLD_connection_limit;
-    if (open && egress->failures > 0 && egress->ready.due > 0) {
+    if (open && egress->failures > 0 && egress_due(egress) > 0) {
         hold(egress, HOLD_connect_failing, 0);
     } else if (open && is_silent(egress)) {
         hold(egress, HOLD_remote_slow, 0);
@@ -576,6 +597,7 @@ static void egress_work(struct deferred *deferred)
         /* Asked for a moment ago; or the registry has no room for them. */
         hold(egress, set->in_flight > 0 ? HOLD_none : HOLD_memory, 0);
     }
+    egress_ahead_trim(egress);
     judge(egress);
     if (!waits) {
         egress_limits_rest(&egress->limits);
@@ -597,7 +619,7 @@ void egress_kick(struct egress *egress)
 static bool must_look(const struct egress *egress)
 {
     enum hold_reason reason = egress->hold.reason;
-    bool waits = egress->ready.due > 0 && egress->hold.until_ns == 0;
+    bool waits = egress_due(egress) > 0 && egress->hold.until_ns == 0;
     bool unhealthy = !delivery_may_start(egress->delivery);
     bool open = reason == HOLD_none || reason == HOLD_connection_limit;
     return (waits && reason != HOLD_connection_limit) || (open && is_silent(egress)) ||
@@ -617,7 +639,7 @@ void egress_tick(struct egress *egress)
         if (must_look(egress)) {
             egress_kick(egress);
         }
-        if (egress->ready.due > 0) {
+        if (egress_due(egress) > 0) {
             /* Idle for a rate, or for the window: its time may be over. */
             (void)egress_yield_idle(egress);
         }
@@ -642,6 +664,7 @@ void egress_stop(struct egress *egress)
 {
     close_all(&egress->idle, false);
     close_all(&egress->conns, false);
+    egress_ahead_trim(egress);
     egress_join(egress);
 }
 

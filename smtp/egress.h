@@ -10,12 +10,18 @@
 
 #define EGRESS_NAME_BYTES_MAX (ROUTE_SITE_BYTES_MAX + 32)
 
+struct transfer;
+
 struct egress {
     struct ready_queue ready;
     struct delivery *delivery;
     struct list link;         /* in delivery->all */
     struct list idle;         /* egress_conn, last used first */
     struct list conns;        /* egress_conn that are not idle */
+    uint32_t busy;            /* of these, with a transfer */
+    struct list ahead[QUEUE_CLASSES]; /* transfers that have no connection yet, next first */
+    uint32_t ahead_count;
+    uint32_t ahead_rows;
     struct deferred work;
     const struct path_options *path; /* borrowed from the snapshot */
     struct client_options client;
@@ -35,12 +41,10 @@ struct egress {
     char name[EGRESS_NAME_BYTES_MAX]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
 };
 
-struct transfer;
-
 struct egress_conn {
     struct client_conn conn;
     struct egress *egress;      /* borrowed */
-    struct transfer *transfer;  /* null: idle, connecting or closing */
+    struct transfer *transfer;  /* null: idle, connecting or closing; egress_conn_assign */
     bool used;                  /* has sent something since it came here */
     unsigned host;              /* index of the one being tried */
     struct slot_cargo cargo;    /* while it goes to another shard, which knows the site, too */
@@ -58,6 +62,8 @@ MUST_USE struct egress *egress_new(struct delivery *delivery, const struct route
 void egress_kick(struct egress *egress);
 /* The connection has no transfer any more and may take another. */
 void egress_conn_idle(struct egress_conn *conn);
+/* What it sends, or is to send from now on; null: nothing. */
+void egress_conn_assign(struct egress_conn *conn, struct transfer *transfer);
 /* Ten times a second: what waits for memory, slots that it has had long enough. */
 void egress_tick(struct egress *egress);
 /* No new work; idle connections close, the others when they are idle. */
@@ -69,6 +75,31 @@ void egress_unused(struct egress *egress);
 extern const struct client_user egress_client_user;
 /* A connection of the pool's, in no list yet; null: no memory. */
 MUST_USE struct egress_conn *egress_conn_take(struct egress *egress);
+
+/* Recipients who wait for a connection. */
+static inline uint32_t egress_due(const struct egress *egress)
+{
+    return egress->ready.due + egress->ahead_rows;
+}
+/* max_ready is the node's window of hot messages; each shard has its share of it. */
+uint32_t egress_window(const struct egress *egress);
+
+/*
+ * Messages read ahead (egress_ahead.c): the next ones of the ready queue, if they are not in memory
+ * anyway. `may_go` recipients are allowed by rates and the site's share of the blocks.
+ */
+void egress_ahead_read(struct egress *egress, uint32_t may_go);
+/* The next of them whose turn it is: urgent ones, and bulk ones while nothing urgent is due. It is
+ * the caller's. */
+MUST_USE struct transfer *egress_ahead_next(struct egress *egress);
+/* The next of a class, whosever turn it is. */
+MUST_USE struct transfer *egress_ahead_take(struct egress *egress, enum queue_class class);
+/* More than busy connections are to have go back. */
+void egress_ahead_trim(struct egress *egress);
+/* Is in the lists no more; nothing when it is not in them. */
+void egress_ahead_remove(struct transfer *transfer);
+/* Goes back. */
+void egress_ahead_drop(struct transfer *transfer);
 
 /* What it would send next. */
 enum slot_class egress_class(const struct egress *egress);
@@ -92,6 +123,10 @@ void egress_conn_detached(struct client_conn *client);
 
 /* New transfers may begin. */
 bool delivery_may_start(const struct delivery *delivery);
+/* A message of so many bytes may be read before it is needed. */
+bool delivery_may_read_ahead(const struct delivery *delivery, uint64_t bytes);
+/* Memory is short: all that was read ahead goes back, a few thousand messages at most. */
+void delivery_drop_ahead(struct delivery *delivery);
 void delivery_forget(struct delivery *delivery, struct egress *egress);
 
 #endif

@@ -6,14 +6,16 @@
 
 enum slot_class egress_class(const struct egress *egress)
 {
-    return egress->ready.rings[QUEUE_URGENT].weight > 0 ? SLOT_URGENT : SLOT_BULK;
+    bool urgent = egress->ready.rings[QUEUE_URGENT].weight > 0 ||
+                  !list_empty(&egress->ahead[QUEUE_URGENT]);
+    return urgent ? SLOT_URGENT : SLOT_BULK;
 }
 
 uint32_t egress_weight(const struct egress *egress)
 {
     const struct flow_ring *rings = egress->ready.rings;
     uint32_t weight = rings[QUEUE_URGENT].weight + rings[QUEUE_BULK].weight;
-    return egress->ready.due == 0 ? 0 : MAX_OF(weight, 1);
+    return egress_due(egress) == 0 ? 0 : MAX_OF(weight, 1);
 }
 
 bool egress_conn_yield(struct egress_conn *conn)

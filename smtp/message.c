@@ -112,6 +112,12 @@ struct message *messages_find(struct messages *messages, struct spool_location l
     return message;
 }
 
+bool messages_keeps(const struct messages *messages, struct spool_location location)
+{
+    uint64_t value;
+    return htab_find(&messages->kept, location_hash(messages, &location), &location, &value);
+}
+
 void messages_forget(struct messages *messages, struct spool_location location)
 {
     uint64_t value;

@@ -69,6 +69,9 @@ void message_attempted(struct messages *messages, struct message *message, uint3
 /* The kept message at this place, with a reference for the caller; null: it has to be loaded. */
 MUST_USE struct message *messages_find(struct messages *messages, struct spool_location location);
 
+/* Is there one? */
+bool messages_keeps(const struct messages *messages, struct spool_location location);
+
 /* The message that is kept under this place stands elsewhere now; nobody is sending it. */
 void messages_forget(struct messages *messages, struct spool_location location);
 

@@ -126,7 +126,7 @@ unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned cou
         return 0;
     }
     *reason_out = HOLD_queue_rate;
-    uint32_t due = sched_queue_due(queue);
+    uint32_t due = MAX_OF(sched_queue_due(queue), count); /* they may be hot already */
     uint32_t ready = rates_ready(&gate->rates, now_ns, due, &until_ns);
     if (ready == 0) {
         gate->until_ns = until_ns;

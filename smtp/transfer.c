@@ -34,8 +34,11 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
     transfer->conn = NULL;
     transfer->connected = false;
     list_init(&transfer->link);
+    list_init(&transfer->turn);
     transfer->cause = TRANSFER_SEND;
     transfer->loading = false;
+    transfer->ahead = false;
+    transfer->ahead_bytes = 0;
     transfer->admitted = true;
     transfer->charged = false;
     transfer->pinned_bytes = 0;
@@ -161,10 +164,48 @@ static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
     struct egress_conn *conn = transfer->conn;
     transfer_free(transfer);
     if (conn != NULL) {
-        conn->transfer = NULL;
+        egress_conn_assign(conn, NULL);
         egress_conn_idle(conn);
     }
     egress_kick(egress);
+}
+
+void transfer_give_back(struct transfer *transfer)
+{
+    CHECK(!transfer->ahead && transfer->conn == NULL);
+    if (!transfer->loading) {
+        transfer_undo(transfer, 0);
+    }
+}
+
+/* The rows from `count` on go back, to stand first and in their order. */
+static void transfer_trim(struct transfer *transfer, unsigned count)
+{
+    for (unsigned i = transfer->count; i-- > count;) {
+        queues_row_due(transfer->delivery->queues, transfer->rows[i], true);
+    }
+    transfer->count = count;
+}
+
+bool transfer_admit(struct transfer *transfer, uint32_t most)
+{
+    struct delivery *delivery = transfer->delivery;
+    struct sched_queue *queue = queues_at(delivery->queues, row_of(transfer, 0)->queue);
+    enum hold_reason reason;
+    if (transfer->admitted) {
+        return true;
+    }
+    unsigned count = MIN_OF(transfer->count, most);
+    if (queue->gate != NULL) {
+        count = queue_gate_admit(delivery, queue, count, &reason);
+    }
+    if (count == 0) {
+        transfer_give_back(transfer);
+        return false;
+    }
+    transfer_trim(transfer, count);
+    transfer->admitted = true;
+    return true;
 }
 
 /* --- the message ------------------------------------------------------------------------------ */
@@ -262,7 +303,7 @@ static void transfer_go(struct transfer *transfer)
         transfer->conn = NULL;
         end_by_cause(transfer);
         if (conn != NULL) {
-            conn->transfer = NULL;
+            egress_conn_assign(conn, NULL);
             egress_conn_idle(conn);
         }
         return;
@@ -280,51 +321,84 @@ static void transfer_go(struct transfer *transfer)
     client_conn_send(&transfer->conn->conn, transaction);
 }
 
+/* What was only read ahead just stands first again; the memory is for those who need it now. */
+static void load_failed(struct transfer *transfer, enum spool_load_status status)
+{
+    struct delivery *delivery = transfer->delivery;
+    bool ahead = transfer->ahead;
+    egress_ahead_remove(transfer);
+    if (status != SPOOL_LOAD_NO_MEMORY) {
+        /* Named in the log by the spool; it stays there, and is tried again later (F-05). */
+        transfer_undo(transfer, options_of(transfer, 0)->retry_interval_ns);
+        return;
+    }
+    delivery_drop_ahead(delivery);
+    if (!ahead) {
+        messages_shed(delivery->messages, 50);
+    }
+    transfer_undo(transfer, ahead ? 0 : MESSAGE_RETRY_NS);
+}
+
 static void load_done(struct spool_load *load)
 {
     struct transfer *transfer = CONTAINER_OF(load, struct transfer, load);
-    struct delivery *delivery = transfer->delivery;
     transfer->loading = false;
-    if (load->status == SPOOL_LOADED) {
-        message_from_load(transfer->message, load);
+    if (load->status != SPOOL_LOADED) {
+        spool_load_drop(transfer->delivery->spool, load);
+        load_failed(transfer, load->status);
+        return;
+    }
+    message_from_load(transfer->message, load);
+    if (!transfer->ahead) {
         transfer_go(transfer);
-        return;
     }
-    spool_load_drop(delivery->spool, load);
-    if (load->status == SPOOL_LOAD_NO_MEMORY) {
-        messages_shed(delivery->messages, 50);
-        transfer_undo(transfer, MESSAGE_RETRY_NS);
-        return;
-    }
-    /* Named in the log by the spool; it stays there, and is tried again after a while (F-05). */
-    transfer_undo(transfer, options_of(transfer, 0)->retry_interval_ns);
 }
 
-void transfer_start(struct transfer *transfer)
+/* Finds the message, or begins to read it. False: no memory. */
+static bool transfer_read(struct transfer *transfer)
 {
     struct delivery *delivery = transfer->delivery;
     struct spool_location location = row_location(row_of(transfer, 0));
-    if (transfer->cause != TRANSFER_SEND) {
-        transfer_uncharge(transfer);
-    }
     sort_rows(transfer);
     transfer->message = messages_find(delivery->messages, location);
     if (transfer->message != NULL) {
-        transfer_go(transfer);
-        return;
+        return true;
     }
     transfer->message = message_new(delivery->messages);
     if (transfer->message == NULL) {
-        transfer_undo(transfer, MESSAGE_RETRY_NS);
-        return;
-    }
-    if (transfer->cause == TRANSFER_SEND) {
-        transfer_pin(transfer, message_block_bytes_for(row_of(transfer, 0)->size_64 * 64ull));
+        return false;
     }
     transfer->loading = true;
     transfer->load = (struct spool_load){.done = load_done};
     chain_init(&transfer->load.body);
     spool_load(delivery->spool, &transfer->load, location);
+    return true;
+}
+
+bool transfer_read_ahead(struct transfer *transfer)
+{
+    transfer_uncharge(transfer);
+    if (!transfer_read(transfer)) {
+        load_failed(transfer, SPOOL_LOAD_NO_MEMORY);
+        return false;
+    }
+    return true;
+}
+
+void transfer_start(struct transfer *transfer)
+{
+    if (transfer->cause != TRANSFER_SEND) {
+        transfer_uncharge(transfer);
+    }
+    if (transfer->message == NULL && !transfer_read(transfer)) {
+        transfer_undo(transfer, MESSAGE_RETRY_NS);
+        return;
+    }
+    if (!transfer->loading) {
+        transfer_go(transfer);
+    } else if (transfer->cause == TRANSFER_SEND) {
+        transfer_pin(transfer, message_block_bytes_for(row_of(transfer, 0)->size_64 * 64ull));
+    }
 }
 
 /* --- parts of large bodies -------------------------------------------------------------------- */

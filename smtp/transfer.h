@@ -27,9 +27,12 @@ struct transfer {
     struct endpoint source;
     struct id session;
     struct slice peer_name;     /* borrowed from the snapshot */
-    struct list link;           /* in delivery->unrecorded */
+    struct list link;           /* in delivery->ahead or delivery->unrecorded */
     enum transfer_cause cause;
     bool loading;
+    bool ahead;                 /* in the two lists below; it has no connection yet */
+    struct list turn;           /* in egress->ahead */
+    uint64_t ahead_bytes;       /* of delivery->ahead_bytes */
     bool admitted;              /* its rows count at the gate of their queue */
     bool charged;               /* … and at the rates of the site */
     uint64_t pinned_bytes;      /* of its site, while a peer is sent it */
@@ -51,6 +54,15 @@ struct transfer {
 /* Takes the next batch of a ready queue, of at most `most` rows, whose window is that many; null:
  * nothing due that the window has room for, or no memory. */
 MUST_USE struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most);
+/* Its turn has not come: its message is read, and what it had of rates goes back. False: there is
+ * no memory, and all that was read ahead is gone. */
+MUST_USE bool transfer_read_ahead(struct transfer *transfer);
+/* Now it has: as many rows as the rates of their queue let go, `most` at most, stay with it. False:
+ * none, and it is gone. */
+MUST_USE bool transfer_admit(struct transfer *transfer, uint32_t most);
+/* All rows go back to stand first, as they were: nothing was attempted. When its message is being
+ * read, that comes to its end before. */
+void transfer_give_back(struct transfer *transfer);
 /* It is to be sent: its rows count at the rates of the site, unless that comes to nothing. */
 void transfer_charge(struct transfer *transfer);
 /* Finds or loads the message, then gives it to the connection, or ends it by its cause. */

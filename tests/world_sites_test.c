@@ -111,6 +111,69 @@ static void shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects_
     }
 }
 
+/* --- connections that are new ----------------------------------------------------------------- */
+
+static bool has_connection(const struct world *world, unsigned shard)
+{
+    const struct egress *egress = egress_at(world, shard);
+    return egress != NULL && egress->connections > 0;
+}
+
+/* The shard that has the only connection; SHARDS: none. */
+static unsigned connected_shard(const struct world *world)
+{
+    unsigned at = 0;
+    while (at < SHARDS && !has_connection(world, at)) {
+        at++;
+    }
+    return at;
+}
+
+static bool connected(void *context)
+{
+    return connected_shard(context) < SHARDS;
+}
+
+static bool one_sent(void *context)
+{
+    return world_counter(context, COUNTER_deliveries) > 0;
+}
+
+/* A banner so late that the slot's turn is over when it comes, and all others wait for it. */
+static void new_body(struct sim *sim, void *context)
+{
+    struct world world;
+    (void)context;
+    world_init(&world, sim);
+    world.shards = SHARDS;
+    world.domains = 1;
+    world.recipients_max = 1;
+    world.mood = (struct sink_mood){
+        .slow = 1000, .slow_ns = 3 * NS_PER_S, .one_stage = true, .stage = STAGE_BANNER};
+    world_set(&world, "shaping.default.connection_limit=1");
+    world_open(&world);
+    bool good = world_start(&world);
+    world_mail(&world, 12, 100, 20 * NS_PER_MS);
+    good = good && sim_run_until(sim, connected, &world, 5 * NS_PER_S);
+    unsigned first = connected_shard(&world);
+    good = good && sim_run_until(sim, one_sent, &world, 5 * NS_PER_S);
+    if (good &&
+        counters_get(&world.node.mtas[first].shard.counters, COUNTER_deliveries) == 0) {
+        sim_fail(sim, "shard %u connected, and another one sends first", first);
+    }
+    if (good && !sim_failed(sim)) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void who_connects_sends_before_the_connection_goes_to_another_shard(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "new connection", .count = 12, .body = new_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
 /* --- idle connections ------------------------------------------------------------------------- */
 
 static bool sent(void *context)
@@ -162,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects_again),
+        cmocka_unit_test(who_connects_sends_before_the_connection_goes_to_another_shard),
         cmocka_unit_test(an_idle_connection_goes_to_the_shard_that_has_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

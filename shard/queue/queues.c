@@ -512,18 +512,36 @@ static unsigned admit(struct queues *queues, struct flow *flow, unsigned limit)
     return count;
 }
 
+/* Whose turn it is, and how many rows of it may become hot; null: nobody's, or none. */
+static struct flow *flow_next(struct ready_queue *ready, uint32_t window,
+                              enum queue_class *class_out, uint32_t *room_out)
+{
+    *class_out = QUEUE_URGENT;
+    struct flow *flow = flow_ring_next(&ready->rings[QUEUE_URGENT]);
+    if (flow == NULL) {
+        *class_out = QUEUE_BULK;
+        flow = flow_ring_next(&ready->rings[QUEUE_BULK]);
+    }
+    *room_out = window_room(ready, window, *class_out);
+    return *room_out > 0 ? flow : NULL;
+}
+
+uint32_t ready_queue_next(struct ready_queue *ready, uint32_t window)
+{
+    enum queue_class class;
+    uint32_t room;
+    const struct flow *flow = flow_next(ready, window, &class, &room);
+    return flow != NULL ? flow->due.first : ROW_NONE;
+}
+
 unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint32_t window,
                           unsigned limit, uint32_t *handles_out)
 {
     for (unsigned i = 0; i < PARKS_MAX; i++) {
-        enum queue_class class = QUEUE_URGENT;
-        struct flow *flow = flow_ring_next(&ready->rings[QUEUE_URGENT]);
+        enum queue_class class;
+        uint32_t room;
+        struct flow *flow = flow_next(ready, window, &class, &room);
         if (flow == NULL) {
-            class = QUEUE_BULK;
-            flow = flow_ring_next(&ready->rings[QUEUE_BULK]);
-        }
-        uint32_t room = window_room(ready, window, class);
-        if (flow == NULL || room == 0) {
             return 0;
         }
         unsigned count = admit(queues, flow, MIN_OF(limit, room));

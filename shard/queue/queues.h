@@ -168,6 +168,9 @@ void queues_row_hold(struct queues *queues, uint32_t handle);
 unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint32_t window,
                           unsigned limit, uint32_t *handles_out);
 
+/* The first row that it would take now, if the gate of its queue lets it; ROW_NONE: none. */
+uint32_t ready_queue_next(struct ready_queue *ready, uint32_t window);
+
 /* Rows of a queue that are due, in whatever class. */
 uint32_t sched_queue_due(const struct sched_queue *queue);
 /* Why what is due of it waits, and since when; until when is known to whoever holds it. */
