@@ -21,6 +21,10 @@ static inline struct slice slice_make(const void *data, size_t size)
     return (struct slice){(const uint8_t *)data, size};
 }
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct slice slice_from_string(const char *string);
 
 bool slice_equal(struct slice a, struct slice b);
@@ -48,5 +52,9 @@ bool slice_is_utf8(struct slice s);
 bool slice_is_ascii(struct slice s);
 
 uint8_t ascii_lower(uint8_t byte);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
