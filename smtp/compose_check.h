@@ -1,0 +1,30 @@
+/*
+ * Whether what is given is fit for a message: the half of composing that may refuse. Pure.
+ */
+#ifndef RINGPOST_SMTP_COMPOSE_CHECK_H
+#define RINGPOST_SMTP_COMPOSE_CHECK_H
+
+#include "smtp/compose.h"
+
+#define COMPOSE_ID_BYTES_MAX           40
+#define COMPOSE_NAME_BYTES_MAX         1024 /* of a mailbox */
+#define COMPOSE_CONTENT_ID_BYTES_MAX   255
+#define COMPOSE_CONTENT_TYPE_BYTES_MAX 255
+#define COMPOSE_FILE_NAME_BYTES_MAX    1024
+
+static inline bool compose_is_given(struct slice text)
+{
+    return text.data != NULL;
+}
+
+/* False with the problem. What passes can be written without a further look. */
+MUST_USE bool compose_check(const struct compose *compose, struct compose_problem *problem);
+MUST_USE bool compose_check_mailbox(const struct compose_mailbox *mailbox, const char *field,
+                                    struct compose_problem *problem);
+
+/* The first header of this name; null when there is none. */
+const struct compose_header *compose_find_header(const struct compose *compose, const char *name);
+/* Without its angle brackets. */
+struct slice compose_content_id(struct slice id);
+
+#endif
