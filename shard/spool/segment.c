@@ -325,10 +325,17 @@ struct segment *segments_at(const struct segments *segments, uint32_t index)
     return list_at(segments, &segments->log, index);
 }
 
+/* Numbers grow by one at least, and mostly by one: both ends say about where it is. */
 uint32_t segments_index(const struct segments *segments, uint32_t number)
 {
-    uint32_t low = 0;
-    uint32_t high = segments->log.count;
+    uint32_t count = segments->log.count;
+    if (count == 0 || number > segments_at(segments, count - 1)->number) {
+        return count;
+    }
+    uint32_t first = segments_at(segments, 0)->number;
+    uint32_t behind = segments_at(segments, count - 1)->number - number;
+    uint32_t high = number > first ? MIN_OF(number - first, count - 1) : 0;
+    uint32_t low = behind < count ? count - 1 - behind : 0;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (segments_at(segments, middle)->number < number) {
