@@ -41,6 +41,13 @@ static void row_drop(struct recovery *recovery, uint32_t handle)
 
 /* --- the checkpoint --------------------------------------------------------------------------- */
 
+static void found_checkpoint(void *context, uint64_t rows)
+{
+    struct recovery *recovery = context;
+    uint64_t most = recovery->queues->rows.capacity;
+    recovery_index_reserve(&recovery->index, (uint32_t)MIN_OF(rows, most));
+}
+
 static void found_queue(void *context, uint32_t number, struct slice name)
 {
     struct recovery *recovery = context;
@@ -293,6 +300,7 @@ void recovery_init(struct recovery *recovery, struct spool_replay *replay_out)
     deferred_init(&recovery->step, place_run);
     *replay_out = (struct spool_replay){
         .context = recovery,
+        .checkpoint = found_checkpoint,
         .queue = found_queue,
         .row = found_row,
         .reset = found_damage,

@@ -10,6 +10,7 @@
 #include "shard/boot.h"
 
 #define SLOTS_MIN 8192u
+#define SLOTS_MAX (1u << 27) /* that are reserved ahead */
 
 struct index_key {
     struct spool_location location;
@@ -73,9 +74,13 @@ void recovery_index_fini(struct recovery_index *index)
     *index = (struct recovery_index){0};
 }
 
-static void index_grow(struct recovery_index *index)
+static uint32_t slots_usable(uint32_t slot_count)
 {
-    uint32_t count = index->slot_count * 2;
+    return slot_count / 8 * 5;
+}
+
+static void index_grow(struct recovery_index *index, uint32_t count)
+{
     struct index_slot *slots = slots_take(count);
     for (uint32_t i = 0; i < index->slot_count; i++) {
         const struct index_slot *slot = &index->slots[i];
@@ -93,14 +98,25 @@ static void index_grow(struct recovery_index *index)
     index->slot_count = count;
 }
 
+void recovery_index_reserve(struct recovery_index *index, uint32_t rows)
+{
+    uint32_t count = index->slot_count;
+    while (slots_usable(count) < index->used + index->queued + rows && count < SLOTS_MAX) {
+        count *= 2;
+    }
+    if (count > index->slot_count) {
+        index_grow(index, count);
+    }
+}
+
 static void table_add(struct recovery_index *index, uint32_t handle, uint32_t hash)
 {
     struct row *row = row_at(index->rows, handle);
     struct index_key key = key_of(row);
     struct index_slot *slot = slot_of(index, &key, hash);
     if (slot->first == 0) {
-        if (index->used >= index->slot_count / 8 * 5) {
-            index_grow(index);
+        if (index->used >= slots_usable(index->slot_count)) {
+            index_grow(index, index->slot_count * 2);
             slot = slot_of(index, &key, hash);
         }
         index->used++;

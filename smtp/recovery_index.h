@@ -31,6 +31,8 @@ struct recovery_index {
 void recovery_index_init(struct recovery_index *index, const struct slab *rows);
 /* Any number of times. */
 void recovery_index_fini(struct recovery_index *index);
+/* So many rows more will come: room for them at once is cheaper than growing. */
+void recovery_index_reserve(struct recovery_index *index, uint32_t rows);
 /* By the place and recipient that the row has; it is not in the index. */
 void recovery_index_add(struct recovery_index *index, uint32_t handle);
 void recovery_index_remove(struct recovery_index *index, uint32_t handle);

@@ -318,6 +318,44 @@ static void the_index_grows_with_the_log(void **state)
     expect_rows("");
 }
 
+/* A lane of its own and two that are adopted; more rows than the second one says, too. */
+static void rows_that_a_checkpoint_announces_find_room_in_the_index(void **state)
+{
+    (void)state;
+    static const uint32_t said[] = {6000, 8000, 1};
+    uint32_t count = 0;
+    queue(7, "d0.test");
+    for (unsigned lane = 0; lane < COUNT_OF(said); lane++) {
+        stage.replay.checkpoint(stage.replay.context, said[lane]);
+        uint32_t slots = stage.recovery.index.slot_count;
+        for (uint32_t i = 0; i < said[lane]; i++) {
+            row(2 + lane, 65 + i, 0, 7, 1);
+        }
+        assert_int_equal(stage.recovery.index.slot_count, slots);
+        count += said[lane];
+    }
+    for (uint32_t i = said[2]; i < 5000; i++) {
+        row(2 + 2, 65 + i, 0, 7, 1);
+        count++;
+    }
+    assert_int_equal(stage.queues.rows.used, count);
+    for (unsigned lane = 0; lane < COUNT_OF(said); lane++) {
+        for (uint32_t i = 0; i < MAX_OF(said[lane], lane == 2 ? 5000u : 0u); i++) {
+            outcome(2 + lane, 65 + i, 0, DISPOSITION_DELIVERED, 1, 0);
+        }
+    }
+    expect_rows("");
+}
+
+static void an_announcement_beyond_all_memory_is_only_a_hint(void **state)
+{
+    (void)state;
+    queue(7, "d0.test");
+    stage.replay.checkpoint(stage.replay.context, UINT64_MAX);
+    row(2, 65, 0, 7, 1);
+    expect_rows("2.65.0.1");
+}
+
 static void a_message_with_many_recipients_costs_no_more_than_many_messages(void **state)
 {
     (void)state;
@@ -548,6 +586,8 @@ int main(void)
         TEST(a_message_found_twice_has_its_rows_once),
         TEST(b05_a_message_of_no_sense_leaves_no_row_and_is_damage),
         TEST(the_index_grows_with_the_log),
+        TEST(rows_that_a_checkpoint_announces_find_room_in_the_index),
+        TEST(an_announcement_beyond_all_memory_is_only_a_hint),
         TEST(a_message_with_many_recipients_costs_no_more_than_many_messages),
         TEST(q03_rows_of_the_log_have_the_class_and_queue_that_their_message_names),
         TEST(what_was_taken_comes_back_beyond_the_limit_for_new_mail),

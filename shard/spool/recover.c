@@ -278,6 +278,8 @@ static void recover_choose(struct recover *recover)
         recover_end(recover);
         return;
     }
+    recover->replay->checkpoint(recover->replay->context,
+                                reader->heads[recover->checkpoint_file].rows);
     checkpoint_reader_blocks(reader, recover->checkpoint_file);
 }
 

@@ -91,6 +91,8 @@ struct spool_found {
 /* The checkpoint first, then the log in its order. The receiver keeps the rows. */
 struct spool_replay {
     void *context;
+    /* A checkpoint that says it has so many rows will be read. */
+    void (*checkpoint)(void *context, uint64_t rows);
     /* Of the checkpoint: a queue's number, for the rows behind it; and a row. */
     void (*queue)(void *context, uint32_t number, struct slice name);
     void (*row)(void *context, const struct checkpoint_row *row);

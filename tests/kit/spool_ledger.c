@@ -88,9 +88,15 @@ static void replay_queue(void *context, uint32_t number, struct slice name)
     }
 }
 
+static void replay_checkpoint(void *context, uint64_t rows)
+{
+    ((struct ledger *)context)->rows_said = rows;
+}
+
 static void replay_row(void *context, const struct checkpoint_row *row)
 {
     struct ledger *ledger = context;
+    ledger->rows_said--;
     if (row->created_s >= ledger->count || row->queue != QUEUE_NUMBER) {
         ledger_complain(ledger, "replay: a row that was never put");
         return;
@@ -105,6 +111,7 @@ static void replay_reset(void *context, uint32_t segment)
 {
     (void)segment;
     struct ledger *ledger = context;
+    ledger->rows_said = 0;
     for (uint32_t i = 0; i < ledger->count; i++) {
         ledger->messages[i].found = false;
     }
@@ -220,6 +227,9 @@ static void replay_finished(void *context, int error, struct slice reason)
     if (error != 0) {
         return;
     }
+    if (ledger->rows_said != 0) {
+        ledger_complain(ledger, "replay: a checkpoint has other rows than it says");
+    }
     ledger->rows_hash = 0;
     for (uint32_t i = 0; i < ledger->count; i++) {
         struct ledger_message *message = &ledger->messages[i];
@@ -244,12 +254,14 @@ struct spool_replay ledger_begin(struct ledger *ledger, struct shard *shard,
     ledger->shard = shard;
     ledger->pool = pool;
     ledger->finished = false;
+    ledger->rows_said = 0;
     ledger->error = 0;
     for (uint32_t i = 0; i < ledger->count; i++) {
         ledger->messages[i].found = false;
     }
     return (struct spool_replay){
         .context = ledger,
+        .checkpoint = replay_checkpoint,
         .queue = replay_queue,
         .row = replay_row,
         .reset = replay_reset,

@@ -65,6 +65,7 @@ struct ledger {
     uint32_t outcomes;
     uint32_t last_done;  /* order of answers: numbers only grow */
     uint64_t rows_hash;  /* of the last replay's live rows */
+    uint64_t rows_said;  /* by the checkpoint that was read, and have not come */
     bool finished;
     int error;
     char reason[256];
