@@ -8,6 +8,7 @@
 #define MEMORY_BYTES (CHECKPOINT_READS * CHECKPOINT_BLOCK_BYTES)
 #define PAGE_BYTES   4096u
 #define TRIES_MAX    16
+#define ERRORS_MAX   2 /* the checkpoint before this one costs more than a short wait */
 
 static void reader_read(struct op *op);
 
@@ -146,8 +147,9 @@ static void reader_read(struct op *op)
         read->filled = (read->filled + (uint32_t)result) & ~(PAGE_BYTES - 1);
         read->tries = read->filled > before ? 0 : read->tries;
     }
-    bool again = result > 0 || result == -EINTR || result == -EAGAIN;
-    if (again && read->filled < read_bytes(reader) && read->tries++ < TRIES_MAX) {
+    bool failed = result < 0 && result != -EINTR && result != -EAGAIN;
+    unsigned tries_max = failed ? ERRORS_MAX : TRIES_MAX;
+    if (result != 0 && read->filled < read_bytes(reader) && read->tries++ < tries_max) {
         reader_submit(reader, read);
         return;
     }

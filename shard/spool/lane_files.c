@@ -14,7 +14,17 @@
 #define HEAD_BYTES    (2 * RECORD_PAGE_BYTES)
 #define CHECKPOINT_PREFIX "checkpoint-"
 
-enum { STEP_MAKE_DIR, STEP_LIST, STEP_CHECKPOINT, STEP_FIRST_PAGE, STEP_LAST_PAGE };
+#define TRIES_MAX     3
+
+enum {
+    STEP_MAKE_DIR,
+    STEP_LIST,
+    STEP_CHECKPOINT,
+    STEP_HEAD,        /* the first two pages at once */
+    STEP_FIRST_PAGE,  /* each of them, when that has failed */
+    STEP_SECOND_PAGE,
+    STEP_LAST_PAGE,
+};
 
 static void lane_files_job_done(struct work_job *job);
 static void lane_files_page_read(struct op *op);
@@ -249,11 +259,18 @@ static struct segment *lane_files_segment(struct lane_files *files)
 
 static void lane_files_page(struct lane_files *files)
 {
-    struct segments *segments = files->segments;
-    bool last = files->step == STEP_LAST_PAGE;
-    ring_read(files->shard->ring, &files->op, lane_files_segment(files)->fd, files->page,
-              last ? RECORD_PAGE_BYTES : HEAD_BYTES,
-              last ? segments->options->segment_bytes - RECORD_PAGE_BYTES : 0);
+    uint32_t at = files->step == STEP_SECOND_PAGE ? RECORD_PAGE_BYTES : 0;
+    uint64_t last = files->segments->options->segment_bytes - RECORD_PAGE_BYTES;
+    ring_read(files->shard->ring, &files->op, lane_files_segment(files)->fd, files->page + at,
+              files->step == STEP_HEAD ? HEAD_BYTES : RECORD_PAGE_BYTES,
+              files->step == STEP_LAST_PAGE ? last : at);
+}
+
+static void lane_files_step(struct lane_files *files, uint8_t step)
+{
+    files->step = step;
+    files->tries = 0;
+    lane_files_page(files);
 }
 
 /* The next file; without one, or with an error, it is over. */
@@ -268,10 +285,9 @@ static void lane_files_file(struct lane_files *files)
         return;
     }
     struct segment *segment = lane_files_segment(files);
-    files->step = STEP_FIRST_PAGE;
     segment->pins++;
     if (descriptors_use(&segments->descriptors, &files->wait, segment)) {
-        lane_files_page(files);
+        lane_files_step(files, STEP_HEAD);
     }
 }
 
@@ -287,7 +303,7 @@ static void lane_files_file_open(struct descriptor_wait *wait)
 {
     struct lane_files *files = CONTAINER_OF(wait, struct lane_files, wait);
     if (wait->error == 0) {
-        lane_files_page(files);
+        lane_files_step(files, STEP_HEAD);
         return;
     }
     lane_files_fail(files, wait->error, "spool: %s: cannot be used: %s",
@@ -332,13 +348,13 @@ static bool lane_files_header_from_group(struct lane_files *files, struct slice 
 }
 
 /* A file that holds something, but nothing that can be understood, is never used again. */
-static void lane_files_first_page(struct lane_files *files, struct slice page)
+static void lane_files_head(struct lane_files *files, struct slice page)
 {
     struct segment *segment = lane_files_segment(files);
     struct record_segment header;
     if (!record_segment_get(page, &header) &&
         !lane_files_header_from_group(files, page, &header)) {
-        segment->blank = all_zero(page);
+        segment->blank = files->unread == 0 && all_zero(page);
         if (!segment->blank) {
             spool_note(files->segments->options, "spool: %s: no segment header: set aside",
                        segments_slot_path(files->segments, segment->slot));
@@ -357,21 +373,43 @@ static void lane_files_first_page(struct lane_files *files, struct slice page)
     files->headers[files->page_at] = header;
 }
 
+/* One of the first two pages was read, or is zeros. */
+static void lane_files_single_read(struct lane_files *files, int result)
+{
+    files->unread += result < 0;
+    if (files->step == STEP_FIRST_PAGE) {
+        lane_files_step(files, STEP_SECOND_PAGE);
+    } else if (files->unread < HEAD_BYTES / RECORD_PAGE_BYTES) {
+        lane_files_head(files, slice_make(files->page, HEAD_BYTES));
+        lane_files_step(files, STEP_LAST_PAGE);
+    } else {
+        lane_files_fail(files, result, "spool: %s: cannot be read: %s",
+                        segments_slot_path(files->segments, lane_files_segment(files)->slot),
+                        strerror(-result));
+        lane_files_file_over(files);
+    }
+}
+
 static void lane_files_page_read(struct op *op)
 {
     struct lane_files *files = CONTAINER_OF(op, struct lane_files, op);
     int result = op->result;
-    if (result == -EINTR || result == -EAGAIN) {
+    bool single = files->step == STEP_FIRST_PAGE || files->step == STEP_SECOND_PAGE;
+    if (result == -EINTR || result == -EAGAIN ||
+        (result < 0 && single && ++files->tries < TRIES_MAX)) {
         lane_files_page(files);
-        return;
-    }
-    size_t size = result > 0 ? (size_t)result : 0;
-    if (files->step == STEP_FIRST_PAGE) {
-        lane_files_first_page(files, slice_make(files->page, size));
-        files->step = STEP_LAST_PAGE;
-        lane_files_page(files);
-    } else {
-        lane_files_segment(files)->reusable = size > 0;
+    } else if (single) {
+        lane_files_single_read(files, result);
+    } else if (files->step == STEP_LAST_PAGE) {
+        lane_files_segment(files)->reusable = result > 0;
         lane_files_file_over(files);
+    } else if (result < 0) {
+        memset(files->page, 0, HEAD_BYTES);
+        files->unread = 0;
+        lane_files_step(files, STEP_FIRST_PAGE);
+    } else {
+        files->unread = 0;
+        lane_files_head(files, slice_make(files->page, (size_t)result));
+        lane_files_step(files, STEP_LAST_PAGE);
     }
 }

@@ -1,8 +1,9 @@
 /*
  * The files of a lane at start: the directory is made and listed, the checkpoints are opened, the
  * first page of every segment is read, one file after another (descriptors.h), and the segments
- * that were ever used become the log, in the order of their numbers. Nothing is written. Part of
- * recovery; its memory goes back when that has ended.
+ * that were ever used become the log, in the order of their numbers. One whose first two pages
+ * cannot be read could be any of them: the start fails. Nothing is written. Part of recovery; its
+ * memory goes back when that has ended.
  */
 #ifndef RINGPOST_SHARD_SPOOL_LANE_FILES_H
 #define RINGPOST_SHARD_SPOOL_LANE_FILES_H
@@ -22,6 +23,8 @@ struct lane_files {
     struct record_segment *headers; /* by place in the table */
     uint8_t *page;             /* for first and last pages */
     uint32_t page_at;          /* the place whose pages are read */
+    unsigned tries;            /* to read one of them */
+    unsigned unread;           /* of the first two: those that cannot be read */
     struct descriptor_wait wait; /* for its file */
     unsigned opening;          /* a checkpoint file */
     uint8_t step;

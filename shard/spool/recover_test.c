@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,116 @@ static void b10_a_million_rows_are_read_eight_blocks_at_a_time_and_not_kept_by_t
     free((void *)(uintptr_t)file.data);
 }
 
+/* --- files that cannot be read ---------------------------------------------------------------- */
+
+/* A lane with a checkpoint and a log behind it. */
+static void open_filled(struct rig *rig)
+{
+    rig_open(rig, 1, 0);
+    for (unsigned i = 0; i < 30; i++) {
+        ledger_put(&rig->ledger, 30000, 1);
+        rig_wait(rig);
+        if (i % 3 == 0) {
+            ledger_deliver(&rig->ledger, i);
+        }
+    }
+    rig_wait(rig);
+    sim_run_for(rig->sim, 3 * NS_PER_S);
+    ledger_put(&rig->ledger, 30000, 1);
+    rig_wait(rig);
+    assert_true(counters_get(&rig->shard->counters, COUNTER_checkpoints) > 0);
+    rig_crash(rig, false);
+}
+
+/* What cannot be read is not taken for a file that was never used. */
+static void f05_a_start_that_can_read_nothing_fails_and_the_next_one_finds_all(void **state)
+{
+    (void)state;
+    struct rig rig;
+    open_filled(&rig);
+    sim_disk_failing_set(rig.disk, false, false, true);
+    assert_true(rig_start(&rig));
+    assert_int_equal(rig.ledger.error, -EIO);
+    rig_crash(&rig, false);
+    sim_disk_failing_set(rig.disk, false, false, false);
+    assert_true(rig_start(&rig));
+    assert_int_equal(rig.ledger.error, 0);
+    rig_read_all(&rig);
+    rig_close(&rig);
+}
+
+static bool is_finished(void *context)
+{
+    return ((struct rig *)context)->ledger.finished;
+}
+
+static bool has_failed_once(void *context)
+{
+    const struct rig *rig = context;
+    return rig->ledger.finished || sim_fault_count(rig->sim, SIM_FAULT_read_error) > 0;
+}
+
+static bool first_page_has_failed(void *context)
+{
+    const struct rig *rig = context;
+    return sim_fault_count(rig->sim, SIM_FAULT_read_error) == 1 + 3; /* with the second, alone */
+}
+
+/* A start whose first read after so long a time fails; false: it had ended before. */
+static bool start_with_one_error(uint64_t after_ns)
+{
+    struct rig rig;
+    open_filled(&rig);
+    rig_boot(&rig);
+    sim_run_for(rig.sim, after_ns);
+    sim_fault_set(rig.sim, SIM_FAULT_read_error, 1000);
+    assert_true(sim_run_until(rig.sim, has_failed_once, &rig, NS_PER_S));
+    bool failed = sim_fault_count(rig.sim, SIM_FAULT_read_error) > 0;
+    sim_fault_set(rig.sim, SIM_FAULT_read_error, 0);
+    assert_true(sim_run_until(rig.sim, is_finished, &rig, 600 * NS_PER_S));
+    assert_int_equal(rig.ledger.error, 0);
+    const struct spool_recovery *counts = spool_recovery(rig.spool);
+    assert_false(counts->checkpoint_lost);
+    assert_int_equal(counts->damaged_records, 0);
+    assert_true(counts->rows > 0);
+    rig_read_all(&rig);
+    rig_close(&rig);
+    return failed;
+}
+
+/* Without a checkpoint the first read is of a segment: its first group says what the page would. */
+static void f05_a_first_page_that_cannot_be_read_costs_a_start_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_make(&rig, sim_open(&(struct sim_options){.seed = 1}));
+    rig.options.checkpoint_bytes = 64 * MIB;
+    assert_true(rig_start(&rig));
+    ledger_put(&rig.ledger, 3000, 1);
+    rig_wait(&rig);
+    rig_crash(&rig, false);
+    sim_fault_set(rig.sim, SIM_FAULT_read_error, 1000);
+    rig_boot(&rig);
+    assert_true(sim_run_until(rig.sim, first_page_has_failed, &rig, NS_PER_S));
+    sim_fault_set(rig.sim, SIM_FAULT_read_error, 0);
+    assert_true(sim_run_until(rig.sim, is_finished, &rig, 600 * NS_PER_S));
+    assert_int_equal(rig.ledger.error, 0);
+    assert_int_equal(spool_recovery(rig.spool)->messages, 1);
+    rig_read_all(&rig);
+    rig_close(&rig);
+}
+
+/* Of heads and blocks of checkpoints, first and last pages, and the log. */
+static void f05_a_read_that_fails_once_costs_a_start_nothing(void **state)
+{
+    (void)state;
+    unsigned starts = 0;
+    while (start_with_one_error(starts * 100 * NS_PER_US)) {
+        starts++;
+    }
+    assert_in_range(starts, 20, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +277,9 @@ int main(void)
             b08_a_checkpoint_newer_than_the_log_counts_and_the_log_goes_on_behind_it),
         cmocka_unit_test(
             b10_a_million_rows_are_read_eight_blocks_at_a_time_and_not_kept_by_the_spool),
+        cmocka_unit_test(f05_a_start_that_can_read_nothing_fails_and_the_next_one_finds_all),
+        cmocka_unit_test(f05_a_first_page_that_cannot_be_read_costs_a_start_nothing),
+        cmocka_unit_test(f05_a_read_that_fails_once_costs_a_start_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
