@@ -85,6 +85,10 @@ static void without_a_file_a_node_on_loopback(void **state)
     assert_int_equal(conf->smtp_listeners[0].relay_host_count, 2);
     assert_int_equal(conf->http_listener_count, 1);
     assert_int_equal(conf->http_listeners[0].listen.port, 8000);
+    assert_true(endpoint_is_loopback(&conf->http_listeners[0].listen));
+    assert_int_equal(conf->http_listeners[0].trusted_host_count, 2);
+    assert_int_equal(conf->http_listeners[0].request_body_limit, 64 * MIB);
+    assert_true(slice_equal(conf->http_listeners[0].hostname, conf->node.hostname));
     const struct queue_options *queue = queue_of(conf, "", "", "x.test");
     assert_int_equal(queue->retry_interval_ns, 1200 * S);
     assert_int_equal(queue->weight, 100);
@@ -291,6 +295,13 @@ static const struct {
     {"[[smtp_listener]]\nlisten = \"127.0.0.1:65536\"\n", "listen wants ADDRESS:PORT"},
     {"[[smtp_listener]]\nlisten = \"/run/smtp\"\n", "listen on a unix path: not built yet"},
     {"[[smtp_listener]]\ntls = \"starttls\"\n", "tls = \"starttls\": not built yet"},
+    {"[[http_listener]]\ntls = \"implicit\"\n", "tls = \"implicit\": not built yet"},
+    {"[[http_listener]]\nuse_tls = true\n", "use_tls = true: not built yet"},
+    {"[[http_listener]]\nusers = \"u\"\n", "users: not built yet"},
+    {"[[http_listener]]\ntokens = \"t\"\n", "tokens: not built yet"},
+    {"[[http_listener]]\ninject_rate = \"1/s\"\n", "inject_rate: not built yet"},
+    {"[[http_listener]]\nrequest_body_limit = 0\n", "request_body_limit"},
+    {"[[http_listener]]\ntrusted_hosts = [\"x\"]\n", "trusted_hosts"},
     {"[[smtp_listener]]\ntls = \"on\"\n", "tls wants one of"},
     {"[[smtp_listener]]\nbanner = \"a\\nb\"\n", "banner wants at most 200 printable"},
     {"[[smtp_listener]]\nrelay_hosts = [\"10.0.0.1/8\"]\n", "t.toml:2:16: error:"},
@@ -465,6 +476,9 @@ static void sets_win_over_files_and_reach_arrays_by_index(void **state)
                                 "smtp_listener.0.listen=127.0.0.1:0",
                                 "smtp_listener.1.listen=127.0.0.1:0",
                                 "http_listener.0.listen=127.0.0.1:1",
+                                "http_listener.0.hostname=api.test",
+                                "http_listener.0.trusted_hosts=[\"10.0.0.0/8\"]",
+                                "http_listener.0.request_body_limit=2MiB",
                                 "shaping.\"a.test\".connection_limit=4",
                                 "queues.queue.default.protocol={smtp={mx_list=[\"[::1]:2\"]}}",
                                 "log.flush_interval=250ms"};
@@ -477,6 +491,9 @@ static void sets_win_over_files_and_reach_arrays_by_index(void **state)
     assert_int_equal(conf->smtp_listeners[0].listen.port, 0);
     assert_true(slice_equal(conf->smtp_listeners[0].banner, SLICE("b")));
     assert_int_equal(conf->http_listeners[0].listen.port, 1);
+    assert_true(slice_equal(conf->http_listeners[0].hostname, SLICE("api.test")));
+    assert_int_equal(conf->http_listeners[0].trusted_host_count, 1);
+    assert_int_equal(conf->http_listeners[0].request_body_limit, 2 * MIB);
     assert_int_equal(conf_path(conf, SLICE("a.test"))->connection_limit, 4);
     assert_int_equal(queue_of(conf, "", "", "x")->mx_list[0].endpoint.port, 2);
     assert_int_equal(conf->log.flush_ns, 250 * NS_PER_MS);

@@ -27,6 +27,7 @@
 #define LISTEN_NS        (5 * NS_PER_S) /* how long a port that is taken is tried */
 #define CELLS_MAX        (1u << 20)
 #define CHECKPOINT_SEGMENTS 1
+#define TSA_BUFFER_COUNT 128 /* receive buffers of the TSA shard: HTTP alone */
 /* Of a thread's share of memory.limit, what it uses before the first client. */
 #define FIXED_PERCENT_MAX 70
 
@@ -205,6 +206,12 @@ static const char *listen_hint(int error)
     }
 }
 
+void node_put_listen_error(struct buf *buf, struct slice where, int error)
+{
+    buf_printf(buf, "cannot listen on %.*s: %s%s", (int)where.size, (const char *)where.data,
+               strerror(-error), listen_hint(error));
+}
+
 static void listen_try(struct timer *timer)
 {
     struct mta *mta = CONTAINER_OF(timer, struct mta, listen_timer);
@@ -219,8 +226,7 @@ static void listen_try(struct timer *timer)
         return;
     }
     if (error != 0) {
-        buf_printf(&mta->reason, "cannot listen on %.*s: %s%s", (int)where.size,
-                   (const char *)where.data, strerror(-error), listen_hint(error));
+        node_put_listen_error(&mta->reason, buf_slice(&where), error);
         mta_fail(mta, error, SLICE_NONE);
         return;
     }
@@ -246,6 +252,7 @@ static void mta_drain(struct mta *mta)
     mta->stage = MTA_DRAINING;
     mta->drain_until_ns = mta->shard.now_ns + mta->node->options.conf->node.stop_timeout_ns;
     server_stop(&mta->server);
+    http_server_stop(&mta->http);
     delivery_stop(&mta->delivery);
     rewrite_stop(&mta->rewrite);
 }
@@ -289,10 +296,12 @@ static void mta_stop_step(struct deferred *deferred)
         if (!mta->cut && (level >= 2 || mta->shard.now_ns >= mta->drain_until_ns)) {
             mta->cut = true;
             server_cut(&mta->server);
+            http_server_cut(&mta->http);
             delivery_cut(&mta->delivery);
         }
-        if (server_open(&mta->server) == 0 && delivery_open(&mta->delivery) == 0 &&
-            intake_open(&mta->intake) == 0 && rewrite_open(&mta->rewrite) == 0) {
+        if (server_open(&mta->server) == 0 && http_server_open(&mta->http) == 0 &&
+            delivery_open(&mta->delivery) == 0 && intake_open(&mta->intake) == 0 &&
+            rewrite_open(&mta->rewrite) == 0) {
             mta_log(mta);
         }
         return;
@@ -334,7 +343,7 @@ static void node_set(struct node *node, enum node_state state)
     atomic_store_explicit(&node->state, state, memory_order_release);
 }
 
-static void node_fail(struct node *node, struct slice reason)
+void node_fail(struct node *node, struct slice reason)
 {
     struct buf buf;
     if (node_state(node) == NODE_FAILED) {
@@ -467,6 +476,11 @@ static void order_done(struct mta *mta)
     shard_send(&mta->shard, mta->node->shards, &mta->order);
 }
 
+static void http_listening(struct control *control)
+{
+    cell_store_load(&control->limits);
+}
+
 static void house_done(struct spool_house *house, int error, struct slice reason)
 {
     struct control *control = CONTAINER_OF(house, struct control, house);
@@ -475,7 +489,7 @@ static void house_done(struct spool_house *house, int error, struct slice reason
         return;
     }
     control->house_open = true;
-    cell_store_load(&control->limits);
+    node_http_start(control, http_listening);
 }
 
 static void limits_loaded(struct cell_store *store)
@@ -538,7 +552,8 @@ static void control_step(struct deferred *deferred)
         event_log_hurry(control->log);
     }
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
-        event_log_stopped(control->log) && control->limits_stopped && control->report == NULL) {
+        node_http_stopped(control) && event_log_stopped(control->log) &&
+        control->limits_stopped && control->report == NULL) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -575,7 +590,9 @@ static void mta_account(struct mta *mta)
         event_feed_memory(&mta->feed) + event_replay_memory(&mta->events.replay);
     used[ACCOUNT_CONNECTIONS] =
         server_memory(&mta->server) + delivery_memory(&mta->delivery);
+    used[ACCOUNT_HTTP] = http_server_memory(&mta->http);
     server_look(&mta->server);
+    node_http_look(mta);
 }
 
 void node_turn(struct node *node, unsigned index, bool poll)
@@ -586,6 +603,7 @@ void node_turn(struct node *node, unsigned index, bool poll)
         if (stopping || asked || !node->control->begun) {
             shard_defer(&node->control->shard, &node->control->step);
         }
+        node_http_account(node->control);
         shard_turn(&node->control->shard, poll);
         return;
     }
@@ -644,7 +662,7 @@ static int shard_boot(struct node *node, struct shard *shard, unsigned index, st
     const struct ring_options rings = {
         .submit_entries = RING_ENTRIES,
         .complete_entries = RING_COMPLETIONS,
-        .buffer_count = index == node->shards ? 16 : BUFFER_COUNT,
+        .buffer_count = index == node->shards ? TSA_BUFFER_COUNT : BUFFER_COUNT,
         .buffer_bytes = BUFFER_BYTES,
         .world = node->options.world,
     };
@@ -755,6 +773,7 @@ static void mta_wire_mail(struct mta *mta)
         .messages = &mta->messages,
     };
     rewrite_init(&mta->rewrite, &mta->pages);
+    node_http_init_mail(mta);
 }
 
 uint64_t node_memory_fixed(const struct conf *conf)
@@ -854,6 +873,7 @@ static int control_boot(struct node *node, struct buf *reason)
     control->limits.loaded = limits_loaded;
     control->limits.stopped = limits_stopped;
     cell_store_init(&control->limits, &control->cells, &control->pages, conf->node.state_dir);
+    node_http_init_tsa(node);
     return 0;
 }
 

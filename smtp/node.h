@@ -3,12 +3,12 @@
  * threads: the daemon gives each shard a thread that calls node_turn until node_finished, the
  * simulator calls all of them from one. What crosses shards here crosses by mail.
  *
- *   start   TSA shard: spool house, what was used of limits → each mail shard: replay, rows placed,
- *           events of lanes to be adopted told → TSA shard: lanes that were adopted change hands →
- *           each mail shard: the spool begins → in turn: listeners → NODE_READY
+ *   start   TSA shard: spool house, HTTP, what was used of limits → each mail shard: replay, rows
+ *           placed, events of lanes to be adopted told → TSA shard: lanes that were adopted change
+ *           hands → each mail shard: the spool begins → in turn: listeners → NODE_READY
  *   stop    each mail shard: listeners and idle dialogues close, what has begun ends; the event
- *           log gets all of it, durably; then the spool → TSA shard: event log, limits, spool house
- *           → NODE_STOPPED
+ *           log gets all of it, durably; then the spool → TSA shard: HTTP, event log, limits, spool
+ *           house → NODE_STOPPED
  */
 #ifndef RINGPOST_SMTP_NODE_H
 #define RINGPOST_SMTP_NODE_H
@@ -22,6 +22,7 @@
 #include "shard/spool/sweep.h"
 #include "smtp/delivery.h"
 #include "smtp/intake.h"
+#include "smtp/node_http.h"
 #include "smtp/queue_state.h"
 #include "smtp/recovery.h"
 #include "smtp/queue_report.h"
@@ -78,6 +79,8 @@ struct mta {
     uint16_t foreign[MANIFEST_LANES_MAX]; /* lanes to be adopted */
     struct rewrite rewrite;
     struct spool *spool;
+    struct http_server http;     /* what belongs to this shard; others send it */
+    _Atomic uint32_t spool_status; /* enum spool_status, as of the last turn */
     bool cut;                    /* connections are being cut */
     bool hurried;                /* a second signal has come while the event log was waited for */
     uint64_t drain_until_ns;
@@ -103,6 +106,7 @@ struct control {
     struct cell_store limits;
     bool limits_stopped;
     struct queue_report *report; /* whose parts are not all home; null: none */
+    struct node_http http;       /* all listeners */
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;
@@ -131,6 +135,8 @@ struct node {
     struct queues_limit *queued_limit; /* memory.max_queued */
     struct boot_pages pages;
     struct endpoint bound[SERVER_LISTENERS_MAX];
+    struct endpoint http_bound[HTTP_LISTENERS_MAX]; /* valid when the state is NODE_READY */
+    struct http_server *https[SHARDS_MAX]; /* of the mail shards */
     uint64_t queued;             /* recipients found at start */
     _Atomic uint32_t state;      /* enum node_state */
     _Atomic uint32_t stop_level; /* 0: run; 1: stop; 2: stop at once */
@@ -157,6 +163,13 @@ void node_stop(struct node *node, unsigned level);
  * done. It will be done while the node has not stopped; of a node that stops it has little. */
 void node_report(struct node *node, struct queue_report *report);
 enum node_state node_state(const struct node *node);
+
+/* --- for node_http: TSA shard ----------------------------------------------------------------- */
+
+/* The node cannot start. */
+void node_fail(struct node *node, struct slice reason);
+void node_put_listen_error(struct buf *buf, struct slice where, int error);
+
 uint64_t node_counter(const struct node *node, enum counter counter);
 
 #endif

@@ -301,22 +301,28 @@ static void say_unsafe(const struct conf *conf)
     }
 }
 
+static void put_endpoints(struct logline *line, const char *key, const struct endpoint *endpoints,
+                          size_t count)
+{
+    char text[CONF_LISTENERS_MAX * ENDPOINT_TEXT_MAX];
+    struct buf buf;
+    buf_init(&buf, text, sizeof(text));
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) {
+            buf_put_byte(&buf, ',');
+        }
+        endpoint_put(&buf, &endpoints[i]);
+    }
+    logline_text(line, key, buf.size > 0 ? buf_slice(&buf) : SLICE("none"));
+}
+
 static void say_ready(const struct daemon *daemon)
 {
     const struct node *node = &daemon->node;
     struct logline line;
-    char text[SERVER_LISTENERS_MAX * ENDPOINT_TEXT_MAX];
-    struct buf buf;
-    buf_init(&buf, text, sizeof(text));
-    for (size_t i = 0; i < daemon->conf->smtp_listener_count; i++) {
-        if (i > 0) {
-            buf_put_byte(&buf, ',');
-        }
-        endpoint_put(&buf, &node->bound[i]);
-    }
     logline_begin(&line, "ready");
-    logline_text(&line, "smtp", buf.size > 0 ? buf_slice(&buf) : SLICE("none"));
-    logline_string(&line, "http", "none");
+    put_endpoints(&line, "smtp", node->bound, daemon->conf->smtp_listener_count);
+    put_endpoints(&line, "http", node->http_bound, daemon->conf->http_listener_count);
     logline_u64(&line, "pid", (uint64_t)getpid());
     logline_u64(&line, "queued", node->queued);
     logline_string(&line, "version", RINGPOST_VERSION);
