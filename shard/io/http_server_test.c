@@ -1,7 +1,4 @@
-/*
- * HTTP on the simulated network: two mail shards and the TSA shard, clients led by hand. The routes
- * are the test's: what they answer says which shard did.
- */
+/* HTTP on the simulated network: who answers, who may ask, and how it ends. */
 #include "shard/io/http_server.h"
 
 #include <setjmp.h>
@@ -12,404 +9,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/check.h"
 #include "shard/io/http_conn.h"
-#include "tests/kit/talk.h"
-#include "tests/sim/shards.h"
+#include "tests/kit/http_client.h"
+#include "tests/kit/http_rig.h"
 
-#define MAILS   2
-#define TSA     MAILS
-#define CLIENT  250
-#define OTHER   (7 * 256 + 1) /* not in trusted_hosts */
-#define CONNS   40
-#define MEMORY  (4 * MIB)
-#define BODY    (1 * MIB)
-#define PORT    8000
+#define H "Host: 10.0.0.1\r\n"
+#define J "Content-Type: application/json\r\n"
 
-/* What the handlers of a shard have been asked. */
-struct told {
-    struct http_exchange *kept; /* by /later and /stream, up to the answer */
-    unsigned gone;
-    unsigned handled;
-    unsigned streamed; /* calls of `fill` */
-    unsigned lines;    /* that it is to put */
-    bool wait;
-    bool cut;
-};
+#define assert_heard(client, status, said) assert_true(http_client_hears(client, status, said))
 
-static struct {
-    struct sim *sim;
-    struct sim_node *node;
-    struct sim_shards shards;
-    struct boot_pages pages;
-    struct conf conf;
-    struct conf_http_listener listener;
-    struct network trusted;
-    struct http_server servers[MAILS + 1];
-    struct http_server *mails[MAILS];
-    struct told told[MAILS + 1];
-    struct endpoint at;
-} rig;
-
-/* --- handlers ------------------------------------------------------------------------------- */
-
-static struct told *told_of(struct http_exchange *exchange)
-{
-    struct told *told = exchange->context;
-    assert_ptr_equal(told, &rig.told[exchange->shard->index]);
-    return told;
-}
-
-/* The shard, the method, the path, and the body in short. */
-static void handle_echo(struct http_exchange *exchange)
-{
-    uint8_t memory[200];
-    struct buf text;
-    buf_init(&text, memory, sizeof(memory));
-    told_of(exchange)->handled++;
-    buf_printf(&text, "%u %s ", exchange->shard->index, http_method_name(exchange->method));
-    buf_put(&text, exchange->path);
-    buf_put_byte(&text, ' ');
-    if (exchange->body.size > 64) {
-        buf_printf(&text, "#%zu", exchange->body.size);
-    } else {
-        buf_put(&text, exchange->body);
-    }
-    buf_put_byte(&text, '\n');
-    http_answer(exchange, 200, SLICE("text/plain"), buf_slice(&text));
-}
-
-static void later_gone(struct http_exchange *exchange)
-{
-    assert_true(exchange->lost);
-    told_of(exchange)->gone++;
-}
-
-static void handle_later(struct http_exchange *exchange)
-{
-    struct told *told = told_of(exchange);
-    assert_null(told->kept);
-    told->handled++;
-    told->kept = exchange;
-    exchange->gone = later_gone;
-}
-
-static void answer_later(unsigned shard, const char *text)
-{
-    struct http_exchange *exchange = rig.told[shard].kept;
-    rig.told[shard].kept = NULL;
-    http_answer(exchange, 200, SLICE("text/plain"), slice_from_string(text));
-}
-
-static enum http_fill fill_lines(struct http_exchange *exchange, struct buf *room)
-{
-    struct told *told = told_of(exchange);
-    told->streamed++;
-    while (told->lines > 0 && buf_room(room) >= 1000) {
-        buf_printf(room, "%0999u\n", told->lines--);
-    }
-    if (told->lines > 0) {
-        return HTTP_FILL_MORE;
-    }
-    if (told->cut) {
-        return HTTP_FILL_CUT;
-    }
-    return told->wait ? HTTP_FILL_WAIT : HTTP_FILL_END;
-}
-
-static void stream_gone(struct http_exchange *exchange)
-{
-    struct told *told = told_of(exchange);
-    told->gone++;
-    told->kept = NULL;
-}
-
-static void handle_stream(struct http_exchange *exchange)
-{
-    struct told *told = told_of(exchange);
-    exchange->gone = stream_gone;
-    if (http_answer_stream(exchange, 200, SLICE("application/x-ndjson"), fill_lines)) {
-        told->kept = exchange;
-    }
-}
-
-/* `lines` of 1,000 bytes in one piece of memory. */
-static void handle_large(struct http_exchange *exchange)
-{
-    struct told *told = told_of(exchange);
-    struct buf *room = http_answer_room(exchange, told->lines * 1000 + 1);
-    if (room == NULL) {
-        return;
-    }
-    for (unsigned i = told->lines; i > 0; i--) {
-        buf_printf(room, "%0999u\n", i);
-    }
-    http_answer_written(exchange, 200, SLICE("text/plain"));
-}
-
-static const struct http_route routes[] = {
-    {"/tsa", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_echo},
-    {"/tsa", HTTP_METHOD_POST, HTTP_ON_TSA_SHARD, HTTP_CARRIES_JSON, 0, handle_echo},
-    {"/tree/*", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_echo},
-    {"/mail", HTTP_METHOD_POST, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_JSON, 0, handle_echo},
-    {"/small", HTTP_METHOD_POST, HTTP_ON_TSA_SHARD, HTTP_CARRIES_RECORDS, 10, handle_echo},
-    {"/later", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_later},
-    {"/mail/later", HTTP_METHOD_GET, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_NOTHING, 0, handle_later},
-    {"/stream", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_stream},
-    {"/large", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_large},
-};
-
-/* --- the rig -------------------------------------------------------------------------------- */
-
-static void server_set_up(unsigned index)
-{
-    const struct http_options options = {
-        .shard = &rig.shards.shards[index],
-        .conf = &rig.conf,
-        .routes = routes,
-        .route_count = COUNT_OF(routes),
-        .context = &rig.told[index],
-        .tsa = &rig.servers[TSA],
-        .mails = rig.mails,
-        .mail_count = MAILS,
-        .connections_max = CONNS,
-        .memory_max = MEMORY,
-        .pages = &rig.pages,
-    };
-    http_server_init(&rig.servers[index], &options);
-    http_server_set_takes(&rig.servers[index], true);
-}
-
-static void rig_open(uint64_t seed)
-{
-    const struct sim_options options = {.seed = seed, .verbose = true};
-    memset(&rig, 0, sizeof(rig));
-    rig.sim = sim_open(&options);
-    rig.node = sim_node_open(rig.sim, NULL);
-    sim_shards_boot(&rig.shards, rig.node, MAILS + 1, 64, 16 * KIB);
-    assert_true(network_parse(SLICE("10.0.0.0/24"), &rig.trusted));
-    rig.listener = (struct conf_http_listener){
-        .listen = sim_node_endpoint(rig.node, PORT),
-        .hostname = SLICE("mta.test"),
-        .trusted_hosts = &rig.trusted,
-        .trusted_host_count = 1,
-        .request_body_limit = BODY,
-    };
-    rig.conf.http_listeners = &rig.listener;
-    rig.conf.http_listener_count = 1;
-    for (unsigned i = 0; i <= MAILS; i++) {
-        server_set_up(i);
-        if (i < MAILS) {
-            rig.mails[i] = &rig.servers[i];
-        }
-    }
-    struct buf reason;
-    uint8_t memory[100];
-    buf_init(&reason, memory, sizeof(memory));
-    assert_int_equal(http_server_start(&rig.servers[TSA], &rig.at, &reason), 0);
-}
-
-static bool all_over(void *context)
-{
-    (void)context;
-    unsigned open = 0;
-    for (unsigned i = 0; i <= MAILS; i++) {
-        open += http_server_open(&rig.servers[i]);
-    }
-    return open == 0;
-}
+static struct http_rig rig;
+/* Too large for a stack. */
+static struct http_client client;
+static struct http_client second;
 
 static int set_up(void **state)
 {
+    const struct sim_options options = {.seed = 1, .verbose = true};
     (void)state;
-    rig_open(1);
+    http_rig_open(&rig, sim_open(&options));
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i <= MAILS; i++) {
-        http_server_stop(&rig.servers[i]);
-        http_server_cut(&rig.servers[i]);
-        if (rig.told[i].kept != NULL) {
-            answer_later(i, "");
-        }
-    }
-    bool over = sim_run_until(rig.sim, all_over, NULL, 60 * NS_PER_S);
-    for (unsigned i = 0; i <= MAILS; i++) {
-        over = over && http_server_memory(&rig.servers[i]) == 0;
-    }
-    sim_shards_stop(&rig.shards);
-    bool good = over && !sim_failed(rig.sim);
-    boot_pages_give(&rig.pages);
+    bool good = http_rig_stop(&rig);
     sim_close(rig.sim);
     return good ? 0 : 1;
 }
-
-/* --- a client ------------------------------------------------------------------------------- */
-
-struct client {
-    struct sim_peer *peer;
-    char said[256 * KIB]; /* the last answer's body */
-    size_t bytes;
-    unsigned status;
-    char head[1024];
-};
-
-static void client_open(struct client *client, unsigned host)
-{
-    struct endpoint from = sim_endpoint(host, 0);
-    client->peer = sim_peer_connect(rig.sim, &from, &rig.at, NULL, NULL);
-}
-
-static void say(struct client *client, const char *text)
-{
-    sim_peer_send(client->peer, slice_from_string(text));
-}
-
-static bool peer_has_head(void *context)
-{
-    struct client *client = context;
-    struct slice input = sim_peer_input(client->peer);
-    return sim_peer_state(client->peer) >= SIM_PEER_EOF ||
-           (input.size > 0 && memmem(input.data, input.size, "\r\n\r\n", 4) != NULL);
-}
-
-static bool peer_has_more(void *context)
-{
-    struct client *client = context;
-    return sim_peer_state(client->peer) >= SIM_PEER_EOF ||
-           sim_peer_input(client->peer).size > client->bytes;
-}
-
-/* Reads `count` bytes into `into`. */
-static void take(struct client *client, size_t count, char *into)
-{
-    while (sim_peer_input(client->peer).size < count) {
-        client->bytes = sim_peer_input(client->peer).size;
-        assert_true(sim_run_until(rig.sim, peer_has_more, client, 60 * NS_PER_S));
-        assert_true(sim_peer_input(client->peer).size > client->bytes);
-    }
-    memcpy(into, sim_peer_input(client->peer).data, count);
-    sim_peer_consume(client->peer, count);
-}
-
-static void hear_chunks(struct client *client)
-{
-    client->bytes = 0;
-    size_t total = 0;
-    for (;;) {
-        char line[16] = {0};
-        size_t at = 0;
-        do {
-            take(client, 1, &line[at]);
-        } while (line[at++] != '\n');
-        size_t size = strtoul(line, NULL, 16);
-        char end[2];
-        assert_true(total + size < sizeof(client->said));
-        take(client, size, client->said + total);
-        total += size;
-        take(client, 2, end);
-        assert_memory_equal(end, "\r\n", 2);
-        if (size == 0) {
-            break;
-        }
-    }
-    client->said[total] = '\0';
-    client->bytes = total;
-}
-
-/* The next head; 0: the connection ended instead. */
-static unsigned hear_head(struct client *client)
-{
-    client->status = 0;
-    client->head[0] = '\0';
-    client->said[0] = '\0';
-    if (!sim_run_until(rig.sim, peer_has_head, client, 60 * NS_PER_S)) {
-        return 0;
-    }
-    struct slice input = sim_peer_input(client->peer);
-    const uint8_t *end = input.size > 0 ? memmem(input.data, input.size, "\r\n\r\n", 4) : NULL;
-    if (end == NULL) {
-        return 0;
-    }
-    size_t size = (size_t)(end - input.data) + 4;
-    assert_true(size < sizeof(client->head));
-    memcpy(client->head, input.data, size);
-    client->head[size] = '\0';
-    sim_peer_consume(client->peer, size);
-    assert_memory_equal(client->head, "HTTP/1.1 ", 9);
-    client->status = (unsigned)strtoul(client->head + 9, NULL, 10);
-    return client->status;
-}
-
-/* The next answer whole; its status, or 0 when the connection ended instead. */
-static unsigned hear(struct client *client)
-{
-    if (hear_head(client) < 200) {
-        return client->status;
-    }
-    const char *length = strstr(client->head, "Content-Length: ");
-    if (strstr(client->head, "Transfer-Encoding: chunked") != NULL) {
-        assert_null(length);
-        hear_chunks(client);
-    } else if (length != NULL) {
-        size_t size = strtoul(length + 16, NULL, 10);
-        assert_true(size < sizeof(client->said));
-        take(client, size, client->said);
-        client->said[size] = '\0';
-        client->bytes = size;
-    }
-    return client->status;
-}
-
-static bool peer_ended(void *context)
-{
-    return sim_peer_state(((struct client *)context)->peer) >= SIM_PEER_EOF;
-}
-
-static bool closed(struct client *client, uint64_t within_ns)
-{
-    return sim_run_until(rig.sim, peer_ended, client, within_ns) &&
-           sim_peer_input(client->peer).size == 0;
-}
-
-#define H "Host: 10.0.0.1\r\n"
-#define J "Content-Type: application/json\r\n"
-
-static void assert_heard(struct client *client, unsigned status, const char *said)
-{
-    assert_int_equal(hear(client), status);
-    assert_string_equal(client->said, said);
-}
-
-static struct client client; /* too large for a stack */
 
 /* --- requests and answers ------------------------------------------------------------------- */
 
 static void a_request_is_answered_by_the_shard_of_its_route(void **state)
 {
     (void)state;
-    client_open(&client, CLIENT);
-    say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
     assert_heard(&client, 200, "2 GET /tsa \n");
-    say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\nabc");
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\nabc");
     assert_heard(&client, 200, "0 POST /mail abc\n");
-    say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\ndef");
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\ndef");
     assert_heard(&client, 200, "0 POST /mail def\n");
-    say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
     assert_heard(&client, 200, "2 GET /tsa \n");
-    say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\nghi");
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 3\r\n\r\nghi");
     assert_heard(&client, 200, "1 POST /mail ghi\n");
-    sim_peer_close(client.peer);
+    http_client_close(&client);
 }
 
 static void h05_pipelined_requests_are_answered_in_order_over_shards(void **state)
 {
     (void)state;
-    client_open(&client, CLIENT);
-    say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n"
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n"
                  "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\na"
                  "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\nb"
                  "GET /tree/x HTTP/1.1\r\n" H "\r\n"
@@ -423,25 +76,25 @@ static void h05_pipelined_requests_are_answered_in_order_over_shards(void **stat
     assert_heard(&client, 200, "2 POST /tsa c\n");
     assert_heard(&client, 200, "1 POST /mail d\n");
     assert_non_null(strstr(client.head, "Connection: close"));
-    assert_true(closed(&client, NS_PER_S));
-    assert_int_equal(counters_get(&rig.shards.shards[TSA].counters, COUNTER_http_handed), 2);
+    assert_true(http_client_closed(&client, NS_PER_S));
+    assert_int_equal(http_rig_counter(&rig, RIG_TSA, COUNTER_http_handed), 2);
 }
 
 static void h05_ten_thousand_pipelined_requests_hold_bounded_memory(void **state)
 {
     (void)state;
     static const char request[] = "GET /tsa HTTP/1.1\r\n" H "\r\n";
-    client_open(&client, CLIENT);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
     for (unsigned i = 0; i < 10000; i++) {
-        say(&client, request);
+        http_client_say(&client, request);
     }
     for (unsigned i = 0; i < 10000; i++) {
         assert_heard(&client, 200, "2 GET /tsa \n");
-        assert_true(http_server_memory(&rig.servers[TSA]) < 16 * KIB);
-        assert_true(ring_buffers_held(rig.shards.shards[TSA].ring) <= STREAM_HELD_MAX + 4);
+        assert_true(http_server_memory(&rig.servers[RIG_TSA]) < 16 * KIB);
+        assert_true(ring_buffers_held(rig.shards.shards[RIG_TSA].ring) <= STREAM_HELD_MAX + 4);
     }
-    assert_int_equal(rig.told[TSA].handled, 10000);
-    sim_peer_close(client.peer);
+    assert_int_equal(rig.told[RIG_TSA].handled, 10000);
+    http_client_close(&client);
 }
 
 static void h05_after_an_error_nothing_more_is_read(void **state)
@@ -468,15 +121,15 @@ static void h05_after_an_error_nothing_more_is_read(void **state)
         {"GET /tsa HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\n", 413},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        client_open(&client, CLIENT);
-        say(&client, rows[i].request);
-        say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
-        assert_int_equal(hear(&client), rows[i].status);
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, rows[i].request);
+        http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+        assert_int_equal(http_client_hear(&client), rows[i].status);
         assert_non_null(strstr(client.head, "\r\nConnection: close\r\n"));
-        assert_int_equal(hear(&client), 0);
-        assert_true(closed(&client, 3 * NS_PER_S));
+        assert_int_equal(http_client_hear(&client), 0);
+        assert_true(http_client_closed(&client, 3 * NS_PER_S));
     }
-    for (unsigned i = 0; i <= MAILS; i++) {
+    for (unsigned i = 0; i <= RIG_MAILS; i++) {
         assert_int_equal(rig.told[i].handled, 0);
     }
 }
@@ -500,10 +153,10 @@ static void what_a_request_without_body_is_refused_for_costs_no_connection(void 
         {"POST /tsa HTTP/1.1\r\n" H "\r\n", 415, NULL},
         {"POST /tsa HTTP/1.1\r\n" H "Content-Type: text/plain\r\n\r\n", 415, NULL},
     };
-    client_open(&client, CLIENT);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        say(&client, rows[i].request);
-        assert_int_equal(hear(&client), rows[i].status);
+        http_client_say(&client, rows[i].request);
+        assert_int_equal(http_client_hear(&client), rows[i].status);
         assert_null(strstr(client.head, "Connection: close"));
         assert_non_null(strstr(client.head, "\r\nDate: "));
         assert_non_null(strstr(client.head, " GMT\r\n"));
@@ -513,9 +166,216 @@ static void what_a_request_without_body_is_refused_for_costs_no_connection(void 
             assert_null(strstr(client.head, "Allow: "));
         }
     }
-    say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
     assert_heard(&client, 200, "2 GET /tsa \n");
-    sim_peer_close(client.peer);
+    http_client_close(&client);
+}
+
+/* --- access --------------------------------------------------------------------------------- */
+
+static void h17_strangers_and_foreign_pages_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        unsigned status;
+    } rows[] = {
+        {"Host: 10.0.0.1\r\n", 200},
+        {"Host: 10.0.0.1:8000\r\n", 200},
+        {"Host: [::1]:8000\r\n", 200},
+        {"Host: localhost\r\n", 200},
+        {"Host: LOCALHOST:8000\r\n", 200},
+        {"Host: mta.test:8000\r\n", 200},
+        {"Host: evil.test\r\n", 403},
+        {"Host: mta.test.evil.test\r\n", 403},
+        {"Host: 10.0.0.1.evil.test\r\n", 403},
+        {"Host: localhost.evil.test\r\n", 403},
+        {"Host: evil.test:8000\r\n", 403},
+        {"Host: :8000\r\n", 403},
+        {"Host: 10.0.0.1\r\nOrigin: http://10.0.0.1\r\n", 200},
+        {"Host: mta.test:8000\r\nOrigin: http://mta.test:8000\r\n", 200},
+        {"Host: mta.test\r\nOrigin: https://mta.test\r\n", 200},
+        {"Host: 10.0.0.1:8000\r\nOrigin: http://10.0.0.1\r\n", 403},
+        {"Host: 10.0.0.1\r\nOrigin: http://evil.test\r\n", 403},
+        {"Host: 10.0.0.1\r\nOrigin: null\r\n", 403},
+        {"Host: 10.0.0.1\r\nOrigin: http://10.0.0.1\r\nOrigin: http://evil.test\r\n", 403},
+        {"Host: 10.0.0.1\r\nOrigin:\r\n", 403},
+    };
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char request[256];
+        (void)snprintf(request, sizeof(request), "GET /tsa HTTP/1.1\r\n%s\r\n", rows[i].fields);
+        http_client_say(&client, request);
+        assert_int_equal(http_client_hear(&client), rows[i].status);
+    }
+    http_client_close(&client);
+    http_client_open(&client, rig.sim, RIG_OTHER, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_int_equal(http_client_hear(&client), 403);
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\na");
+    assert_int_equal(http_client_hear(&client), 403);
+    assert_int_equal(rig.told[0].handled + rig.told[1].handled, 0);
+    http_client_close(&client);
+}
+
+static void h17_paths_that_could_mean_another_one_are_not_found(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {
+        "//tsa",      "/tsa/",        "/tree/../tsa", "/tree//x",  "/tree/%2e%2e/tsa",
+        "/tree/%00",  "/tree/x;y",    "/tree/./x",    "/tree/a\\b", "/tree/..",
+        "/tree/%74sa", "/TSA",
+    };
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        char request[256];
+        (void)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n" H "\r\n", paths[i]);
+        http_client_say(&client, request);
+        assert_int_equal(http_client_hear(&client), 404);
+    }
+    http_client_say(&client, "GET /tree/x?a=//..%2e;%00 HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&client, 200, "2 GET /tree/x \n");
+    http_client_close(&client);
+}
+
+static void h17_a_post_of_a_form_is_no_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        const char *type;
+        unsigned status;
+    } rows[] = {
+        {"/tsa", "Content-Type: text/plain\r\n", 415},
+        {"/tsa", "Content-Type: application/x-www-form-urlencoded\r\n", 415},
+        {"/tsa", "Content-Type: multipart/form-data\r\n", 415},
+        {"/tsa", "Content-Type: application/x-ndjson\r\n", 415},
+        {"/tsa", "Content-Type: text/plain; application/json\r\n", 415},
+        {"/tsa", "Content-Type: application/jsonx\r\n", 415},
+        {"/tsa", "", 415},
+        {"/tsa", "Content-Type: application/json\r\nContent-Type: text/plain\r\n", 415},
+        {"/tsa", "Content-Type: Application/JSON ; charset=utf-8\r\n", 200},
+        {"/small", "Content-Type: application/x-ndjson\r\n", 200},
+        {"/small", "Content-Type: application/json\r\n", 200},
+        {"/small", "Content-Type: text/plain\r\n", 415},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char request[256];
+        (void)snprintf(request, sizeof(request),
+                       "POST %s HTTP/1.1\r\n" H "%sContent-Length: 2\r\n\r\n{}", rows[i].path,
+                       rows[i].type);
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, request);
+        assert_int_equal(http_client_hear(&client), rows[i].status);
+        http_client_close(&client);
+    }
+}
+
+/* --- limits and the end --------------------------------------------------------------------- */
+
+static void an_idle_connection_is_small(void **state)
+{
+    (void)state;
+    assert_true(sizeof(struct http_conn) <= 4 * KIB);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&client, 200, "2 GET /tsa \n");
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(http_server_memory(&rig.servers[RIG_TSA]), sizeof(struct http_conn));
+    assert_int_equal(ring_buffers_held(rig.shards.shards[RIG_TSA].ring), 0);
+    http_client_close(&client);
+}
+
+static void the_longest_idle_connection_makes_room_for_a_new_one(void **state)
+{
+    (void)state;
+    static struct http_client all[RIG_CONNS + 10];
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        http_client_open(&all[i], rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&all[i], "GET /tsa HTTP/1.1\r\n" H "\r\n");
+        assert_heard(&all[i], 200, "2 GET /tsa \n");
+    }
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        assert_int_equal(http_client_closed(&all[i], 0), i < 10);
+        http_client_close(&all[i]);
+    }
+}
+
+static void strangers_leave_connections_to_others(void **state)
+{
+    (void)state;
+    static struct http_client all[RIG_CONNS];
+    unsigned refused = 0;
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        http_client_open(&all[i], rig.sim, RIG_OTHER, &rig.at);
+    }
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&client, 200, "2 GET /tsa \n");
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        refused += http_client_closed(&all[i], 0);
+        http_client_close(&all[i]);
+    }
+    assert_true(refused >= RIG_CONNS / 2);
+    http_client_close(&client);
+}
+
+static void h16_requests_of_mail_are_503_while_no_thread_takes_them(void **state)
+{
+    (void)state;
+    http_server_set_takes(&rig.servers[0], false);
+    http_server_set_takes(&rig.servers[1], false);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\na");
+    assert_int_equal(http_client_hear(&client), 503);
+    assert_non_null(strstr(client.head, "Retry-After: 1\r\n"));
+    http_client_close(&client);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&client, 200, "2 GET /tsa \n");
+    http_client_close(&client);
+    http_server_set_takes(&rig.servers[1], true);
+    for (unsigned i = 0; i < 3; i++) {
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\na");
+        assert_heard(&client, 200, "1 POST /mail a\n");
+        http_client_close(&client);
+    }
+    assert_int_equal(rig.told[0].handled, 0);
+}
+
+static void a_stop_ends_what_has_begun_and_closes_the_rest(void **state)
+{
+    (void)state;
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /later HTTP/1.1\r\n" H "\r\n");
+    http_client_open(&second, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&second, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&second, 200, "2 GET /tsa \n");
+    http_server_stop(&rig.servers[RIG_TSA]);
+    assert_true(http_client_closed(&second, NS_PER_S));
+    assert_false(http_client_closed(&client, NS_PER_S));
+    http_rig_answer(&rig, RIG_TSA, "done");
+    assert_heard(&client, 200, "done");
+    assert_non_null(strstr(client.head, "Connection: close\r\n"));
+    assert_true(http_client_closed(&client, NS_PER_S));
+    assert_int_equal(http_server_open(&rig.servers[RIG_TSA]), 0);
+}
+
+static void a_connection_sent_to_a_thread_that_stops_is_closed_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\na");
+    /* It stops, but the TSA shard has not seen that yet. */
+    rig.servers[0].stopping = true;
+    rig.servers[1].stopping = true;
+    assert_int_equal(http_client_hear(&client), 0);
+    assert_int_equal(rig.told[0].handled + rig.told[1].handled, 0);
+    assert_int_equal(http_rig_counter(&rig, 0, COUNTER_http_turned_away), 1);
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(http_server_memory(&rig.servers[RIG_TSA]), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -528,6 +388,15 @@ int main(void)
         TEST(h05_ten_thousand_pipelined_requests_hold_bounded_memory),
         TEST(h05_after_an_error_nothing_more_is_read),
         TEST(what_a_request_without_body_is_refused_for_costs_no_connection),
+        TEST(h17_strangers_and_foreign_pages_are_refused),
+        TEST(h17_paths_that_could_mean_another_one_are_not_found),
+        TEST(h17_a_post_of_a_form_is_no_json),
+        TEST(an_idle_connection_is_small),
+        TEST(the_longest_idle_connection_makes_room_for_a_new_one),
+        TEST(strangers_leave_connections_to_others),
+        TEST(h16_requests_of_mail_are_503_while_no_thread_takes_them),
+        TEST(a_stop_ends_what_has_begun_and_closes_the_rest),
+        TEST(a_connection_sent_to_a_thread_that_stops_is_closed_and_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
