@@ -18,7 +18,10 @@ struct http_conn;
 
 /* Answers now, or keeps the exchange and answers later. Runs from the loop. */
 typedef void http_handle(struct http_exchange *exchange);
-/* The client has gone: the answer that is still owed goes nowhere, and may be a short one. */
+/*
+ * The client has gone: the answer that is still owed goes nowhere, and may be a short one. Of a
+ * client that has sent something ahead it may be noticed only by the answer.
+ */
 typedef void http_gone(struct http_exchange *exchange);
 
 enum http_where { HTTP_ON_TSA_SHARD, HTTP_ON_MAIL_SHARD };
