@@ -7,9 +7,14 @@
  *      └──────────┴──► ENDED                               └──► ENDED
  *
  * From MAIL on, the only way out of a transaction is OVER, where every recipient has a result;
- * what broke the dialogue stands in `end` until the user has seen the results. What may never
- * happen: a reply counted for a command that was not sent; a recipient settled twice; a
- * recipient left pending in OVER; a transaction begun on a connection that owes us a reply.
+ * what broke the dialogue stands in `end` until the user has seen the results. The RSET after a
+ * failed transaction is of no haste: with pipelining it goes out before the next MAIL, in one
+ * flight (RFC 2920 3.1), and costs no round trip; what fails before its reply is here has not been
+ * tried.
+ *
+ * What may never happen: a reply counted for a command that was not sent; a recipient settled
+ * twice; a recipient left pending in OVER; a transaction begun on a connection that owes us a
+ * reply.
  */
 #include "smtp/client_session.h"
 
@@ -258,12 +263,13 @@ static void synthesize(struct client_session *session, uint16_t code, const uint
 
 void client_protocol_error(struct client_session *session, const char *what)
 {
+    bool untried = session->doing == STEP_RSET;
     synthesize(session, 451, (const uint8_t[3]){4, 5, 0}, what);
     if (in_transaction(session)) {
         client_settle_all(session,
                           &(struct client_verdict){
                               .reply = &session->failure,
-                              .disposition = CLIENT_DEFERRED,
+                              .disposition = untried ? CLIENT_RETRY_NOW : CLIENT_DEFERRED,
                               .answer = client_steps[session->doing].answer,
                               .uncertain = session->content_made && !session->send_failed,
                           });
@@ -292,6 +298,8 @@ static bool may_send(const struct client_session *session, bool window_open)
     bool ahead = session->extensions.pipelining &&
                  session->expected_count < CLIENT_RCPTS_AHEAD_MAX;
     switch (step) {
+    case STEP_MAIL:
+        return alone || client_expected_step(session) == STEP_RSET;
     case STEP_RCPT:
         return alone || (ahead && window_open);
     case STEP_DATA:
@@ -304,7 +312,6 @@ static bool may_send(const struct client_session *session, bool window_open)
     case STEP_BANNER:
     case STEP_EHLO:
     case STEP_HELO:
-    case STEP_MAIL:
     case STEP_CONTENT:
     case STEP_RSET:
     case STEP_QUIT:
@@ -383,7 +390,8 @@ void client_session_give_part(struct client_session *session, const struct chain
 /* A 421 in a transaction: the peer leaves; nobody is refused for good by it. */
 static void peer_leaves(struct client_session *session, const struct reply *reply, bool first)
 {
-    bool unused = first && session->doing == STEP_MAIL && session->transactions > 0;
+    bool unused = first && session->transactions > 0 &&
+                  (session->doing == STEP_MAIL || session->doing == STEP_RSET);
     session->failure = *reply;
     client_settle_all(session, &(struct client_verdict){
                                    .reply = reply,
@@ -411,7 +419,7 @@ static void take_reply(struct client_session *session, const struct reply *reply
         return;
     }
     bool first = !session->answered;
-    session->answered = true;
+    session->answered = session->answered || session->doing != STEP_RSET;
     if (reply->code == 421) {
         peer_leaves(session, reply, first);
         return;
@@ -542,8 +550,9 @@ void client_session_begin(struct client_session *session, struct client_transact
                           bool careful)
 {
     CHECK(session->state == CLIENT_READY && session->expected_count == 0);
+    bool rset_wanted = session->rset_wanted;
     session->transaction = transaction;
-    session->careful = careful;
+    session->careful = careful || rset_wanted;
     session->rcpt_next = 0;
     session->rcpt_end = transaction->count;
     session->rcpt_answered = 0;
@@ -555,10 +564,10 @@ void client_session_begin(struct client_session *session, struct client_transact
     session->part_wanted = false;
     if (refuse_here(session)) {
         client_over(session, true);
-        session->rset_wanted = false;
+        session->rset_wanted = rset_wanted;
         return;
     }
-    session->next_step = STEP_MAIL;
+    session->next_step = rset_wanted ? STEP_RSET : STEP_MAIL;
     client_set_state(session, CLIENT_ENVELOPE);
 }
 
@@ -577,7 +586,7 @@ void client_session_finish(struct client_session *session)
     } else if (session->quit_wanted) {
         session->next_step = STEP_QUIT;
         client_set_state(session, CLIENT_QUITTING);
-    } else if (session->rset_wanted) {
+    } else if (session->rset_wanted && !session->extensions.pipelining) {
         session->next_step = STEP_RSET;
         client_set_state(session, CLIENT_RSETTING);
     } else {
@@ -617,7 +626,7 @@ static struct client_verdict verdict_of_break(struct client_session *session, en
     bool peer_gone = end == CLIENT_END_BROKEN || end == CLIENT_END_PEER;
     bool unused = peer_gone && session->transactions > 0 && !session->answered;
     bool ours = end == CLIENT_END_CLOSED && !verdict.uncertain;
-    if (unused || ours) {
+    if (unused || ours || session->doing == STEP_RSET) {
         verdict.disposition = CLIENT_RETRY_NOW;
     }
     return verdict;

@@ -147,7 +147,7 @@ enum client_state {
     CLIENT_ENVELOPE, /* MAIL, RCPT, DATA or BDAT */
     CLIENT_CONTENT,  /* content is being sent, or its reply is awaited */
     CLIENT_OVER,     /* results are ready: client_session_finish */
-    CLIENT_RSETTING,
+    CLIENT_RSETTING, /* alone, where there is no pipelining */
     CLIENT_QUITTING,
     CLIENT_ENDED,    /* session->end says why: close the connection */
 };
@@ -196,9 +196,9 @@ struct client_session {
     uint32_t transactions;     /* begun on this connection before this one */
     enum client_step doing;    /* what the last reply was for, or the end came in */
     bool helo_tried;
-    bool careful;              /* content waits for the replies to the envelope (C-17) */
+    bool careful;              /* content waits for the replies to the envelope (C-17, C-18) */
     bool answered;             /* any reply in this transaction */
-    bool rset_wanted;
+    bool rset_wanted;          /* before the next transaction, or with it */
     bool content_open;         /* content is being produced */
     bool content_made;         /* its last byte was handed out */
     bool content_sent;         /* and has left: client_session_sent */

@@ -225,6 +225,7 @@ struct script {
     const char *hello;
     uint32_t count;
     bool used;    /* a transaction went before */
+    bool failed;  /* the same, and it failed */
     bool careful;
     const char *turns[TURNS_MAX];
     const char *wire; /* null: not looked at */
@@ -273,8 +274,8 @@ static const struct script scripts[] = {
      .end = CLIENT_END_421, .state = CLIENT_ENDED},
     {.name = "c10: 552 to RCPT is temporary, of the first recipient too",
      .hello = PIPELINED, .count = 1, .turns = {OK1 "552 5.2.2 full\r\n" "503 none\r\n"},
-     .wire = ENVELOPE1 "DATA\r\nRSET\r\n",
-     .results = "deferred 552 5.2.2 RCPT TO:<r0@t.test> | full", .state = CLIENT_RSETTING},
+     .wire = ENVELOPE1 "DATA\r\n",
+     .results = "deferred 552 5.2.2 RCPT TO:<r0@t.test> | full", .state = CLIENT_READY},
     {.name = "c10: 452 to a later RCPT is too many recipients",
      .hello = PIPELINED, .count = 3, .turns = {OK1 OK1 "452 enough\r\n552 enough\r\n" GO, OK1},
      .results = "delivered 250 2.0.0 . | ok\nretry 452 RCPT TO:<r1@t.test> | enough\n"
@@ -295,10 +296,10 @@ static const struct script scripts[] = {
      .state = CLIENT_READY},
     {.name = "MAIL refused for good; what is said of recipients then does not count",
      .hello = PIPELINED, .count = 2, .turns = {"550 5.7.1 no\r\n503 x\r\n503 x\r\n503 x\r\n"},
-     .wire = ENVELOPE2 "DATA\r\nRSET\r\n",
+     .wire = ENVELOPE2 "DATA\r\n",
      .results = "bounced 550 5.7.1 MAIL FROM:<s@a.test> | no\n"
                 "bounced 550 5.7.1 MAIL FROM:<s@a.test> | no",
-     .state = CLIENT_RSETTING},
+     .state = CLIENT_READY},
     {.name = "503 to MAIL is temporary",
      .hello = PLAIN, .count = 1, .turns = {"503 5.5.1 x\r\n"}, .wire = MAIL "RSET\r\n",
      .results = "deferred 503 5.5.1 MAIL FROM:<s@a.test> | x", .state = CLIENT_RSETTING},
@@ -307,12 +308,12 @@ static const struct script scripts[] = {
      .results = "bounced 552 5.3.4 MAIL FROM:<s@a.test> | big", .state = CLIENT_RSETTING},
     {.name = "c11: all recipients refused and 354 all the same: the dot alone",
      .hello = PIPELINED, .count = 1, .turns = {OK1 "550 5.1.1 no\r\n" GO, OK1},
-     .wire = ENVELOPE1 "DATA\r\n.\r\nRSET\r\n",
-     .results = "bounced 550 5.1.1 RCPT TO:<r0@t.test> | no", .state = CLIENT_RSETTING},
+     .wire = ENVELOPE1 "DATA\r\n.\r\n",
+     .results = "bounced 550 5.1.1 RCPT TO:<r0@t.test> | no", .state = CLIENT_READY},
     {.name = "c11: with BDAT in flight the reply to it is ignored",
      .hello = CHUNKED, .count = 1, .turns = {OK1 "550 5.1.1 no\r\n" "503 5.5.1 none\r\n"},
-     .wire = ENVELOPE1 BDAT "RSET\r\n",
-     .results = "bounced 550 5.1.1 RCPT TO:<r0@t.test> | no", .state = CLIENT_RSETTING},
+     .wire = ENVELOPE1 BDAT,
+     .results = "bounced 550 5.1.1 RCPT TO:<r0@t.test> | no", .state = CLIENT_READY},
     {.name = "c11: nobody accepted, one command at a time: no DATA",
      .hello = PLAIN, .count = 1, .turns = {OK1, "550 no\r\n"}, .wire = ENVELOPE1 "RSET\r\n",
      .results = "bounced 550 RCPT TO:<r0@t.test> | no", .state = CLIENT_RSETTING},
@@ -412,6 +413,38 @@ static const struct script scripts[] = {
     {.name = "c18: RSET accepted",
      .hello = PLAIN, .count = 1, .turns = {"550 no\r\n", OK1},
      .results = "bounced 550 MAIL FROM:<s@a.test> | no", .state = CLIENT_READY},
+    {.name = "c18: with pipelining RSET goes out with the next envelope",
+     .hello = PIPELINED, .count = 2, .failed = true, .turns = {OK1 OK2 OK1 GO, OK1},
+     .wire = "RSET\r\n" ENVELOPE2 "DATA\r\n" DOTTED,
+     .results = "delivered 250 2.0.0 . | ok\ndelivered 250 2.0.0 . | ok", .state = CLIENT_READY},
+    {.name = "c18: no content before all of it is answered",
+     .hello = CHUNKED, .count = 1, .failed = true, .turns = {OK1 OK1},
+     .wire = "RSET\r\n" ENVELOPE1, .results = "pending 0  | ", .state = CLIENT_ENVELOPE},
+    {.name = "c18: RSET refused there: not an attempt, whatever follows",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {"502 5.5.1 what\r\n" OK2 GO},
+     .wire = "RSET\r\n" ENVELOPE1 "DATA\r\n",
+     .results = "retry 502 5.5.1  | what", .end = CLIENT_END_RSET, .state = CLIENT_ENDED},
+    {.name = "c18: RSET unanswered there: not an attempt",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {TIMEOUT},
+     .results = "retry 421 4.4.2  | " INTERNAL "timeout while waiting for RSET",
+     .end = CLIENT_END_TIMEOUT, .state = CLIENT_ENDED},
+    {.name = "c18: 421 to RSET there: not an attempt",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {"421 4.3.2 bye\r\n"},
+     .results = "retry 421 4.3.2  | bye", .end = CLIENT_END_421, .state = CLIENT_ENDED},
+    {.name = "c18: no reply at all to RSET there: not an attempt",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {"what\r\n"},
+     .results = "retry 451 4.5.0  | " INTERNAL "no reply code while waiting for RSET",
+     .end = CLIENT_END_PROTOCOL, .state = CLIENT_ENDED},
+    {.name = "c18: gone after the reply to RSET there: not an attempt",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {OK1, BREAK},
+     .results = "retry 400 MAIL FROM:<s@a.test> | " INTERNAL
+                "connection lost while waiting for MAIL",
+     .end = CLIENT_END_BROKEN, .state = CLIENT_ENDED},
+    {.name = "c18: gone after the reply to MAIL: an attempt",
+     .hello = PIPELINED, .count = 1, .failed = true, .turns = {OK1 OK1, BREAK},
+     .results = "deferred 400 RCPT TO:<r0@t.test> | " INTERNAL
+                "connection lost while waiting for RCPT",
+     .end = CLIENT_END_BROKEN, .state = CLIENT_ENDED},
     {.name = "c19: out of time for recipients: the rest is left",
      .hello = PLAIN, .count = 3, .turns = {OK1, HURRY, OK1, GO, OK1},
      .wire = ENVELOPE1 "DATA\r\n" DOTTED,
@@ -428,12 +461,16 @@ static const struct script scripts[] = {
      .wire = "MAIL FROM:<s@a.test> SIZE=13\r\n" RCPT0 "DATA\r\n" DOTTED,
      .results = "delivered 250 2.0.0 . | ok", .state = CLIENT_READY},
     {.name = "c24: BDAT refused for good",
-     .hello = CHUNKED, .count = 1, .turns = {OK2 "554 5.6.0 bad\r\n", OK1},
-     .wire = ENVELOPE1 BDAT "RSET\r\n",
+     .hello = CHUNKED, .count = 1, .turns = {OK2 "554 5.6.0 bad\r\n"},
+     .wire = ENVELOPE1 BDAT,
      .results = "bounced 554 5.6.0 . | bad", .state = CLIENT_READY},
     {.name = "c24: 503 to BDAT is temporary",
      .hello = CHUNKED, .count = 1, .turns = {OK2 "503 5.5.1 no\r\n"},
-     .results = "deferred 503 5.5.1 . | no", .state = CLIENT_RSETTING},
+     .results = "deferred 503 5.5.1 . | no", .state = CLIENT_READY},
+    {.name = "c24: after a failed chunk content waits, behind RSET and the envelope",
+     .hello = CHUNKED, .count = 1, .failed = true, .turns = {OK1 OK2, OK1},
+     .wire = "RSET\r\n" ENVELOPE1 BDAT,
+     .results = "delivered 250 2.0.0 . | ok", .state = CLIENT_READY},
     {.name = "c40: cut off before content: not an attempt",
      .hello = PIPELINED, .count = 1, .turns = {OK1, CUT},
      .results = "retry 400 RCPT TO:<r0@t.test> | " INTERNAL "cut off while waiting for RCPT",
@@ -473,6 +510,20 @@ static void use(struct world *world)
     world->wire_bytes = 0;
 }
 
+/* The same in vain: RSET is due. */
+static void use_in_vain(struct world *world)
+{
+    begin(world, 1, true);
+    pump(world);
+    turn(world, OK1 "450 4.2.1 later\r\n", SIZE_MAX);
+    if (world->session.state != CLIENT_OVER) {
+        turn(world, "503 5.5.1 none\r\n", SIZE_MAX);
+    }
+    finish(world);
+    assert_int_equal(world->session.state, CLIENT_READY);
+    world->wire_bytes = 0;
+}
+
 static void run(const struct script *script, size_t step)
 {
     static struct world world;
@@ -482,6 +533,8 @@ static void run(const struct script *script, size_t step)
     greet(&world, script->hello, step);
     if (script->used) {
         use(&world);
+    } else if (script->failed) {
+        use_in_vain(&world);
     }
     begin(&world, script->count, script->careful);
     bool held_first = script->turns[0] != NULL && strcmp(script->turns[0], HELD) == 0;
@@ -661,16 +714,49 @@ static void c23_message_that_needs_what_is_not_offered_bounces_unsent(void **sta
     }
 }
 
+/* A whole transaction, with RSET for every one. */
+static void send_with_rset(struct world *world, const char *hello)
+{
+    open_world(world, hello, 0);
+    world->options.enable_rset = true;
+    use(world);
+}
+
 static void enable_rset_resets_after_a_success_too(void **state)
 {
     (void)state;
     static struct world world;
-    open_world(&world, PIPELINED, 0);
-    world.options.enable_rset = true;
+    send_with_rset(&world, PIPELINED);
     begin(&world, 1, false);
     pump(&world);
-    turn(&world, "250 a\r\n250 b\r\n354 c\r\n", SIZE_MAX);
-    turn(&world, "250 d\r\n", SIZE_MAX);
+    assert_true(slice_equal(slice_make(world.wire, world.wire_bytes),
+                            SLICE("RSET\r\n" ENVELOPE1 "DATA\r\n")));
+    end_world(&world);
+}
+
+static void a_reset_that_is_still_due_does_not_hold_up_quit(void **state)
+{
+    (void)state;
+    static struct world world;
+    send_with_rset(&world, PIPELINED);
+    client_session_quit(&world.session);
+    pump(&world);
+    assert_true(slice_equal(slice_make(world.wire, world.wire_bytes), SLICE("QUIT\r\n")));
+    turn(&world, "221 f\r\n", SIZE_MAX);
+    assert_int_equal(world.session.state, CLIENT_ENDED);
+    assert_int_equal(world.session.end, CLIENT_END_CLOSED);
+    end_world(&world);
+}
+
+/* Without pipelining it goes alone, and QUIT waits for its reply. */
+static void quit_waits_for_the_reply_to_a_reset(void **state)
+{
+    (void)state;
+    static struct world world;
+    open_world(&world, PLAIN, 0);
+    begin(&world, 1, false);
+    pump(&world);
+    turn(&world, "450 no\r\n", SIZE_MAX);
     finish(&world);
     assert_int_equal(world.session.state, CLIENT_RSETTING);
     assert_true(slice_ends_with(slice_make(world.wire, world.wire_bytes), SLICE("RSET\r\n")));
@@ -680,6 +766,28 @@ static void enable_rset_resets_after_a_success_too(void **state)
     turn(&world, "221 f\r\n", SIZE_MAX);
     assert_int_equal(world.session.state, CLIENT_ENDED);
     assert_int_equal(world.session.end, CLIENT_END_CLOSED);
+    end_world(&world);
+}
+
+/* What was refused here sent nothing: the next one that is sent begins with RSET all the same. */
+static void c18_a_transaction_of_which_nothing_is_sent_leaves_the_reset_due(void **state)
+{
+    (void)state;
+    static struct world world;
+    open_world(&world, PIPELINED, 0);
+    use_in_vain(&world);
+    world.message.flags = SPOOL_MESSAGE_8BIT;
+    begin(&world, 1, false);
+    assert_int_equal(world.recipients[0].disposition, CLIENT_BOUNCED);
+    finish(&world);
+    assert_int_equal(world.wire_bytes, 0);
+    world.message.flags = 0;
+    begin(&world, 1, false);
+    pump(&world);
+    assert_true(slice_starts_with(slice_make(world.wire, world.wire_bytes),
+                                  SLICE("RSET\r\n" MAIL)));
+    assert_int_equal(client_session_timeout_ns(&world.session, false),
+                     world.options.rset_timeout_ns);
     end_world(&world);
 }
 
@@ -736,6 +844,9 @@ int main(void)
         cmocka_unit_test(last_reply_keeps_its_text_when_refusals_fill_the_room),
         cmocka_unit_test(c23_message_that_needs_what_is_not_offered_bounces_unsent),
         cmocka_unit_test(enable_rset_resets_after_a_success_too),
+        cmocka_unit_test(a_reset_that_is_still_due_does_not_hold_up_quit),
+        cmocka_unit_test(quit_waits_for_the_reply_to_a_reset),
+        cmocka_unit_test(c18_a_transaction_of_which_nothing_is_sent_leaves_the_reset_due),
         cmocka_unit_test(c19_each_step_has_its_own_timeout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -306,7 +306,7 @@ static void rset_send(struct client_session *session, struct buf *commands)
 {
     buf_put(commands, SLICE("RSET\r\n"));
     client_expect(session, STEP_RSET);
-    session->next_step = STEP_NONE;
+    session->next_step = session->state == CLIENT_RSETTING ? STEP_NONE : STEP_MAIL;
 }
 
 static void rset_reply(struct client_session *session, const struct reply *reply)
@@ -314,8 +314,15 @@ static void rset_reply(struct client_session *session, const struct reply *reply
     session->rset_wanted = false;
     if (!positive(reply)) {
         session->failure = *reply;
+        if (session->state != CLIENT_RSETTING) {
+            client_settle_all(session, &(struct client_verdict){.reply = reply,
+                                                                .disposition = CLIENT_RETRY_NOW});
+        }
         client_end_dialogue(session, CLIENT_END_RSET);
         return;
+    }
+    if (session->state != CLIENT_RSETTING) {
+        return; /* sent with the next transaction */
     }
     client_set_state(session, CLIENT_READY);
     if (session->quit_wanted) {
