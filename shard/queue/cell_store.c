@@ -1,8 +1,6 @@
 #include "shard/queue/cell_store.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <xxhash.h>
@@ -13,54 +11,28 @@
 #define MAGIC       "RPLIMIT1"
 #define HEAD_BYTES  32u
 #define ENTRY_BYTES 32u
-#define BUSY_NS     (16 * NS_PER_MS)
 
-enum { STEP_READ, STEP_SET_ASIDE, STEP_WRITE, STEP_MAKE_DIR };
+enum { STEP_READ, STEP_SET_ASIDE, STEP_WRITE };
 
-static void job_done(struct work_job *job);
+static void file_done(struct state_file *file, int64_t result);
 static void visit(struct cell_registry *registry, const struct cell *cell);
 static void visited(struct cell_registry *registry);
-
-static void submit(struct cell_store *store)
-{
-    struct shard *shard = store->registry->shard;
-    store->job.done = job_done;
-    if (!work_submit(shard->work, shard, &store->job)) {
-        shard_timer_set(shard, &store->retry, BUSY_NS);
-    }
-}
-
-static void retry_fire(struct timer *timer)
-{
-    submit(CONTAINER_OF(timer, struct cell_store, retry));
-}
 
 void cell_store_init(struct cell_store *store, struct cell_registry *registry,
                      struct boot_pages *pages, const char *dir)
 {
     store->registry = registry;
-    store->dir = dir;
     store->capacity = HEAD_BYTES + (size_t)registry->cells.capacity * ENTRY_BYTES;
     store->data = boot_pages_take(pages, store->capacity);
     store->size = HEAD_BYTES;
     registry->store = store;
-    timer_init(&store->retry, retry_fire);
-    int size = snprintf(store->file, sizeof(store->file), "%s/limits", dir);
-    CHECK(size > 0 && (size_t)size < sizeof(store->file));
-    size = snprintf(store->aside, sizeof(store->aside), "%s/limits.damaged", dir);
-    CHECK(size > 0 && (size_t)size < sizeof(store->aside));
+    store->file.done = file_done;
+    state_file_init(&store->file, registry->shard, dir, "limits");
 }
 
 static void say(const struct cell_store *store, const char *note, int error)
 {
-    struct logline line;
-    logline_begin(&line, "limits");
-    logline_string(&line, "file", store->file);
-    logline_string(&line, "note", note);
-    if (error != 0) {
-        logline_string(&line, "error", strerror(-error));
-    }
-    logline_end(&line, &store->log);
+    state_file_say(&store->file, &store->log, "limits", note, error);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -103,9 +75,9 @@ static void begin(struct cell_store *store)
     store->loaded(store);
 }
 
-static void read_done(struct cell_store *store, int32_t result)
+static void read_done(struct cell_store *store, int64_t result)
 {
-    size_t size = (size_t)store->job.size;
+    size_t size = result < 0 ? 0 : (size_t)result;
     if (result == -ENOENT) {
         begin(store);
         return;
@@ -117,21 +89,15 @@ static void read_done(struct cell_store *store, int32_t result)
         return;
     }
     say(store, "cannot be read and is set aside as limits.damaged; all limits begin anew",
-        result < 0 ? result : 0);
+        (int)MIN_OF(result, 0));
     store->step = STEP_SET_ASIDE;
-    store->job = (struct work_job){
-        .kind = WORK_RENAME, .path = store->file, .path_to = store->aside};
-    submit(store);
+    state_file_set_aside(&store->file);
 }
 
 void cell_store_load(struct cell_store *store)
 {
     store->step = STEP_READ;
-    store->job = (struct work_job){.kind = WORK_READ_FILE,
-                                   .path = store->file,
-                                   .data = store->data,
-                                   .data_size = store->capacity};
-    submit(store);
+    state_file_read(&store->file, store->data, store->capacity);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -156,16 +122,6 @@ static void visit(struct cell_registry *registry, const struct cell *cell)
     little_put_u64(at + 24, cell->span_ns);
 }
 
-static void replace(struct cell_store *store)
-{
-    store->step = STEP_WRITE;
-    store->job = (struct work_job){.kind = WORK_REPLACE,
-                                   .path = store->file,
-                                   .data = store->data,
-                                   .data_size = store->size};
-    submit(store);
-}
-
 static void save(struct cell_store *store)
 {
     memcpy(store->data, MAGIC, 8);
@@ -175,7 +131,8 @@ static void save(struct cell_store *store)
     store->writing = true;
     store->written = store->collected;
     store->begun_ns = store->registry->shard->now_ns;
-    replace(store);
+    store->step = STEP_WRITE;
+    state_file_replace(&store->file, store->data, store->size);
 }
 
 /* Nothing is written any more. */
@@ -228,7 +185,7 @@ void cell_store_stop(struct cell_store *store)
     }
 }
 
-static void write_done(struct cell_store *store, int32_t result)
+static void write_done(struct cell_store *store, int64_t result)
 {
     const struct shard *shard = store->registry->shard;
     store->writing = false;
@@ -236,7 +193,8 @@ static void write_done(struct cell_store *store, int32_t result)
     store->not_before_ns = shard->now_ns + 9 * (shard->now_ns - store->begun_ns);
     collect_anew(store);
     if (result < 0 && !store->failing) {
-        say(store, "cannot be written; a restart would forget what was used of limits", result);
+        say(store, "cannot be written; a restart would forget what was used of limits",
+            (int)result);
     } else if (result >= 0 && store->failing) {
         say(store, "is written again", 0);
     }
@@ -251,30 +209,18 @@ static void write_done(struct cell_store *store, int32_t result)
     }
 }
 
-static void job_done(struct work_job *job)
+static void file_done(struct state_file *file, int64_t result)
 {
-    struct cell_store *store = CONTAINER_OF(job, struct cell_store, job);
+    struct cell_store *store = CONTAINER_OF(file, struct cell_store, file);
     switch (store->step) {
     case STEP_READ:
-        read_done(store, job->result);
+        read_done(store, result);
         return;
     case STEP_SET_ASIDE:
         begin(store);
         return;
-    case STEP_MAKE_DIR:
-        if (job->result >= 0 || job->result == -EEXIST) {
-            replace(store);
-            return;
-        }
-        break;
     default:
-        if (job->result == -ENOENT && !store->failing) {
-            store->step = STEP_MAKE_DIR;
-            store->job = (struct work_job){.kind = WORK_MAKE_DIR, .path = store->dir};
-            submit(store);
-            return;
-        }
-        break;
+        write_done(store, result);
+        return;
     }
-    write_done(store, job->result);
 }

@@ -17,18 +17,14 @@
 
 #include "core/logline.h"
 #include "shard/queue/cells.h"
-#include "shard/work.h"
-
-#define CELL_STORE_PATH_MAX 2112 /* a path of the configuration, and a name */
+#include "shard/state_file.h"
 
 struct cell_store {
     struct cell_registry *registry; /* borrowed */
     struct log_sink log;
-    const char *dir;                /* borrowed: node.state_dir */
     void (*loaded)(struct cell_store *store);
     void (*stopped)(struct cell_store *store);
-    struct work_job job;
-    struct timer retry;
+    struct state_file file;
     uint8_t step;       /* the store's own */
     bool writing;       /* `data` is the job's */
     bool spoiled;       /* this walk has not put everything into `data` */
@@ -43,8 +39,6 @@ struct cell_store {
     uint8_t *data;      /* of the boot's pages */
     size_t capacity;
     size_t size;
-    char file[CELL_STORE_PATH_MAX];
-    char aside[CELL_STORE_PATH_MAX];
 };
 
 /* `loaded` and `stopped` are set by the owner, who embeds it. */

@@ -1,0 +1,112 @@
+#include "shard/state_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/check.h"
+
+#define BUSY_NS (16 * NS_PER_MS)
+
+static void job_done(struct work_job *job);
+static void dir_made(struct work_job *job);
+
+static void submit(struct state_file *file)
+{
+    if (!work_submit(file->shard->work, file->shard, &file->job)) {
+        shard_timer_set(file->shard, &file->retry, BUSY_NS);
+    }
+}
+
+static void retry_fire(struct timer *timer)
+{
+    submit(CONTAINER_OF(timer, struct state_file, retry));
+}
+
+void state_file_init(struct state_file *file, struct shard *shard, const char *dir,
+                     const char *name)
+{
+    file->shard = shard;
+    file->dir = dir;
+    timer_init(&file->retry, retry_fire);
+    int size = snprintf(file->path, sizeof(file->path), "%s/%s", dir, name);
+    CHECK(size > 0 && (size_t)size < sizeof(file->path));
+    size = snprintf(file->aside, sizeof(file->aside), "%s/%s.damaged", dir, name);
+    CHECK(size > 0 && (size_t)size < sizeof(file->aside));
+}
+
+static void file_done(struct work_job *job)
+{
+    struct state_file *file = CONTAINER_OF(job, struct state_file, job);
+    file->done(file, job->result < 0 ? job->result : (int64_t)job->size);
+}
+
+void state_file_read(struct state_file *file, void *data, size_t capacity)
+{
+    file->job = (struct work_job){.kind = WORK_READ_FILE,
+                                  .done = file_done,
+                                  .path = file->path,
+                                  .data = data,
+                                  .data_size = capacity};
+    submit(file);
+}
+
+void state_file_set_aside(struct state_file *file)
+{
+    file->job = (struct work_job){.kind = WORK_RENAME,
+                                  .done = file_done,
+                                  .path = file->path,
+                                  .path_to = file->aside};
+    submit(file);
+}
+
+static void write_job(struct state_file *file, work_done *done)
+{
+    file->job = (struct work_job){.kind = WORK_REPLACE,
+                                  .done = done,
+                                  .path = file->path,
+                                  .data = (void *)(uintptr_t)file->data,
+                                  .data_size = file->size};
+    submit(file);
+}
+
+static void dir_made(struct work_job *job)
+{
+    struct state_file *file = CONTAINER_OF(job, struct state_file, job);
+    if (job->result < 0 && job->result != -EEXIST) {
+        file->done(file, job->result);
+        return;
+    }
+    write_job(file, file_done);
+}
+
+static void job_done(struct work_job *job)
+{
+    struct state_file *file = CONTAINER_OF(job, struct state_file, job);
+    if (job->result != -ENOENT) {
+        file->done(file, MIN_OF(job->result, 0));
+        return;
+    }
+    file->job = (struct work_job){.kind = WORK_MAKE_DIR, .done = dir_made, .path = file->dir};
+    submit(file);
+}
+
+void state_file_replace(struct state_file *file, const void *data, size_t size)
+{
+    file->data = data;
+    file->size = size;
+    write_job(file, job_done);
+}
+
+void state_file_say(const struct state_file *file, const struct log_sink *log, const char *event,
+                    const char *note, int error)
+{
+    struct logline line;
+    logline_begin(&line, event);
+    logline_string(&line, "file", file->path);
+    logline_string(&line, "note", note);
+    if (error != 0) {
+        logline_string(&line, "error", strerror(-error));
+    }
+    logline_end(&line, log);
+}
