@@ -18,6 +18,8 @@ const char *hold_state_name(enum hold_reason reason)
         return "moving";
     case HOLD_empty:
         return "empty";
+    case HOLD_suspended_admin:
+        return "suspended";
     case HOLD_not_due:
     case HOLD_connection_limit:
     case HOLD_connection_rate:

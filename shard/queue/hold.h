@@ -14,6 +14,7 @@
     X(none)             /* nothing that is due waits: it moves */                                  \
     X(empty)                                                                                       \
     X(not_due)          /* all of it waits for its time: deferred */                               \
+    X(suspended_admin)  /* by an operator, who said why and until when */                          \
     X(connection_limit) /* connection_limit, or an additional one */                               \
     X(connection_rate)                                                                             \
     X(message_rate)     /* of the path, or an additional one */                                    \
@@ -49,7 +50,7 @@ static inline const char *hold_name(enum hold_reason reason)
     return names[reason];
 }
 
-/* "moving", "waiting" or "empty". */
+/* "moving", "waiting", "suspended" or "empty". */
 const char *hold_state_name(enum hold_reason reason);
 
 /*

@@ -59,6 +59,12 @@ static uint32_t now_s(const struct queues *queues)
     return (uint32_t)(queues_now_ns(queues) / NS_PER_S);
 }
 
+/* It is in no ring, and its ready queue counts none of its due rows. */
+static bool is_out(const struct sched_queue *queue)
+{
+    return queue->parked || queue->order != QUEUE_RUNS;
+}
+
 /* --- what holds a queue back ------------------------------------------------------------------ */
 
 /* Called wherever what it looks at may have changed; only another answer costs more than that. */
@@ -68,6 +74,10 @@ static void queue_judge(const struct queues *queues, struct sched_queue *queue)
     bool follows = false;
     if (queue->rows == 0) {
         reason = HOLD_empty;
+    } else if (queue->order == QUEUE_SUSPENDED) {
+        reason = HOLD_suspended_admin;
+    } else if (queue->order == QUEUE_DOOMED) {
+        reason = HOLD_none;
     } else if (queue->waiting == queue->rows) {
         reason = HOLD_not_due;
     } else if ((queue->parked || queue->ready == NULL) && sched_queue_due(queue) > 0) {
@@ -181,6 +191,9 @@ uint32_t queues_name(struct queues *queues, struct slice name)
     }
     list_init(&queue->link);
     list_push_back(&queues->idle, &queue->link);
+    if (queues->user->ordered != NULL) {
+        queue->order = (uint8_t)queues->user->ordered(queues->context, name);
+    }
     return number;
 }
 
@@ -196,7 +209,7 @@ void queues_unroute(struct queues *queues, struct sched_queue *queue)
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_leave(&queue->flows[i], ring_of(queue, i));
     }
-    ready->due -= queue->parked ? 0 : sched_queue_due(queue);
+    ready->due -= is_out(queue) ? 0 : sched_queue_due(queue);
     ready->queues--;
     if (queue->follows) {
         hold_clock_leave(&queue->hold, &ready->hold, HOLD_none, queues->shard->now_ns);
@@ -205,7 +218,7 @@ void queues_unroute(struct queues *queues, struct sched_queue *queue)
     queue->ready = NULL;
     queue->parked = false;
     queues_refuse(queues, queue, HOLD_none);
-    if (sched_queue_due(queue) > 0) {
+    if (sched_queue_due(queue) > 0 && queue->order == QUEUE_RUNS) {
         list_push_back(&queues->unrouted, &queue->link);
     }
     if (ready->queues == 0) {
@@ -234,9 +247,17 @@ static bool queue_route(struct queues *queues, struct sched_queue *queue)
     return true;
 }
 
-/* A queue has due rows: what is due of it stands in the rings of its ready queue. */
+/* A queue has due rows: what is due of it stands in the rings of its ready queue, unless something
+ * else was ordered. */
 static void queue_flow(struct queues *queues, struct sched_queue *queue)
 {
+    if (queue->order == QUEUE_DOOMED && !list_linked(&queue->link)) {
+        list_push_back(&queues->doomed, &queue->link);
+        queues->user->doomed(queues->context);
+    }
+    if (queue->order != QUEUE_RUNS) {
+        return;
+    }
     if (queue->ready == NULL && !queue_route(queues, queue)) {
         return;
     }
@@ -349,8 +370,9 @@ static void row_undue(struct queues *queues, struct row *row, uint32_t handle)
         flow_leave(flow, ring_of(queue, row->urgent ? QUEUE_URGENT : QUEUE_BULK));
     }
     if (queue->ready != NULL) {
-        queue->ready->due -= !queue->parked;
-    } else if (sched_queue_due(queue) == 0) {
+        queue->ready->due -= !is_out(queue);
+    }
+    if (sched_queue_due(queue) == 0) {
         list_remove(&queue->link);
     }
 }
@@ -392,7 +414,7 @@ void queues_row_due(struct queues *queues, uint32_t handle, bool first)
         row_list_push_back(&queues->rows, &flow->due, handle);
     }
     if (queue->ready != NULL) {
-        queue->ready->due += !queue->parked;
+        queue->ready->due += !is_out(queue);
     }
     queue_flow(queues, queue);
     queue_judge(queues, queue);
@@ -460,13 +482,19 @@ static void flow_take(struct queues *queues, struct flow *flow, unsigned count,
     }
 }
 
-static void queue_park(const struct queues *queues, struct sched_queue *queue)
+/* It is out now, and was not. */
+static void leave_rings(struct sched_queue *queue)
 {
-    queue->parked = true;
     queue->ready->due -= sched_queue_due(queue);
     for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
         flow_leave(&queue->flows[i], ring_of(queue, i));
     }
+}
+
+static void queue_park(const struct queues *queues, struct sched_queue *queue)
+{
+    queue->parked = true;
+    leave_rings(queue);
     queue_judge(queues, queue);
 }
 
@@ -476,9 +504,60 @@ void queues_release(struct queues *queues, struct sched_queue *queue)
         return;
     }
     queue->parked = false;
-    queue->ready->due += sched_queue_due(queue);
-    queue_flow(queues, queue);
+    if (!is_out(queue)) {
+        queue->ready->due += sched_queue_due(queue);
+        queue_flow(queues, queue);
+    }
     queue_judge(queues, queue);
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
+void queues_order(struct queues *queues, struct sched_queue *queue, enum queue_order order)
+{
+    bool was_out = is_out(queue);
+    if (queue->order == (uint8_t)order) {
+        return;
+    }
+    if (sched_queue_due(queue) > 0) {
+        list_remove(&queue->link); /* from those without a route, or the doomed */
+    }
+    queue->order = (uint8_t)order;
+    if (queue->ready != NULL && is_out(queue) && !was_out) {
+        leave_rings(queue);
+    } else if (queue->ready != NULL && was_out && !is_out(queue)) {
+        queue->ready->due += sched_queue_due(queue);
+    }
+    if (sched_queue_due(queue) > 0) {
+        queue_flow(queues, queue);
+    }
+    queue_judge(queues, queue);
+}
+
+struct sched_queue *queues_doomed(const struct queues *queues)
+{
+    return list_empty(&queues->doomed)
+               ? NULL
+               : CONTAINER_OF(queues->doomed.next, struct sched_queue, link);
+}
+
+unsigned queues_take_doomed(struct queues *queues, struct sched_queue *queue, unsigned limit,
+                            uint32_t *handles_out)
+{
+    struct flow *flow = &queue->flows[QUEUE_URGENT];
+    if (flow->due.count == 0) {
+        flow = &queue->flows[QUEUE_BULK];
+    }
+    unsigned count = batch_size(queues, flow, limit);
+    for (unsigned i = 0; i < count; i++) {
+        handles_out[i] = flow->due.first;
+        queues_row_hold(queues, handles_out[i]);
+    }
+    if (sched_queue_due(queue) > 0) {
+        list_remove(&queue->link);
+        list_push_back(&queues->doomed, &queue->link);
+    }
+    return count;
 }
 
 /* How many rows of a class may become hot. */
@@ -621,6 +700,7 @@ int queues_init(struct queues *queues, struct shard *shard, const struct queues_
     };
     list_init(&queues->idle);
     list_init(&queues->unrouted);
+    list_init(&queues->doomed);
     timer_init(&queues->tick, tick_fire);
     deferred_init(&queues->drain, drain_run);
     int error = slab_init(&queues->rows, &shard->memory, ACCOUNT_ROWS, sizeof(struct row),

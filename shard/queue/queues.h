@@ -31,6 +31,13 @@
 
 enum queue_class { QUEUE_BULK, QUEUE_URGENT, QUEUE_CLASSES };
 
+/* What an operator has ordered for a scheduled queue. Its rows become due as ever. */
+enum queue_order {
+    QUEUE_RUNS,
+    QUEUE_SUSPENDED, /* what is due stays so: no attempt begins */
+    QUEUE_DOOMED,    /* what is due ends without an attempt: queues_take_doomed */
+};
+
 /* Embedded in whatever sends for a (source, site). */
 struct ready_queue {
     struct flow_ring rings[QUEUE_CLASSES];
@@ -43,15 +50,20 @@ struct ready_queue {
 
 void ready_queue_init(struct ready_queue *ready, uint64_t now_ns);
 
+enum { QUEUE_MARK_ORDER = 1, QUEUE_MARK_EXPLAIN = 2 };
+
 struct sched_queue {
     struct ready_queue *ready; /* null: not routed; borrowed, counted in ready->queues */
     struct flow flows[QUEUE_CLASSES]; /* due rows; in the rings of `ready` */
     struct list link;          /* in queues->idle while it has no rows; in queues->unrouted while it
-                                  has due ones and no route */
+                                  runs, has due ones and no route; in queues->doomed while it is
+                                  and has due ones */
     void *gate;                /* the user's; null: its rows are asked of nobody */
     bool parked;               /* the gate is shut: it is in no ring, and counts for none */
     bool follows;              /* what holds `ready` back holds it, too */
     uint8_t refusal;           /* enum hold_reason: why it was parked, or has no route */
+    uint8_t order;             /* enum queue_order */
+    uint8_t marks;             /* of whoever walks over all queues: QUEUE_MARK_… */
     uint32_t number;
     uint32_t rows;             /* all its rows, in whatever state */
     uint32_t waiting;          /* of these, in the wheel */
@@ -78,6 +90,10 @@ struct queues_user {
                       enum hold_reason *reason_out);
     /* A queue with a gate is forgotten. */
     void (*forget)(void *context, struct sched_queue *queue);
+    /* What has been ordered for queues of this name: one is new. Null: nothing ever is. */
+    enum queue_order (*ordered)(void *context, struct slice name);
+    /* A doomed queue has due rows. Null as above. */
+    void (*doomed)(void *context);
 };
 
 /* How many recipients may be queued on the node: one for all its shards. */
@@ -107,6 +123,7 @@ struct queues {
     struct queue_names names;
     struct list idle;     /* empty queues, oldest first */
     struct list unrouted; /* asked for a route again every tick */
+    struct list doomed;   /* in turn */
     uint64_t idle_ns;
     struct timer tick;
     struct deferred drain; /* more due rows than one slice */
@@ -183,6 +200,15 @@ uint64_t sched_queue_hold_ms(const struct sched_queue *queue, enum hold_reason r
 void queues_refuse(struct queues *queues, struct sched_queue *queue, enum hold_reason reason);
 /* The gate of a parked queue is open again: what is due of it goes back into its ring. */
 void queues_release(struct queues *queues, struct sched_queue *queue);
+
+/* From now on. What is hot goes on; what comes back of it finds the order. */
+void queues_order(struct queues *queues, struct sched_queue *queue, enum queue_order order);
+/* The doomed queue whose turn it is; null: none has due rows. */
+struct sched_queue *queues_doomed(const struct queues *queues);
+/* Up to `limit` of its due rows, all of one message; they are held, and the next queue's turn
+ * comes. */
+unsigned queues_take_doomed(struct queues *queues, struct sched_queue *queue, unsigned limit,
+                            uint32_t *handles_out);
 
 /* Undoes the route of a queue (its options changed, or its ready queue goes); what is due in it is
  * routed again at the next tick. None of its rows may be hot. */

@@ -20,6 +20,7 @@ struct world {
     unsigned open;     /* rows that the gate lets through */
     unsigned asked;    /* times the gate was asked */
     unsigned forgotten;
+    unsigned doomed;   /* times that a doomed queue had something due */
 };
 
 static struct ready_queue *world_route(void *context, struct sched_queue *queue,
@@ -65,12 +66,25 @@ static void world_forget(void *context, struct sched_queue *queue)
     world->forgotten++;
 }
 
+static enum queue_order world_ordered(void *context, struct slice name)
+{
+    (void)context;
+    return slice_starts_with(name, SLICE("doomed")) ? QUEUE_DOOMED : QUEUE_RUNS;
+}
+
+static void world_doomed(void *context)
+{
+    ((struct world *)context)->doomed++;
+}
+
 static const struct queues_user world_user = {
     .route = world_route,
     .work = world_work,
     .unused = world_unused,
     .admit = world_admit,
     .forget = world_forget,
+    .ordered = world_ordered,
+    .doomed = world_doomed,
 };
 
 static int world_open(void **state)
@@ -640,6 +654,170 @@ static void l07_a_queue_knows_what_holds_it_back_and_for_how_long(void **state)
     assert_in_range(sched_queue_hold_ms(queue, HOLD_queue_rate, now_ns), 900, 1100);
 }
 
+/* --- orders ----------------------------------------------------------------------------------- */
+
+static void a_suspended_queue_is_passed_over_and_goes_on_where_it_stood(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t handles[BATCH_ROWS_MAX];
+    queues_row_due(queues, add(world, "a.test", 1, 0), false);
+    struct sched_queue *queue = queues_at(queues, queues_name(queues, SLICE("a.test")));
+    queues_order(queues, queue, QUEUE_SUSPENDED);
+    assert_int_equal(world->ready[0].due, 0);
+    queues_row_due(queues, add(world, "a.test", 2, 0), false);
+    queues_row_due(queues, add(world, "aa.test", 3, 0), false);
+    assert_int_equal(take(world, 0, 100, handles), 1);
+    assert_int_equal(row(world, handles[0])->segment, 3);
+    assert_int_equal(take(world, 0, 100, handles), 0);
+    expect_hold(world, queue, HOLD_suspended_admin);
+    queues_release(queues, queue); /* nobody's gate lets it go */
+    assert_int_equal(take(world, 0, 100, handles), 0);
+    queues_order(queues, queue, QUEUE_RUNS);
+    assert_int_equal(world->ready[0].due, 2);
+    assert_int_equal(take(world, 0, 100, handles), 1);
+    assert_int_equal(row(world, handles[0])->segment, 1);
+}
+
+static void a_suspended_queue_without_a_route_asks_for_none(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    world->no_route = true;
+    queues_row_due(queues, add(world, "a.test", 1, 0), false);
+    struct sched_queue *queue = queues_at(queues, queues_name(queues, SLICE("a.test")));
+    queues_order(queues, queue, QUEUE_SUSPENDED);
+    world->no_route = false;
+    assert_true(sim_run_for(world->sim, NS_PER_S));
+    assert_int_equal(world->routes, 0);
+    queues_order(queues, queue, QUEUE_RUNS);
+    assert_int_equal(world->routes, 1);
+    assert_int_equal(world->ready[0].due, 1);
+}
+
+static void what_is_due_of_doomed_queues_is_taken_in_turn_and_held(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t handles[BATCH_ROWS_MAX];
+    static const char *const names[] = {"doomed1.test", "doomed2.test"};
+    for (unsigned i = 0; i < 6; i++) {
+        queues_row_due(queues, add(world, names[i % 2], 1 + i / 4, (uint16_t)i), false);
+    }
+    assert_true(world->doomed > 0);
+    assert_int_equal(world->routes, 0);
+    static const unsigned counts[] = {2, 2, 1, 1};
+    for (unsigned i = 0; i < COUNT_OF(counts); i++) {
+        struct sched_queue *queue = queues_doomed(queues);
+        assert_non_null(queue);
+        assert_true(slice_equal(sched_queue_name(queues, queue),
+                                slice_from_string(names[i % 2])));
+        assert_int_equal(queues_take_doomed(queues, queue, 100, handles), counts[i]);
+        assert_int_equal(row(world, handles[0])->state, ROW_HELD);
+        for (unsigned n = 0; n < counts[i]; n++) {
+            queues_row_done(queues, handles[n]);
+        }
+    }
+    assert_null(queues_doomed(queues));
+}
+
+/* What its ready queues count is what their running queues have due, whatever happens. */
+static void check_due(struct world *world)
+{
+    const struct queues *queues = &world->queues;
+    uint32_t due[2] = {0, 0};
+    for (uint32_t i = 0; i < queues_end(queues); i++) {
+        const struct sched_queue *queue = queues_find(queues, i);
+        if (queue != NULL && queue->ready != NULL && queue->order == QUEUE_RUNS &&
+            !queue->parked) {
+            due[queue->ready == &world->ready[1]] += sched_queue_due(queue);
+        }
+        if (queue != NULL && queue->order == QUEUE_DOOMED && sched_queue_due(queue) > 0) {
+            assert_true(list_linked(&queue->link) && queues_doomed(queues) != NULL);
+        }
+    }
+    assert_int_equal(world->ready[0].due, due[0]);
+    assert_int_equal(world->ready[1].due, due[1]);
+}
+
+static void act_at_random(struct world *world, struct prng *prng)
+{
+    struct queues *queues = &world->queues;
+    uint32_t handles[BATCH_ROWS_MAX];
+    char name[] = "a0.test";
+    unsigned count = 0;
+    name[0] = (char)('a' + prng_below(prng, 2));
+    name[1] = (char)('0' + prng_below(prng, 4));
+    struct sched_queue *queue =
+        queues_at(queues, queues_name(queues, slice_from_string(name)));
+    switch (prng_below(prng, 8)) {
+    case 0:
+    case 1:
+        queues_row_due(queues, add(world, name, 1 + (uint32_t)prng_below(prng, 9), 0), false);
+        break;
+    case 2:
+        defer(world, add(world, name, 1, 0), (uint32_t)prng_below(prng, 3));
+        break;
+    case 3:
+        queues_order(queues, queue, (enum queue_order)prng_below(prng, 3));
+        break;
+    case 4:
+        world->open = (unsigned)prng_below(prng, 2);
+        queue->gate = prng_chance(prng, 500) ? world : NULL;
+        count = take(world, (unsigned)prng_below(prng, 2), 3, handles);
+        for (unsigned i = 0; i < count; i++) {
+            queues_row_due(queues, handles[i], true);
+        }
+        break;
+    case 5:
+        queues_release(queues, queue);
+        break;
+    case 6:
+        world->no_route = prng_chance(prng, 500);
+        queues_unroute(queues, queue);
+        break;
+    default:
+        if (queues_doomed(queues) != NULL) {
+            count = queues_take_doomed(queues, queues_doomed(queues), 3, handles);
+        }
+        for (unsigned i = 0; i < count; i++) {
+            queues_row_done(queues, handles[i]);
+        }
+        break;
+    }
+}
+
+static void orders_routes_and_gates_in_any_order_lose_no_row(void **state)
+{
+    struct world *world = *state;
+    struct prng prng;
+    uint32_t handles[BATCH_ROWS_MAX];
+    prng_seed(&prng, 11);
+    for (unsigned i = 0; i < 20000; i++) {
+        act_at_random(world, &prng);
+        check_due(world);
+        if (i % 64 == 0) {
+            assert_true(sim_run_for(world->sim, NS_PER_S / 4));
+        }
+    }
+    /* Let go, all of it comes out. */
+    world->no_route = false;
+    world->open = UINT32_MAX;
+    for (uint32_t i = 0; i < queues_end(&world->queues); i++) {
+        queues_order(&world->queues, queues_at(&world->queues, i), QUEUE_RUNS);
+        queues_release(&world->queues, queues_at(&world->queues, i));
+    }
+    assert_true(sim_run_for(world->sim, 5 * NS_PER_S));
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned n = take(world, i, 100, handles); n > 0; n = take(world, i, 100, handles)) {
+            while (n > 0) {
+                queues_row_done(&world->queues, handles[--n]);
+            }
+        }
+    }
+    assert_int_equal(world->queues.rows.used, 0);
+}
+
 int main(void)
 {
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
@@ -660,6 +838,10 @@ int main(void)
         WORLD_TEST(a_queue_whose_gate_is_shut_stands_aside_until_it_is_released),
         WORLD_TEST(l07_a_queue_knows_what_holds_it_back_and_for_how_long),
         WORLD_TEST(a_parked_queue_may_lose_its_route_and_is_asked_again_behind_the_next),
+        WORLD_TEST(a_suspended_queue_is_passed_over_and_goes_on_where_it_stood),
+        WORLD_TEST(a_suspended_queue_without_a_route_asks_for_none),
+        WORLD_TEST(what_is_due_of_doomed_queues_is_taken_in_turn_and_held),
+        WORLD_TEST(orders_routes_and_gates_in_any_order_lose_no_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
