@@ -120,3 +120,111 @@ void date_put_file_name(struct buf *buf, uint64_t wall_ns)
     buf_put_byte(buf, '.');
     buf_put_padded(buf, date.nanosecond / NS_PER_US, 6);
 }
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static bool is_leap(uint64_t year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+static uint64_t days_in(uint64_t year, uint64_t month)
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month - 1] + (month == 2 && is_leap(year) ? 1u : 0u);
+}
+
+/* So many digits, which are taken off. */
+static bool take_digits(struct slice *text, size_t count, uint64_t *value_out)
+{
+    if (text->size < count || !slice_parse_u64(slice_first(*text, count), value_out)) {
+        return false;
+    }
+    *text = slice_skip(*text, count);
+    return true;
+}
+
+static bool take_byte(struct slice *text, uint8_t byte)
+{
+    if (text->size == 0 || ascii_lower(text->data[0]) != ascii_lower(byte)) {
+        return false;
+    }
+    *text = slice_skip(*text, 1);
+    return true;
+}
+
+/* Days from 1970 on; months from 1. */
+static uint64_t days_before(uint64_t year, uint64_t month, uint64_t day)
+{
+    uint64_t days = day - 1;
+    for (uint64_t y = 1970; y < year; y++) {
+        days += is_leap(y) ? 366 : 365;
+    }
+    for (uint64_t m = 1; m < month; m++) {
+        days += days_in(year, m);
+    }
+    return days;
+}
+
+/* Seconds of the day, and of a fraction. */
+static bool take_clock(struct slice *text, uint64_t *ns_out)
+{
+    uint64_t hour;
+    uint64_t minute;
+    uint64_t second;
+    if (!take_digits(text, 2, &hour) || !take_byte(text, ':') || !take_digits(text, 2, &minute) ||
+        !take_byte(text, ':') || !take_digits(text, 2, &second) || hour > 23 || minute > 59 ||
+        second > 60) {
+        return false;
+    }
+    *ns_out = ((hour * 60 + minute) * 60 + second) * NS_PER_S;
+    if (!take_byte(text, '.')) {
+        return true;
+    }
+    uint64_t unit_ns = NS_PER_S;
+    size_t digits = 0;
+    for (; digits < text->size && text->data[digits] >= '0' && text->data[digits] <= '9';
+         digits++) {
+        unit_ns /= 10;
+        *ns_out += (uint64_t)(text->data[digits] - '0') * unit_ns;
+    }
+    *text = slice_skip(*text, digits);
+    return digits > 0;
+}
+
+/* To be taken off what stands before it. */
+static bool take_offset(struct slice *text, int64_t *ns_out)
+{
+    uint64_t hour;
+    uint64_t minute;
+    *ns_out = 0;
+    if (take_byte(text, 'Z')) {
+        return true;
+    }
+    bool behind = take_byte(text, '-');
+    if ((!behind && !take_byte(text, '+')) || !take_digits(text, 2, &hour) ||
+        !take_byte(text, ':') || !take_digits(text, 2, &minute) || hour > 23 || minute > 59) {
+        return false;
+    }
+    *ns_out = (int64_t)((hour * 60 + minute) * 60 * NS_PER_S) * (behind ? -1 : 1);
+    return true;
+}
+
+bool date_parse_rfc3339(struct slice text, uint64_t *wall_ns_out)
+{
+    uint64_t year;
+    uint64_t month;
+    uint64_t day;
+    uint64_t clock_ns;
+    int64_t offset_ns;
+    if (!take_digits(&text, 4, &year) || !take_byte(&text, '-') ||
+        !take_digits(&text, 2, &month) || !take_byte(&text, '-') || !take_digits(&text, 2, &day) ||
+        year < 1970 || year > 2199 || month < 1 || month > 12 || day < 1 ||
+        day > days_in(year, month) || (!take_byte(&text, 'T') && !take_byte(&text, ' ')) ||
+        !take_clock(&text, &clock_ns) || !take_offset(&text, &offset_ns) || text.size > 0) {
+        return false;
+    }
+    int64_t ns = (int64_t)(days_before(year, month, day) * 86400 * NS_PER_S + clock_ns) - offset_ns;
+    *wall_ns_out = (uint64_t)ns;
+    return ns >= 0;
+}

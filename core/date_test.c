@@ -93,11 +93,65 @@ static void every_day_follows_the_day_before(void **state)
     assert_int_equal(expected.year, 2554);
 }
 
+static void rfc3339_is_read_in_all_its_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t ns; /* 0: it is none */
+    } rows[] = {
+        {"1970-01-01T00:00:01Z", NS_PER_S},
+        {"2026-11-22T16:49:10.123Z", 1795366150123 * NS_PER_MS},
+        {"2026-11-22t16:49:10.123z", 1795366150123 * NS_PER_MS},
+        {"2026-11-22 17:49:10.123000000+01:00", 1795366150123 * NS_PER_MS},
+        {"2026-11-22T14:19:10.1230-02:30", 1795366150123 * NS_PER_MS},
+        {"2024-02-29T00:00:00Z", 1709164800 * NS_PER_S},
+        {"2100-03-01T00:00:00Z", 4107542400 * NS_PER_S},
+        {"2023-02-29T00:00:00Z", 0},
+        {"2100-02-29T00:00:00Z", 0},
+        {"1969-12-31T23:59:59Z", 0},
+        {"1970-01-01T00:00:01+01:00", 0},
+        {"2026-13-01T00:00:00Z", 0},
+        {"2026-11-22T24:00:00Z", 0},
+        {"2026-11-22T16:49:10", 0},
+        {"2026-11-22T16:49:10.Z", 0},
+        {"2026-11-22T16:49:10Zx", 0},
+        {"2026-11-22T16:49:10+0100", 0},
+        {"2026-11-2", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint64_t ns = 0;
+        bool good = date_parse_rfc3339(slice_from_string(rows[i].text), &ns);
+        if (good != (rows[i].ns > 0) || (good && ns != rows[i].ns)) {
+            fail_msg("%s: %llu", rows[i].text, (unsigned long long)ns);
+        }
+    }
+}
+
+/* What is written is read back, at every time of a hundred years. */
+static void rfc3339_is_read_back(void **state)
+{
+    (void)state;
+    for (uint64_t day = 0; day < 36500; day += 13) {
+        uint8_t memory[40];
+        struct buf buf;
+        uint64_t ns = (day * 86400 + day * 7 % 86400) * NS_PER_S + day % 1000 * NS_PER_MS;
+        uint64_t again = 0;
+        buf_init(&buf, memory, sizeof(memory));
+        date_put_rfc3339(&buf, ns);
+        assert_true(date_parse_rfc3339(buf_slice(&buf), &again));
+        assert_true(again == ns);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_known_instants),
         cmocka_unit_test(every_day_follows_the_day_before),
+        cmocka_unit_test(rfc3339_is_read_in_all_its_forms),
+        cmocka_unit_test(rfc3339_is_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
