@@ -13,6 +13,7 @@ static const char *const type_names[EVENT_TYPES] = {
     [EVENT_TRANSIENT_FAILURE] = "TransientFailure",
     [EVENT_BOUNCE] = "Bounce",
     [EVENT_EXPIRATION] = "Expiration",
+    [EVENT_ADMIN_BOUNCE] = "AdminBounce",
     [EVENT_REJECTION] = "Rejection",
 };
 

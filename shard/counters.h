@@ -47,6 +47,7 @@
     X(transient_failures)                                                                          \
     X(bounces)                                                                                     \
     X(expirations)                                                                                 \
+    X(admin_bounces)                                                                               \
     X(uncertain)                                                                                   \
     X(outcomes)                                                                                    \
     X(spool_reads)                                                                                 \

@@ -1,6 +1,7 @@
 #include "smtp/delivery.h"
 
 #include "core/check.h"
+#include "smtp/admin_local.h"
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
 #include "smtp/transfer.h"
@@ -95,6 +96,7 @@ static void delivery_tick(struct timer *timer)
         egress_tick(CONTAINER_OF(link, struct egress, link));
     }
     shed(delivery);
+    admin_local_tick(delivery);
     transfer_record_again(delivery);
     shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);
 }
@@ -112,6 +114,7 @@ void delivery_init(struct delivery *delivery, struct boot_pages *pages)
     list_init(&delivery->unrecorded);
     list_init(&delivery->ahead);
     list_init(&delivery->gate_list);
+    admin_local_init(delivery);
     timer_init(&delivery->tick, delivery_tick);
     shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);
 }
@@ -183,9 +186,22 @@ const struct queues_user delivery_queues_user = {
     .unused = delivery_unused,
     .admit = queue_gate_admit,
     .forget = queue_gate_forget,
+    .ordered = admin_local_ordered,
+    .doomed = admin_local_doomed,
 };
 
-struct hold delivery_hold(const struct sched_queue *queue)
+/* What has been ordered for the queue, or the site it follows; null: nothing. */
+static const struct admin_entry *entry_of(const struct delivery *delivery,
+                                          const struct sched_queue *queue)
+{
+    if (!queue->follows) {
+        return admin_local_entry(delivery, sched_queue_name(delivery->queues, queue));
+    }
+    const struct egress *egress = CONTAINER_OF(queue->ready, struct egress, ready);
+    return admin_local_entry_ready(delivery, slice_make(egress->name, egress->name_bytes));
+}
+
+struct hold delivery_hold(const struct delivery *delivery, const struct sched_queue *queue)
 {
     const struct queue_gate *gate = queue->gate;
     struct hold hold = sched_queue_hold(queue);
@@ -193,8 +209,20 @@ struct hold delivery_hold(const struct sched_queue *queue)
         hold.until_ns = CONTAINER_OF(queue->ready, struct egress, ready)->hold.until_ns;
     } else if (hold.reason == HOLD_queue_rate && gate != NULL) {
         hold.until_ns = gate->until_ns;
+    } else if (hold.reason == HOLD_suspended_admin) {
+        const struct admin_entry *entry = entry_of(delivery, queue);
+        hold.until_ns = entry != NULL ? entry->until_ns : 0;
     }
     return hold;
+}
+
+struct slice delivery_hold_detail(const struct delivery *delivery,
+                                  const struct sched_queue *queue)
+{
+    const struct admin_entry *entry = entry_of(delivery, queue);
+    bool ordered = sched_queue_hold(queue).reason == HOLD_suspended_admin ||
+                   queue->order == QUEUE_DOOMED;
+    return ordered && entry != NULL ? entry->reason : SLICE_NONE;
 }
 
 void delivery_forget(struct delivery *delivery, struct egress *egress)
@@ -244,6 +272,7 @@ uint64_t delivery_memory(const struct delivery *delivery)
 void delivery_fini(struct delivery *delivery)
 {
     shard_timer_clear(delivery->shard, &delivery->tick);
+    deferred_cancel(&delivery->admin.bounce);
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         deferred_cancel(&CONTAINER_OF(link, struct egress, link)->work);
     }

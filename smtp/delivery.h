@@ -28,8 +28,17 @@
 #include "shard/queue/cells.h"
 #include "shard/queue/hold.h"
 #include "shard/queue/queues.h"
+#include "smtp/admin_entry.h"
 #include "smtp/event_tap.h"
 #include "smtp/message.h"
+
+/* What operators have ordered: smtp/admin_local.h. */
+struct admin_local {
+    const struct admin_table *table; /* in force; borrowed from the TSA shard; null: none yet */
+    struct deferred bounce;
+    unsigned bounces;                /* transfers of doomed queues */
+    _Atomic uint64_t bounced[ADMIN_ENTRIES_MAX]; /* recipients, by slot of their entry */
+};
 
 struct delivery {
     struct shard *shard;      /* borrowed, like all below */
@@ -55,6 +64,7 @@ struct delivery {
     bool ahead_rests;         /* there was no memory: none until the next tick */
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
+    struct admin_local admin;
     bool stopping;
     bool cut;                 /* what cannot be stored now is given up */
 };
@@ -68,7 +78,10 @@ void delivery_stop(struct delivery *delivery);
 /* Connections are cut: what was under way is deferred, or uncertain. */
 void delivery_cut(struct delivery *delivery);
 /* Why the mail of a scheduled queue waits, since when, and until when. */
-struct hold delivery_hold(const struct sched_queue *queue);
+struct hold delivery_hold(const struct delivery *delivery, const struct sched_queue *queue);
+/* What whoever ordered that has said; empty: nobody did. */
+struct slice delivery_hold_detail(const struct delivery *delivery,
+                                  const struct sched_queue *queue);
 /* Connections, transfers and cells not yet home. */
 uint32_t delivery_open(const struct delivery *delivery);
 /* Bytes in use of its pools. */

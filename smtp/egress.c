@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/admin_local.h"
 #include "smtp/transfer.h"
 
 /* Batches that fail without a connection in one turn. */
@@ -88,6 +89,7 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     egress->limits.asked = egress_slot_asked;
     egress_limits_init(&egress->limits, buf_slice(&name), path_identity(delivery, path), path);
     list_push_back(&delivery->all, &egress->link);
+    admin_local_site(egress);
     cell_set_ask(&egress->limits.set);
     return egress;
 }
@@ -395,7 +397,7 @@ static void fail_batches(struct egress *egress, const struct egress_conn *conn)
 {
     bool all = egress->failures >= egress->path->connection_failures_before_delay;
     unsigned limit = all ? FAIL_BATCHES_MAX : 1;
-    if (!delivery_may_start(egress->delivery)) {
+    if (!delivery_may_start(egress->delivery) || egress->suspended) {
         return; /* what is due waits with all the rest */
     }
     for (unsigned i = 0; i < limit && egress->ready.due > 0; i++) {
@@ -538,6 +540,16 @@ static bool open_more(struct egress *egress, uint32_t most)
     return false;
 }
 
+/* Nothing is sent, and it keeps no tokens from others. */
+static void stand_still(struct egress *egress)
+{
+    bool empty = egress->ready.due + egress->ready.hot == 0;
+    rates_rest(&egress->limits.messages);
+    rates_rest(&egress->limits.connects);
+    hold(egress, empty ? HOLD_empty : HOLD_suspended_admin,
+         empty ? 0 : egress->suspended_until_ns);
+}
+
 /* True: it waits for a slot. */
 static bool send_due(struct egress *egress)
 {
@@ -589,6 +601,8 @@ static void egress_work(struct deferred *deferred)
         hold(egress, HOLD_none, 0); /* the start is not over */
     } else if (!delivery_may_start(delivery)) {
         hold(egress, HOLD_spool_unhealthy, 0);
+    } else if (egress->suspended) {
+        stand_still(egress);
     } else if (requires_tls(egress->path)) {
         defer_for_tls(egress);
     } else if (cell_set_whole(set)) {

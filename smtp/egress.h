@@ -30,6 +30,8 @@ struct egress {
     struct timer timer;       /* at the instant at which a rate goes on */
     uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
     bool share_full;          /* it waits for some of them */
+    bool suspended;           /* by an operator: nothing more is sent */
+    uint64_t suspended_until_ns;
     uint32_t connections;
     uint32_t away;            /* egress_conn whose connection goes to another shard */
     uint32_t failures;        /* in a row: every host failed */
@@ -100,6 +102,8 @@ void egress_ahead_trim(struct egress *egress);
 void egress_ahead_remove(struct transfer *transfer);
 /* Goes back. */
 void egress_ahead_drop(struct transfer *transfer);
+/* What an operator has stopped meanwhile goes back. */
+void egress_ahead_drop_stopped(struct egress *egress);
 
 /* What it would send next. */
 enum slot_class egress_class(const struct egress *egress);

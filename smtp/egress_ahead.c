@@ -84,6 +84,22 @@ void egress_ahead_drop(struct transfer *transfer)
     transfer_give_back(transfer);
 }
 
+void egress_ahead_drop_stopped(struct egress *egress)
+{
+    const struct queues *queues = egress->delivery->queues;
+    for (unsigned i = 0; i < QUEUE_CLASSES; i++) {
+        struct list *link = egress->ahead[i].next;
+        while (link != &egress->ahead[i]) {
+            struct transfer *transfer = CONTAINER_OF(link, struct transfer, turn);
+            const struct row *row = row_at(&queues->rows, transfer->rows[0]);
+            link = link->next;
+            if (egress->suspended || queues_at(queues, row->queue)->order != QUEUE_RUNS) {
+                egress_ahead_drop(transfer);
+            }
+        }
+    }
+}
+
 struct transfer *egress_ahead_take(struct egress *egress, enum queue_class class)
 {
     if (list_empty(&egress->ahead[class])) {

@@ -15,7 +15,7 @@ uint32_t egress_weight(const struct egress *egress)
 {
     const struct flow_ring *rings = egress->ready.rings;
     uint32_t weight = rings[QUEUE_URGENT].weight + rings[QUEUE_BULK].weight;
-    return egress_due(egress) == 0 ? 0 : MAX_OF(weight, 1);
+    return egress_due(egress) == 0 || egress->suspended ? 0 : MAX_OF(weight, 1);
 }
 
 bool egress_conn_yield(struct egress_conn *conn)

@@ -98,6 +98,8 @@ static enum event_type type_of(const struct outcome_recipient *result)
         return EVENT_BOUNCE;
     case DISPOSITION_EXPIRED:
         return EVENT_EXPIRATION;
+    case DISPOSITION_ADMIN_BOUNCED:
+        return EVENT_ADMIN_BOUNCE;
     }
     CHECK(false);
 }

@@ -366,6 +366,7 @@ static void send_order(struct control *control, unsigned to, mail_arrive *arrive
 static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
+    admin_stop(&control->admin);
     cell_store_stop(&control->limits);
 }
 
@@ -494,7 +495,12 @@ static void house_done(struct spool_house *house, int error, struct slice reason
 
 static void limits_loaded(struct cell_store *store)
 {
-    send_all(CONTAINER_OF(store, struct control, limits), spool_order);
+    admin_load(&CONTAINER_OF(store, struct control, limits)->admin);
+}
+
+static void admin_loaded(struct admin *admin)
+{
+    send_all(CONTAINER_OF(admin, struct control, admin), spool_order);
 }
 
 static void limits_stopped(struct cell_store *store)
@@ -553,7 +559,8 @@ static void control_step(struct deferred *deferred)
     }
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
         node_http_stopped(control) && event_log_stopped(control->log) &&
-        control->limits_stopped && control->report == NULL) {
+        control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
+        explain_idle(&control->explain)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -841,6 +848,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
         return error;
     }
     mta_wire_mail(mta);
+    admin_shard_set(&node->control->admin, index, &mta->delivery);
     return 0;
 }
 
@@ -874,6 +882,10 @@ static int control_boot(struct node *node, struct buf *reason)
     control->limits.stopped = limits_stopped;
     cell_store_init(&control->limits, &control->cells, &control->pages, conf->node.state_dir);
     node_http_init_tsa(node);
+    control->admin.log = node->options.log;
+    control->admin.loaded = admin_loaded;
+    admin_init(&control->admin, &control->shard, &control->pages, node->shards,
+               conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
     return 0;
 }
 
@@ -928,6 +940,7 @@ void node_close(struct node *node)
         mta_close(&node->mtas[i]);
     }
     deferred_cancel(&node->control->step);
+    admin_fini(&node->control->admin);
     cell_registry_fini(&node->control->cells);
     shard_fini(&node->control->shard);
     boot_pages_give(&node->control->pages);

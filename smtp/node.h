@@ -3,9 +3,10 @@
  * threads: the daemon gives each shard a thread that calls node_turn until node_finished, the
  * simulator calls all of them from one. What crosses shards here crosses by mail.
  *
- *   start   TSA shard: spool house, HTTP, what was used of limits → each mail shard: replay, rows
- *           placed, events of lanes to be adopted told → TSA shard: lanes that were adopted change
- *           hands → each mail shard: the spool begins → in turn: listeners → NODE_READY
+ *   start   TSA shard: spool house, HTTP, what was used of limits, what operators ordered → each
+ *           mail shard: replay, rows placed, events of lanes to be adopted told → TSA shard: lanes
+ *           that were adopted change hands → each mail shard: the spool begins → in turn: listeners
+ *           → NODE_READY
  *   stop    each mail shard: listeners and idle dialogues close, what has begun ends; the event
  *           log gets all of it, durably; then the spool → TSA shard: HTTP, event log, limits, spool
  *           house → NODE_STOPPED
@@ -20,6 +21,7 @@
 #include "core/logline.h"
 #include "shard/queue/cell_store.h"
 #include "shard/spool/sweep.h"
+#include "smtp/admin.h"
 #include "smtp/delivery.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
@@ -105,6 +107,7 @@ struct control {
     struct cell_registry cells;
     struct cell_store limits;
     bool limits_stopped;
+    struct admin admin;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     unsigned waiting;            /* mail shards that have not answered the current order */

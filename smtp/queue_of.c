@@ -44,15 +44,19 @@ struct slice queue_name(const struct conf *conf, const struct conf_queue_key *ke
     return buf.overflow ? key->domain : buf_slice(&buf);
 }
 
+/* What stands behind the labels: the domain, and the routing domain after a mark. */
+static struct slice without_labels(struct slice name)
+{
+    struct slice domain = address_domain(name);
+    bool labelled = domain.size < name.size && name.data[name.size - domain.size - 1] == '@';
+    return labelled ? domain : name;
+}
+
 /* Neither domains nor tenants have the marks; a campaign may have any of them. */
 struct conf_queue_key queue_name_parse(struct slice name)
 {
-    struct conf_queue_key key = {.domain = address_domain(name)};
-    bool labelled = key.domain.size < name.size &&
-                    name.data[name.size - key.domain.size - 1] == '@';
-    if (!labelled) {
-        key.domain = name;
-    } else {
+    struct conf_queue_key key = {.domain = without_labels(name)};
+    if (key.domain.size < name.size) {
         struct slice labels = slice_first(name, name.size - key.domain.size - 1);
         size_t colon = labels.size;
         while (colon > 0 && labels.data[colon - 1] != ':') {
@@ -63,6 +67,13 @@ struct conf_queue_key queue_name_parse(struct slice name)
     }
     key.domain = slice_first(key.domain, slice_find(key.domain, '!'));
     return key;
+}
+
+struct slice queue_name_routing(struct slice name)
+{
+    struct slice domain = without_labels(name);
+    size_t mark = slice_find(domain, '!');
+    return mark < domain.size ? slice_skip(domain, mark + 1) : SLICE_NONE;
 }
 
 uint32_t queue_of(struct queues *queues, const struct conf *conf, const struct conf_queue_key *key)

@@ -22,6 +22,8 @@ struct slice queue_name(const struct conf *conf, const struct conf_queue_key *ke
                         struct queue_name_memory *memory);
 /* The parts of such a name; what no name has, as far as it makes sense. */
 struct conf_queue_key queue_name_parse(struct slice name);
+/* Its routing domain; empty: it has none. */
+struct slice queue_name_routing(struct slice name);
 
 /* Number of that queue, made and given its options when new; QUEUE_NONE: no memory. */
 MUST_USE uint32_t queue_of(struct queues *queues, const struct conf *conf,

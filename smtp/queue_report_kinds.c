@@ -1,6 +1,7 @@
 #include "smtp/queue_report_kinds.h"
 
 #include "core/date.h"
+#include "smtp/admin_local.h"
 #include "smtp/egress.h"
 #include "smtp/queue_gate.h"
 
@@ -29,7 +30,7 @@ static bool scheduled_view(const struct delivery *delivery, uint32_t number, str
     }
     *view_out = (struct view){
         .name = sched_queue_name(delivery->queues, queue),
-        .hold = delivery_hold(queue),
+        .hold = sched_queue_hold(queue),
         .recipients = queue->rows,
         .due = sched_queue_due(queue),
         .scheduled = queue,
@@ -127,6 +128,22 @@ static void put_times(struct logline *line, const struct view *view, uint64_t no
     }
 }
 
+/* What an operator has said who holds it back. */
+static void put_detail(struct logline *line, const struct delivery *delivery,
+                       const struct view *view)
+{
+    struct slice detail = SLICE_NONE;
+    if (view->scheduled != NULL) {
+        detail = delivery_hold_detail(delivery, view->scheduled);
+    } else if (view->hold.reason == HOLD_suspended_admin) {
+        const struct admin_entry *entry = admin_local_entry_ready(delivery, view->name);
+        detail = entry != NULL ? entry->reason : SLICE_NONE;
+    }
+    if (detail.size > 0) {
+        logline_text(line, "detail", detail);
+    }
+}
+
 static bool queue_put(const struct delivery *delivery, enum report_kind kind, uint32_t number,
                       struct logline *line)
 {
@@ -134,6 +151,9 @@ static bool queue_put(const struct delivery *delivery, enum report_kind kind, ui
     struct view view;
     if (!queue_view(delivery, kind, number, &view)) {
         return false;
+    }
+    if (view.scheduled != NULL) {
+        view.hold = delivery_hold(delivery, view.scheduled);
     }
     logline_begin(line, "queue");
     logline_string(line, "kind", report_kind_name(kind));
@@ -145,6 +165,7 @@ static bool queue_put(const struct delivery *delivery, enum report_kind kind, ui
     put_until(line, shard, view.hold.until_ns);
     logline_u64(line, "count", view.recipients);
     logline_u64(line, "due", view.due);
+    put_detail(line, delivery, &view);
     put_times(line, &view, shard->now_ns);
     if (view.site.size > 0) {
         logline_text(line, "site", view.site);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/admin_local.h"
 #include "smtp/envelope.h"
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
@@ -21,16 +22,16 @@ static void transfer_record(struct transfer *transfer);
 
 /* --- beginning and end ------------------------------------------------------------------------ */
 
-struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most)
+/* Without rows. Null: no memory. */
+static struct transfer *transfer_new(struct delivery *delivery)
 {
-    struct delivery *delivery = egress->delivery;
     struct transfer *transfer = pool_take(&delivery->transfers);
     if (transfer == NULL) {
         return NULL;
     }
     /* Field by field: the arrays at its end are large and need no clearing. */
     transfer->delivery = delivery;
-    transfer->egress = egress;
+    transfer->egress = NULL;
     transfer->conn = NULL;
     transfer->connected = false;
     list_init(&transfer->link);
@@ -49,6 +50,17 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
     chain_init(&transfer->part.body);
     transfer->payload_block = NULL;
     transfer->payload = SLICE_NONE;
+    return transfer;
+}
+
+struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most)
+{
+    struct delivery *delivery = egress->delivery;
+    struct transfer *transfer = transfer_new(delivery);
+    if (transfer == NULL) {
+        return NULL;
+    }
+    transfer->egress = egress;
     unsigned limit = MIN_OF(MIN_OF(egress->path->max_recipients_per_batch, BATCH_ROWS_MAX), most);
     transfer->count =
         ready_queue_take(delivery->queues, &egress->ready, window, limit, transfer->rows);
@@ -59,9 +71,31 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
     return transfer;
 }
 
+struct transfer *transfer_take_doomed(struct delivery *delivery, struct sched_queue *queue,
+                                      const struct admin_entry *entry)
+{
+    struct transfer *transfer = transfer_new(delivery);
+    if (transfer == NULL) {
+        return NULL;
+    }
+    struct buf *texts = &transfer->transaction.texts;
+    buf_init(texts, transfer->texts, sizeof(transfer->texts));
+    buf_put(texts, SLICE("Ringpost internal: Administrator bounced with reason: "));
+    buf_put(texts, entry->reason);
+    transfer->cause = TRANSFER_ADMIN;
+    transfer->slot = entry->slot;
+    transfer->admitted = false;
+    transfer->count =
+        queues_take_doomed(delivery->queues, queue, BATCH_ROWS_MAX, transfer->rows);
+    return transfer;
+}
+
 static void transfer_free(struct transfer *transfer)
 {
     struct delivery *delivery = transfer->delivery;
+    if (transfer->cause == TRANSFER_ADMIN) {
+        admin_local_freed(delivery);
+    }
     spool_load_drop(delivery->spool, &transfer->part);
     if (transfer->payload_block != NULL) {
         block_give(delivery->messages->blocks, transfer->payload_block);
@@ -167,7 +201,9 @@ static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
         egress_conn_assign(conn, NULL);
         egress_conn_idle(conn);
     }
-    egress_kick(egress);
+    if (egress != NULL) {
+        egress_kick(egress);
+    }
 }
 
 void transfer_give_back(struct transfer *transfer)
@@ -286,9 +322,24 @@ static void end_by_cause(struct transfer *transfer)
             recipient->enhanced[0] = 4;
             recipient->enhanced[1] = 3;
             break;
+        case TRANSFER_ADMIN:
+            set_result(recipient, 551, buf_slice(&transfer->transaction.texts));
+            recipient->enhanced[0] = 5;
+            recipient->enhanced[1] = 7;
+            recipient->enhanced[2] = 1;
+            recipient->disposition = CLIENT_BOUNCED;
+            break;
         }
     }
     transfer_record(transfer);
+}
+
+/* Has an operator stopped it since it was taken? */
+static bool is_stopped(const struct transfer *transfer)
+{
+    const struct sched_queue *queue =
+        queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue);
+    return queue->order != QUEUE_RUNS || transfer->egress->suspended;
 }
 
 static void transfer_go(struct transfer *transfer)
@@ -313,7 +364,8 @@ static void transfer_go(struct transfer *transfer)
                             transfer->count);
     buf_init(&transaction->texts, transfer->texts, sizeof(transfer->texts));
     transfer_pin(transfer, message_block_bytes(transfer->message));
-    if (transfer->conn == NULL || !client_conn_is_idle(&transfer->conn->conn)) {
+    if (transfer->conn == NULL || !client_conn_is_idle(&transfer->conn->conn) ||
+        is_stopped(transfer)) {
         /* The connection went away, or is about to, since it was given the work. */
         transfer_undo(transfer, 0);
         return;
@@ -326,6 +378,12 @@ static void load_failed(struct transfer *transfer, enum spool_load_status status
 {
     struct delivery *delivery = transfer->delivery;
     bool ahead = transfer->ahead;
+    if (status == SPOOL_LOAD_DAMAGED && transfer->cause == TRANSFER_ADMIN) {
+        /* It ends all the same; what its records say of it is what a replay will say. */
+        transfer->message->location = transfer->load.location;
+        transfer_go(transfer);
+        return;
+    }
     egress_ahead_remove(transfer);
     if (status != SPOOL_LOAD_NO_MEMORY) {
         /* Named in the log by the spool; it stays there, and is tried again later (F-05). */
@@ -369,7 +427,8 @@ static bool transfer_read(struct transfer *transfer)
         return false;
     }
     transfer->loading = true;
-    transfer->load = (struct spool_load){.done = load_done};
+    transfer->load = (struct spool_load){
+        .done = load_done, .head_only = transfer->cause == TRANSFER_ADMIN};
     chain_init(&transfer->load.body);
     spool_load(delivery->spool, &transfer->load, location);
     return true;
@@ -429,6 +488,9 @@ static enum disposition disposition_of(const struct transfer *transfer, unsigned
 {
     if (transfer->cause == TRANSFER_EXPIRE) {
         return DISPOSITION_EXPIRED;
+    }
+    if (transfer->cause == TRANSFER_ADMIN) {
+        return DISPOSITION_ADMIN_BOUNCED;
     }
     switch ((enum client_disposition)transfer->recipients[i].disposition) {
     case CLIENT_DELIVERED:
@@ -492,7 +554,7 @@ static void put_recipient(struct transfer *transfer, struct outcome_writer *writ
     uint8_t command_memory[CLIENT_COMMAND_TEXT_MAX];
     struct buf command;
     const struct row *row = row_of(transfer, i);
-    bool attempt = transfer->cause != TRANSFER_EXPIRE;
+    bool attempt = transfer->cause != TRANSFER_EXPIRE && transfer->cause != TRANSFER_ADMIN;
     buf_init(&command, command_memory, sizeof(command_memory));
     if (recipient->answer != CLIENT_ANSWER_NONE) {
         client_result_put_command(&command, &transfer->transaction, recipient);
@@ -525,11 +587,13 @@ static struct outcome outcome_of(const struct transfer *transfer)
         .message = transfer->message->location,
         .event_sequence = spool_event_sequence(delivery->spool, transfer->count),
         .wall_ns = delivery->shard->wall_ns,
-        .site = slice_make(egress->name, egress->name_bytes),
         .pool = SLICE("unspecified"),
         .source_name = SLICE("unspecified"),
         .recipient_count = (uint16_t)transfer->count,
     };
+    if (egress != NULL) {
+        outcome.site = slice_make(egress->name, egress->name_bytes);
+    }
     if (transfer->connected) {
         outcome.peer = transfer->peer;
         outcome.source = transfer->source;
@@ -566,6 +630,9 @@ static bool payload_memory(struct transfer *transfer, struct buf *buf_out)
 /* The attempt is over: what the next one needs of its ready queue is free. */
 static void hold_rows(const struct transfer *transfer)
 {
+    if (transfer->cause == TRANSFER_ADMIN) {
+        return; /* there was none, and they are */
+    }
     for (unsigned i = 0; i < transfer->count; i++) {
         queues_row_hold(transfer->delivery->queues, transfer->rows[i]);
     }
@@ -591,7 +658,11 @@ static void settle_rows(struct transfer *transfer)
         }
         row->attempts = result.attempts;
         row->due_s = result.due_s;
-        queues_row_wait(delivery->queues, transfer->rows[i]);
+        if (queues_at(delivery->queues, row->queue)->order == QUEUE_DOOMED) {
+            queues_row_due(delivery->queues, transfer->rows[i], false);
+        } else {
+            queues_row_wait(delivery->queues, transfer->rows[i]);
+        }
     }
     message_attempted(delivery->messages, transfer->message, transfer->first_count);
     if (final_count > 0) {
@@ -606,6 +677,7 @@ static void count_outcomes(const struct transfer *transfer)
         [DISPOSITION_DEFERRED] = COUNTER_transient_failures,
         [DISPOSITION_BOUNCED] = COUNTER_bounces,
         [DISPOSITION_EXPIRED] = COUNTER_expirations,
+        [DISPOSITION_ADMIN_BOUNCED] = COUNTER_admin_bounces,
     };
     struct counters *counters = &transfer->delivery->shard->counters;
     for (unsigned i = 0; i < transfer->count; i++) {
@@ -633,6 +705,9 @@ static void outcome_stored(struct spool_write *write)
         return;
     }
     settle_rows(transfer);
+    if (transfer->cause == TRANSFER_ADMIN) {
+        admin_local_count(delivery, transfer->slot, transfer->count);
+    }
     const struct event_source source = {
         .message = transfer->message,
         .record = write->location,

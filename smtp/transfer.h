@@ -16,11 +16,12 @@ enum transfer_cause {
     TRANSFER_NO_HOST, /* no host could be reached */
     TRANSFER_NO_TLS,  /* the path requires what is not built yet */
     TRANSFER_DAMAGED, /* its message could not be read back */
+    TRANSFER_ADMIN,   /* an operator bounces it: no attempt, and no site */
 };
 
 struct transfer {
     struct delivery *delivery;
-    struct egress *egress;
+    struct egress *egress;      /* null: TRANSFER_ADMIN */
     struct egress_conn *conn;   /* while a connection has it */
     bool connected;             /* the four below say what that was */
     struct endpoint peer;
@@ -29,6 +30,7 @@ struct transfer {
     struct slice peer_name;     /* borrowed from the snapshot */
     struct list link;           /* in delivery->ahead or delivery->unrecorded */
     enum transfer_cause cause;
+    uint16_t slot;              /* TRANSFER_ADMIN: of the entry that says so */
     bool loading;
     bool ahead;                 /* in the two lists below; it has no connection yet */
     struct list turn;           /* in egress->ahead */
@@ -63,6 +65,10 @@ MUST_USE bool transfer_admit(struct transfer *transfer, uint32_t most);
 /* All rows go back to stand first, as they were: nothing was attempted. When its message is being
  * read, that comes to its end before. */
 void transfer_give_back(struct transfer *transfer);
+/* Takes the next batch of a doomed queue, to end it as the entry says; null: no memory. */
+MUST_USE struct transfer *transfer_take_doomed(struct delivery *delivery,
+                                               struct sched_queue *queue,
+                                               const struct admin_entry *entry);
 /* It is to be sent: its rows count at the rates of the site, unless that comes to nothing. */
 void transfer_charge(struct transfer *transfer);
 /* Finds or loads the message, then gives it to the connection, or ends it by its cause. */

@@ -188,7 +188,7 @@ static void do_act(act *action, struct stage *stage)
 static void check(struct stage *stage, const struct trial *trial)
 {
     const uint64_t now_ns = mta(stage)->shard.now_ns;
-    const struct hold hold = delivery_hold(queue(stage));
+    const struct hold hold = delivery_hold(&mta(stage)->delivery, queue(stage));
     print_message("%s: %s for %llu ms\n", trial->name, hold_name(hold.reason),
                   (unsigned long long)spent_ms(stage, hold.reason));
     assert_string_equal(hold_name(hold.reason), hold_name(trial->reason));

@@ -412,7 +412,7 @@ static void l06_a_waiting_queue_knows_the_limit_that_holds_it_and_until_when(voi
         assert_true(sim_run_for(sim, rows[i].in_ns > 0 ? 20 * NS_PER_S : NS_PER_S));
         struct delivery *delivery = &world.node.mtas[0].delivery;
         uint32_t number = queues_name(delivery->queues, SLICE("d0.test"));
-        struct hold hold = delivery_hold(queues_at(delivery->queues, number));
+        struct hold hold = delivery_hold(delivery, queues_at(delivery->queues, number));
         assert_string_equal(hold_name(hold.reason), hold_name(rows[i].reason));
         if (rows[i].reason != HOLD_queue_rate) {
             expect_hold(&world, rows[i].reason, rows[i].in_ns);

@@ -41,6 +41,8 @@ static const char *disposition_name(uint8_t disposition)
         return "bounced";
     case DISPOSITION_EXPIRED:
         return "expired";
+    case DISPOSITION_ADMIN_BOUNCED:
+        return "admin_bounced";
     }
     return "unknown";
 }

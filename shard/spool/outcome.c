@@ -176,7 +176,7 @@ int outcome_next(struct outcome_cursor *cursor, struct outcome_recipient *recipi
         .enhanced = {at[12], at[13], at[14]},
     };
     if (recipient.disposition < DISPOSITION_DELIVERED ||
-        recipient.disposition > DISPOSITION_EXPIRED || flags > 7) {
+        recipient.disposition > DISPOSITION_ADMIN_BOUNCED || flags > 7) {
         return damaged(cursor);
     }
     cursor->rest = slice_skip(cursor->rest, RECIPIENT_BYTES);

@@ -43,6 +43,7 @@ enum disposition {
     DISPOSITION_DEFERRED = 2, /* TransientFailure: due again at `due_s` */
     DISPOSITION_BOUNCED = 3,
     DISPOSITION_EXPIRED = 4,
+    DISPOSITION_ADMIN_BOUNCED = 5, /* by an operator, without an attempt */
 };
 
 struct outcome_recipient {

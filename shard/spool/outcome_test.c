@@ -152,7 +152,7 @@ static void unknown_values_are_damaged(void **state)
     static const struct {
         size_t back; /* from the end of the sample: its last recipient has 15 + 4 + 2 bytes */
         uint8_t value;
-    } rows[] = {{21 - 2, 0}, {21 - 2, 5}, {21 - 3, 8}};
+    } rows[] = {{21 - 2, 0}, {21 - 2, 6}, {21 - 3, 8}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         uint8_t memory[1024];
         struct slice payload = sample_put(memory, sizeof(memory));

@@ -156,6 +156,7 @@ static bool code_fits(const struct told *told)
         return told->code / CODE_CLASS == 2;
     case EVENT_BOUNCE:
     case EVENT_EXPIRATION:
+    case EVENT_ADMIN_BOUNCE:
         return told->code / CODE_CLASS == 5;
     case EVENT_TRANSIENT_FAILURE:
     case EVENT_REJECTION:
@@ -392,14 +393,16 @@ static void right_judge(const struct judge *judge, const struct told *told)
         breach(judge, told, "it was not taken: fate %d", message->fate);
     } else if ((told->type == EVENT_DELIVERY && recipient->delivered == 0) ||
                (told->type == EVENT_BOUNCE && recipient->bounced == 0) ||
-               (told->type == EVENT_EXPIRATION && !recipient->expired)) {
+               (told->type == EVENT_EXPIRATION && !recipient->expired) ||
+               (told->type == EVENT_ADMIN_BOUNCE && !world_may_end(world, recipient))) {
         breach(judge, told, "that never happened");
     }
 }
 
 static bool is_end(enum event_type type)
 {
-    return type == EVENT_DELIVERY || type == EVENT_BOUNCE || type == EVENT_EXPIRATION;
+    return type == EVENT_DELIVERY || type == EVENT_BOUNCE || type == EVENT_EXPIRATION ||
+           type == EVENT_ADMIN_BOUNCE;
 }
 
 /*
@@ -418,7 +421,7 @@ static void chain_judge(struct judge *judge, const struct told *told, size_t cou
         } else if (is_end(told[i - 1].type)) {
             breach(judge, &told[i], "after its end, sequence %" PRIu64, told[i - 1].sequence);
         }
-        attempts += told[i].type != EVENT_EXPIRATION;
+        attempts += told[i].type != EVENT_EXPIRATION && told[i].type != EVENT_ADMIN_BOUNCE;
         for (; attempts < told[i].attempts && hole(judge); attempts++) {
         }
         if (told[i].attempts != attempts) {

@@ -238,11 +238,16 @@ bool world_delivered(struct world *world, uint32_t number, unsigned index, uint3
 
 /* --- the verdict ------------------------------------------------------------------------------ */
 
+bool world_may_end(const struct world *world, const struct world_recipient *recipient)
+{
+    return recipient->expired || (world->bounced_domains >> recipient->domain & 1) != 0;
+}
+
 static void judge_recipient(struct world *world, uint32_t number, unsigned index)
 {
     const struct world_recipient *recipient = &world->messages[number].recipients[index];
     if (recipient->accepted != WORD_YES || recipient->delivered > 0 || recipient->bounced > 0 ||
-        recipient->expired) {
+        world_may_end(world, recipient)) {
         return;
     }
     world->tally.lost++;

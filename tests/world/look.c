@@ -258,7 +258,8 @@ void world_rows_check(struct world *world)
         for (unsigned r = 0; message->fate == FATE_TAKEN && r < message->recipient_count; r++) {
             const struct world_recipient *recipient = &message->recipients[r];
             if (recipient->accepted == WORD_YES && recipient->delivered == 0 &&
-                recipient->bounced == 0 && !recipient->expired && recipient->rows == 0) {
+                recipient->bounced == 0 && recipient->rows == 0 &&
+                !world_may_end(world, recipient)) {
                 sim_fail(world->sim, "message %u was taken, and no row is left for recipient %u", i,
                          r);
             }

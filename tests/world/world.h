@@ -179,6 +179,7 @@ struct world {
     unsigned recipients_max;
     unsigned domains;       /* that recipients have: the first of them */
     unsigned stubborn;      /* recipients whom the sink defers until the end, in a thousand */
+    unsigned bounced_domains; /* a bit for each whose mail an operator may bounce */
     bool lossy;             /* the network may lose the last reply */
     bool may_lose;
     bool refused_may_come;  /* a lane broke: it could not write that what it refused is void */
@@ -296,6 +297,8 @@ void world_client_watch(struct world_client *client);
 void world_sink_open(struct world *world);
 void world_sink_cut(struct world *world);
 void world_sink_free(struct world *world);
+/* May it end without the sink: it has expired, or an operator may have bounced it? */
+bool world_may_end(const struct world *world, const struct world_recipient *recipient);
 /* Why may the node know of a recipient that the sink has taken? CAUSES_COUNT: it may not. */
 enum world_cause world_cause_of(struct world *world, const struct world_recipient *recipient);
 /* The client was told that it is not taken, by the life of the node it had connected to. */

@@ -1,0 +1,91 @@
+/*
+ * What operators have ordered for queues, until it expires: entries, and the table of all of them.
+ * A table is made on the TSA shard, and from the moment it is handed out it does not change: mail
+ * shards read it (smtp/admin.h). Pure but for that.
+ *
+ * Its stored form, in one file of node.state_dir, little-endian:
+ *
+ *   "RPADMIN1", checksum of the rest (XXH3-64), u32 count, u32 0; then for each entry
+ *   u8 kind, u8 everything, u16 names, u32 0, id (16 bytes), u64 created, u64 expires (both
+ *   nanoseconds since 1970), and u16 size with that many bytes each of domain, routing_domain,
+ *   tenant, campaign, reason and every name
+ */
+#ifndef RINGPOST_SMTP_ADMIN_ENTRY_H
+#define RINGPOST_SMTP_ADMIN_ENTRY_H
+
+#include "core/buf.h"
+#include "core/conf.h"
+#include "core/id.h"
+
+#define ADMIN_ENTRIES_MAX      1000u
+#define ADMIN_NAMES_MAX        4096u /* of all entries */
+#define ADMIN_TEXT_BYTES_MAX   (1u * MIB)
+#define ADMIN_REASON_BYTES_MAX 512u
+#define ADMIN_FILE_BYTES_MAX                                                                       \
+    (ADMIN_TEXT_BYTES_MAX + ADMIN_ENTRIES_MAX * 64u + ADMIN_NAMES_MAX * 2u + 64u)
+
+/* Which queues: those for which everything that is given is true. */
+struct admin_criteria {
+    bool everything;             /* then nothing else is given, and else something is */
+    struct slice domain;         /* in any letter case, as the next one */
+    struct slice routing_domain;
+    struct slice tenant;
+    struct slice campaign;
+    const struct slice *names;   /* the queue is one of these */
+    unsigned name_count;
+};
+
+/* Null: they are sound; else what is wrong with them. */
+const char *admin_criteria_problem(const struct admin_criteria *criteria);
+/* Is it one of these? `queue` is the name of a scheduled queue. */
+bool admin_criteria_match(const struct admin_criteria *criteria, struct slice queue);
+
+enum admin_kind {
+    ADMIN_SUSPEND = 1,       /* scheduled queues */
+    ADMIN_SUSPEND_READY = 2, /* a ready queue, by its name */
+    ADMIN_BOUNCE = 3,        /* what is in scheduled queues, and what comes later */
+};
+
+struct admin_entry {
+    enum admin_kind kind;
+    struct id id;
+    struct admin_criteria criteria;
+    struct slice reason;
+    uint64_t created_ns; /* wall clock */
+    uint64_t expires_ns; /* wall clock; what is stored */
+    uint64_t until_ns;   /* monotonic; what is obeyed */
+    uint16_t slot;       /* below ADMIN_ENTRIES_MAX, its own as long as it is there */
+};
+
+struct admin_table {
+    unsigned count;
+    unsigned name_count;
+    struct buf text;
+    struct admin_entry entries[ADMIN_ENTRIES_MAX];
+    struct slice names[ADMIN_NAMES_MAX];
+    uint8_t memory[ADMIN_TEXT_BYTES_MAX];
+};
+
+void admin_table_clear(struct admin_table *table);
+/* A copy of it, texts included. False: there is no room, and nothing was added. */
+MUST_USE bool admin_table_add(struct admin_table *table, const struct admin_entry *entry);
+/*
+ * The entry that counts for a scheduled queue; null: there is none. A bounce comes before a
+ * suspension, and of several of a kind the one that lasts longest.
+ */
+const struct admin_entry *admin_table_find(const struct admin_table *table, struct slice queue);
+/* The same for a ready queue. */
+const struct admin_entry *admin_table_find_ready(const struct admin_table *table,
+                                                 struct slice name);
+/* Comparisons that one of these takes at most: for whoever does many. */
+unsigned admin_table_cost(const struct admin_table *table);
+
+/* Into ADMIN_FILE_BYTES_MAX. */
+void admin_table_encode(const struct admin_table *table, struct buf *buf);
+/*
+ * Adds what stands there; until_ns and slot are the caller's. False: it is damaged, and the table
+ * is empty.
+ */
+MUST_USE bool admin_table_decode(struct admin_table *table, struct slice bytes);
+
+#endif

@@ -1,0 +1,187 @@
+#include "smtp/admin_walk.h"
+
+#include <string.h>
+
+#include "smtp/admin_local.h"
+#include "smtp/egress.h"
+
+/* In one turn: comparisons of names, and things looked at. */
+#define COMPARISONS_MAX 8192u
+#define LOOKS_MAX       1024u
+#define ROWS_MAX        2048u
+
+void admin_found_sample(struct admin_found *found, struct slice name)
+{
+    for (unsigned i = 0; i < found->sample_count; i++) {
+        const struct admin_sample *sample = &found->samples[i];
+        if (slice_equal(slice_make(sample->name, sample->bytes), name)) {
+            return;
+        }
+    }
+    if (found->sample_count < ADMIN_SAMPLES_MAX && name.size <= QUEUE_NAME_BYTES_MAX) {
+        struct admin_sample *sample = &found->samples[found->sample_count++];
+        sample->bytes = (uint16_t)name.size;
+        memcpy(sample->name, name.data, name.size);
+    }
+}
+
+void admin_found_add(struct admin_found *sum, const struct admin_found *part)
+{
+    sum->queues += part->queues;
+    sum->recipients += part->recipients;
+    for (unsigned i = 0; i < part->sample_count; i++) {
+        const struct admin_sample *sample = &part->samples[i];
+        admin_found_sample(sum, slice_make(sample->name, sample->bytes));
+    }
+}
+
+static void found_put(struct admin_part *part, struct slice name, uint64_t recipients)
+{
+    if (recipients > 0) {
+        part->found.queues++;
+        part->found.recipients += recipients;
+        admin_found_sample(&part->found, name);
+    }
+}
+
+/* Things to look at in this turn. */
+static uint32_t budget(const struct admin_part *part)
+{
+    unsigned cost = 1;
+    cost += part->table != NULL ? admin_table_cost(part->table) : 0;
+    cost += part->entry != NULL ? part->entry->criteria.name_count : 0;
+    return MAX_OF(MIN_OF(COMPARISONS_MAX / cost, LOOKS_MAX), 1);
+}
+
+static bool is_meant(const struct admin_part *part, struct slice name, bool ready)
+{
+    const struct admin_entry *entry = part->entry;
+    return entry != NULL && (entry->kind == ADMIN_SUSPEND_READY) == ready &&
+           (ready ? slice_equal(entry->criteria.names[0], name)
+                  : admin_criteria_match(&entry->criteria, name));
+}
+
+/* What waits in it becomes due by the walk over the rows. */
+static void queue_mark(struct admin_part *part, struct sched_queue *queue, bool mark)
+{
+    queue->marks &= (uint8_t)~QUEUE_MARK_ORDER;
+    if (mark && queue->waiting > 0) {
+        queue->marks |= QUEUE_MARK_ORDER;
+        part->rows_marked = true;
+    }
+}
+
+static void queue_visit(struct admin_part *part, struct sched_queue *queue)
+{
+    struct queues *queues = part->delivery->queues;
+    struct slice name = sched_queue_name(queues, queue);
+    bool meant = is_meant(part, name, false);
+    if (meant) {
+        found_put(part, name, part->task == ADMIN_FLUSH ? queue->waiting : queue->rows);
+    }
+    if (part->task == ADMIN_OBEY) {
+        enum queue_order order = admin_local_ordered(part->delivery, name);
+        queue_mark(part, queue, order == QUEUE_DOOMED);
+        queues_order(queues, queue, order);
+    } else if (part->task == ADMIN_FLUSH) {
+        queue_mark(part, queue, meant);
+    }
+}
+
+static void site_visit(struct admin_part *part, struct egress *egress)
+{
+    struct slice name = slice_make(egress->name, egress->name_bytes);
+    if (part->task == ADMIN_OBEY) {
+        admin_local_site(egress);
+        egress_ahead_drop_stopped(egress);
+    }
+    if (is_meant(part, name, true)) {
+        found_put(part, name, egress->ready.due + egress->ready.hot);
+    }
+}
+
+static void row_visit(struct queues *queues, uint32_t handle)
+{
+    const struct row *row = row_at(&queues->rows, handle);
+    if (row->state == ROW_WAITING &&
+        (queues_at(queues, row->queue)->marks & QUEUE_MARK_ORDER) != 0) {
+        queues_row_hold(queues, handle);
+        queues_row_due(queues, handle, false);
+    }
+}
+
+/* True: all queues, sites or rows have been looked at. */
+static bool visit_some(struct admin_part *part)
+{
+    struct delivery *delivery = part->delivery;
+    struct queues *queues = delivery->queues;
+    uint32_t end = part->stage == ADMIN_QUEUES  ? queues_end(queues)
+                   : part->stage == ADMIN_SITES ? delivery->egresses.fresh
+                                                : queues->rows.fresh;
+    uint32_t count = part->stage == ADMIN_ROWS ? ROWS_MAX : budget(part);
+    for (; part->next < end && count > 0; part->next++, count--) {
+        if (part->stage == ADMIN_ROWS) {
+            row_visit(queues, part->next);
+        } else if (part->stage == ADMIN_QUEUES) {
+            struct sched_queue *queue = queues_find(queues, part->next);
+            if (queue != NULL) {
+                queue_visit(part, queue);
+            }
+        } else if (pool_is_taken(&delivery->egresses, part->next)) {
+            site_visit(part, pool_at(&delivery->egresses, part->next));
+        }
+    }
+    return part->next >= end;
+}
+
+static void part_home(struct shard *shard, struct mail *mail)
+{
+    struct admin_part *part = CONTAINER_OF(mail, struct admin_part, mail);
+    (void)shard;
+    part->home(part);
+}
+
+static void part_step(struct deferred *deferred)
+{
+    struct admin_part *part = CONTAINER_OF(deferred, struct admin_part, step);
+    struct shard *shard = part->delivery->shard;
+    if (visit_some(part)) {
+        part->next = 0;
+        part->stage++;
+    }
+    if (part->stage == ADMIN_ROWS && !part->rows_marked) {
+        part->stage = ADMIN_OVER;
+    }
+    if (part->stage == ADMIN_OVER) {
+        part->mail.arrive = part_home;
+        shard_send(shard, part->registrar, &part->mail);
+        return;
+    }
+    shard_defer(shard, &part->step);
+}
+
+static void part_arrive(struct shard *shard, struct mail *mail)
+{
+    struct admin_part *part = CONTAINER_OF(mail, struct admin_part, mail);
+    if (part->task == ADMIN_OBEY) {
+        part->delivery->admin.table = part->table; /* whatever is new finds it from now on */
+    }
+    shard_defer(shard, &part->step);
+}
+
+void admin_part_init(struct admin_part *part, struct delivery *delivery, unsigned registrar)
+{
+    part->delivery = delivery;
+    part->registrar = registrar;
+    deferred_init(&part->step, part_step);
+}
+
+void admin_part_send(struct admin_part *part, struct shard *shard)
+{
+    part->stage = ADMIN_QUEUES;
+    part->next = 0;
+    part->rows_marked = false;
+    part->found = (struct admin_found){0};
+    part->mail.arrive = part_arrive;
+    shard_send(shard, part->delivery->shard->index, &part->mail);
+}
