@@ -280,7 +280,8 @@ void delivery_fini(struct delivery *delivery)
 
 uint32_t delivery_open(const struct delivery *delivery)
 {
-    uint32_t open = delivery->conns.used + delivery->transfers.used + delivery->gates.used;
+    uint32_t open = delivery->conns.used + delivery->transfers.used + delivery->gates.used +
+                    delivery->inspections;
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         const struct egress *egress = CONTAINER_OF(link, struct egress, link);
         open += egress->limits.set.held > 0 || egress->limits.set.in_flight > 0;

@@ -40,6 +40,8 @@ struct admin_local {
     _Atomic uint64_t bounced[ADMIN_ENTRIES_MAX]; /* recipients, by slot of their entry */
 };
 
+struct egress;
+
 struct delivery {
     struct shard *shard;      /* borrowed, like all below */
     const struct conf *conf;
@@ -65,6 +67,7 @@ struct delivery {
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     struct admin_local admin;
+    uint32_t inspections;     /* messages being read to be shown: smtp/inspect.h */
     bool stopping;
     bool cut;                 /* what cannot be stored now is given up */
 };

@@ -12,6 +12,8 @@
 
 struct transfer;
 
+#define EGRESS_REFUSAL_BYTES_MAX 250
+
 struct egress {
     struct ready_queue ready;
     struct delivery *delivery;
@@ -34,6 +36,9 @@ struct egress {
     uint64_t suspended_until_ns;
     uint32_t connections;
     uint32_t away;            /* egress_conn whose connection goes to another shard */
+    uint16_t refusal_bytes;
+    uint8_t refusal[EGRESS_REFUSAL_BYTES_MAX]; /* the last reply, of a server or of ours, that was
+                                                  not for delivery, as far as there is room */
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
     unsigned host_count;

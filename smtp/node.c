@@ -367,6 +367,7 @@ static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
     admin_stop(&control->admin);
+    explain_stop(&control->explain);
     cell_store_stop(&control->limits);
 }
 
@@ -849,6 +850,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     }
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
+    explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     return 0;
 }
 
@@ -886,6 +888,7 @@ static int control_boot(struct node *node, struct buf *reason)
     control->admin.loaded = admin_loaded;
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
+    explain_init(&control->explain, &control->shard, &control->pages, node->shards);
     return 0;
 }
 
@@ -941,6 +944,7 @@ void node_close(struct node *node)
     }
     deferred_cancel(&node->control->step);
     admin_fini(&node->control->admin);
+    explain_fini(&node->control->explain);
     cell_registry_fini(&node->control->cells);
     shard_fini(&node->control->shard);
     boot_pages_give(&node->control->pages);

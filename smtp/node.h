@@ -23,6 +23,7 @@
 #include "shard/spool/sweep.h"
 #include "smtp/admin.h"
 #include "smtp/delivery.h"
+#include "smtp/explain.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
@@ -108,6 +109,7 @@ struct control {
     struct cell_store limits;
     bool limits_stopped;
     struct admin admin;
+    struct explain explain;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     unsigned waiting;            /* mail shards that have not answered the current order */

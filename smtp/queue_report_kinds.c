@@ -1,89 +1,28 @@
 #include "smtp/queue_report_kinds.h"
 
 #include "core/date.h"
-#include "smtp/admin_local.h"
 #include "smtp/egress.h"
 #include "smtp/queue_gate.h"
-
-/* Of the order: first what waits, or is used up; then what moves, or is in use; then the rest. */
-#define ORDER_BUSY (1ull << 62)
-#define ORDER_REST (2ull << 62)
+#include "smtp/queue_view.h"
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
-/* What there is to say of a queue. */
-struct view {
-    struct slice name;
-    struct slice site; /* of a scheduled queue that has a route */
-    struct hold hold;
-    uint64_t recipients;
-    uint32_t due;
-    const struct sched_queue *scheduled; /* null: it is a ready queue */
-    const struct ready_queue *ready;
-};
-
-static bool scheduled_view(const struct delivery *delivery, uint32_t number, struct view *view_out)
+static bool view_of(const struct delivery *delivery, enum report_kind kind, uint32_t number,
+                    struct queue_view *view_out)
 {
-    const struct sched_queue *queue = queues_find(delivery->queues, number);
-    if (queue == NULL) {
-        return false;
-    }
-    *view_out = (struct view){
-        .name = sched_queue_name(delivery->queues, queue),
-        .hold = sched_queue_hold(queue),
-        .recipients = queue->rows,
-        .due = sched_queue_due(queue),
-        .scheduled = queue,
-    };
-    if (queue->ready != NULL) {
-        const struct egress *egress = CONTAINER_OF(queue->ready, struct egress, ready);
-        view_out->site = slice_make(egress->name, egress->name_bytes);
-    }
-    return true;
-}
-
-/* Null: there is none with that number. */
-static const struct egress *egress_at(const struct delivery *delivery, uint32_t number)
-{
-    return pool_is_taken(&delivery->egresses, number) ? pool_at(&delivery->egresses, number)
-                                                      : NULL;
-}
-
-static bool ready_view(const struct delivery *delivery, uint32_t number, struct view *view_out)
-{
-    const struct egress *egress = egress_at(delivery, number);
-    if (egress == NULL) {
-        return false;
-    }
-    *view_out = (struct view){
-        .name = slice_make(egress->name, egress->name_bytes),
-        .hold = egress->hold,
-        .recipients = egress->ready.due + egress->ready.hot,
-        .due = egress->ready.due,
-        .ready = &egress->ready,
-    };
-    return true;
-}
-
-static bool queue_view(const struct delivery *delivery, enum report_kind kind, uint32_t number,
-                       struct view *view_out)
-{
-    return kind == REPORT_SCHEDULED ? scheduled_view(delivery, number, view_out)
-                                    : ready_view(delivery, number, view_out);
+    return kind == REPORT_SCHEDULED ? queue_view_scheduled(delivery, number, view_out)
+                                    : queue_view_ready(delivery, number, view_out);
 }
 
 static bool queue_look(const struct delivery *delivery, enum report_kind kind, uint32_t number,
                        struct report_found *found_out)
 {
-    struct view view;
-    if (!queue_view(delivery, kind, number, &view)) {
+    struct queue_view view;
+    if (!view_of(delivery, kind, number, &view)) {
         return false;
     }
-    uint64_t first = view.hold.reason == HOLD_none    ? ORDER_BUSY
-                     : view.hold.reason == HOLD_empty ? ORDER_REST
-                                                      : 0;
     *found_out = (struct report_found){
-        .order = first + view.hold.since_ns,
+        .order = queue_view_order(&view),
         .reason = view.hold.reason,
         .recipients = view.recipients,
     };
@@ -108,16 +47,14 @@ static void put_until(struct logline *line, const struct shard *shard, uint64_t 
     }
 }
 
-static void put_times(struct logline *line, const struct view *view, uint64_t now_ns)
+static void put_times(struct logline *line, const struct queue_view *view, uint64_t now_ns)
 {
     uint8_t text[HOLD_REASONS_COUNT * 40];
     struct buf buf;
     buf_init(&buf, text, sizeof(text));
     for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
         enum hold_reason reason = (enum hold_reason)i;
-        uint64_t ms = view->scheduled != NULL
-                          ? sched_queue_hold_ms(view->scheduled, reason, now_ns)
-                          : hold_clock_ms(&view->ready->hold, reason, now_ns);
+        uint64_t ms = queue_view_ms(view, reason, now_ns);
         if (ms > 0) {
             buf_printf(&buf, "%s%s:%llu", buf.size > 0 ? "," : "", hold_name(reason),
                        (unsigned long long)ms);
@@ -128,33 +65,15 @@ static void put_times(struct logline *line, const struct view *view, uint64_t no
     }
 }
 
-/* What an operator has said who holds it back. */
-static void put_detail(struct logline *line, const struct delivery *delivery,
-                       const struct view *view)
-{
-    struct slice detail = SLICE_NONE;
-    if (view->scheduled != NULL) {
-        detail = delivery_hold_detail(delivery, view->scheduled);
-    } else if (view->hold.reason == HOLD_suspended_admin) {
-        const struct admin_entry *entry = admin_local_entry_ready(delivery, view->name);
-        detail = entry != NULL ? entry->reason : SLICE_NONE;
-    }
-    if (detail.size > 0) {
-        logline_text(line, "detail", detail);
-    }
-}
-
 static bool queue_put(const struct delivery *delivery, enum report_kind kind, uint32_t number,
                       struct logline *line)
 {
     const struct shard *shard = delivery->shard;
-    struct view view;
-    if (!queue_view(delivery, kind, number, &view)) {
+    struct queue_view view;
+    if (!view_of(delivery, kind, number, &view)) {
         return false;
     }
-    if (view.scheduled != NULL) {
-        view.hold = delivery_hold(delivery, view.scheduled);
-    }
+    queue_view_complete(delivery, &view);
     logline_begin(line, "queue");
     logline_string(line, "kind", report_kind_name(kind));
     logline_text(line, "name", view.name);
@@ -165,7 +84,9 @@ static bool queue_put(const struct delivery *delivery, enum report_kind kind, ui
     put_until(line, shard, view.hold.until_ns);
     logline_u64(line, "count", view.recipients);
     logline_u64(line, "due", view.due);
-    put_detail(line, delivery, &view);
+    if (view.detail.size > 0) {
+        logline_text(line, "detail", view.detail);
+    }
     put_times(line, &view, shard->now_ns);
     if (view.site.size > 0) {
         logline_text(line, "site", view.site);
@@ -178,15 +99,8 @@ static bool queue_put(const struct delivery *delivery, enum report_kind kind, ui
 static bool site_limit(const struct delivery *delivery, uint32_t number,
                        struct limit_view *limit_out)
 {
-    const struct egress *egress = egress_at(delivery, number / EGRESS_CELLS_MAX);
-    if (egress == NULL ||
-        !egress_limits_at(&egress->limits, number % EGRESS_CELLS_MAX, limit_out)) {
-        return false;
-    }
-    if (limit_out->name.size == 0) {
-        limit_out->name = slice_make(egress->name, egress->name_bytes);
-    }
-    return true;
+    const struct egress *egress = queue_view_egress(delivery, number / EGRESS_CELLS_MAX);
+    return egress != NULL && limit_view_site(egress, number % EGRESS_CELLS_MAX, limit_out);
 }
 
 static bool queue_limit(const struct delivery *delivery, uint32_t number,
@@ -205,34 +119,16 @@ static bool limit_view(const struct delivery *delivery, enum report_kind kind, u
                                       : queue_limit(delivery, number, limit_out);
 }
 
-/* What is used of it; `until_out` is when whoever comes now would have his turn, 0 at once. */
-static uint64_t limit_used(const struct limit_view *limit, uint64_t now_ns, uint64_t *until_out)
-{
-    *until_out = 0;
-    if (limit->rate == NULL) {
-        return atomic_load_explicit(&limit->cell->used, memory_order_relaxed);
-    }
-    const struct rate *rate = limit->rate;
-    uint64_t full_ns = atomic_load_explicit(&limit->cell->arrival_ns, memory_order_relaxed);
-    uint64_t ahead_ns = full_ns > now_ns ? full_ns - now_ns : 0;
-    if (ahead_ns + rate->interval_ns > rate_span_ns(rate)) {
-        *until_out = now_ns + ahead_ns + rate->interval_ns - rate_span_ns(rate);
-    }
-    return MIN_OF((ahead_ns + rate->interval_ns - 1) / rate->interval_ns, rate->burst);
-}
-
 static bool limit_look(const struct delivery *delivery, enum report_kind kind, uint32_t number,
                        struct report_found *found_out)
 {
     struct limit_view limit;
-    uint64_t until_ns;
     if (!limit_view(delivery, kind, number, &limit)) {
         return false;
     }
-    uint64_t used = limit_used(&limit, delivery->shard->now_ns, &until_ns);
-    bool full = limit.rate != NULL ? until_ns > 0 : used >= limit.count;
+    struct limit_use use = limit_view_use(&limit, delivery->shard->now_ns);
     *found_out = (struct report_found){
-        .order = full ? 0 : used > 0 ? ORDER_BUSY : ORDER_REST,
+        .order = use.full ? 0 : use.used > 0 ? VIEW_ORDER_BUSY : VIEW_ORDER_REST,
         .shared = limit.cell,
     };
     return true;
@@ -243,24 +139,19 @@ static bool limit_put(const struct delivery *delivery, enum report_kind kind, ui
 {
     struct limit_view limit;
     uint8_t text[RATE_TEXT_MAX];
-    struct buf rate;
-    uint64_t until_ns;
+    struct buf buf;
     if (!limit_view(delivery, kind, number, &limit)) {
         return false;
     }
-    uint64_t used = limit_used(&limit, delivery->shard->now_ns, &until_ns);
+    struct limit_use use = limit_view_use(&limit, delivery->shard->now_ns);
     logline_begin(line, "limit");
     logline_string(line, "kind", limit.option);
     logline_text(line, "name", limit.name);
-    if (limit.rate != NULL) {
-        buf_init(&rate, text, sizeof(text));
-        rate_put(&rate, limit.rate);
-        logline_text(line, "limit", buf_slice(&rate));
-    } else {
-        logline_u64(line, "limit", limit.count);
-    }
-    logline_u64(line, "used", used);
-    put_until(line, delivery->shard, until_ns);
+    buf_init(&buf, text, sizeof(text));
+    limit_view_put(&buf, &limit);
+    logline_text(line, "limit", buf_slice(&buf));
+    logline_u64(line, "used", use.used);
+    put_until(line, delivery->shard, use.until_ns);
     return true;
 }
 

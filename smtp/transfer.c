@@ -578,6 +578,29 @@ static void put_recipient(struct transfer *transfer, struct outcome_writer *writ
     outcome_put_recipient(writer, &result);
 }
 
+/* What its site has said last of mail that it did not take. */
+static void note_refusal(const struct transfer *transfer)
+{
+    struct egress *egress = transfer->egress;
+    struct buf buf;
+    for (unsigned i = 0; i < transfer->count && egress != NULL; i++) {
+        const struct client_recipient *recipient = &transfer->recipients[i];
+        const uint8_t *enhanced = recipient->enhanced;
+        if (recipient->disposition == CLIENT_DELIVERED || transfer->cause == TRANSFER_EXPIRE) {
+            continue;
+        }
+        buf_init(&buf, egress->refusal, sizeof(egress->refusal));
+        buf_put_u64(&buf, recipient->code);
+        if (enhanced[0] > 0) {
+            buf_printf(&buf, " %u.%u.%u", enhanced[0], enhanced[1], enhanced[2]);
+        }
+        buf_put_byte(&buf, ' ');
+        buf_put(&buf, slice_first(recipient->text, MIN_OF(recipient->text.size, buf_room(&buf))));
+        egress->refusal_bytes = (uint16_t)buf.size;
+        return;
+    }
+}
+
 static struct outcome outcome_of(const struct transfer *transfer)
 {
     const struct delivery *delivery = transfer->delivery;
@@ -749,6 +772,7 @@ static void transfer_record(struct transfer *transfer)
     CHECK(!buf.overflow);
     transfer->payload = buf_slice(&buf);
     count_outcomes(transfer);
+    note_refusal(transfer);
     hold_rows(transfer);
     put_outcome(transfer);
 }

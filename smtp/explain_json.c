@@ -1,0 +1,199 @@
+#include "smtp/explain.h"
+
+#include "core/date.h"
+#include "core/json.h"
+
+static void put_text(struct json *json, const char *key, const struct explain_text *text)
+{
+    json_key(json, key);
+    if (text->bytes > 0) {
+        json_string(json, slice_make(text->text, text->bytes));
+    } else {
+        json_null(json);
+    }
+}
+
+static void put_time(struct json *json, const char *key, uint64_t wall_ns)
+{
+    uint8_t memory[32];
+    struct buf buf;
+    json_key(json, key);
+    if (wall_ns == 0) {
+        json_null(json);
+        return;
+    }
+    buf_init(&buf, memory, sizeof(memory));
+    date_put_rfc3339(&buf, wall_ns);
+    json_string(json, buf_slice(&buf));
+}
+
+static void put_number(struct json *json, const char *key, uint64_t value)
+{
+    json_key(json, key);
+    json_u64(json, value);
+}
+
+static void put_word(struct json *json, const char *key, const char *word)
+{
+    json_key(json, key);
+    json_string(json, slice_from_string(word));
+}
+
+static void put_limit(struct json *json, const struct explain_limit *limit)
+{
+    struct slice text = slice_make(limit->limit, limit->limit_bytes);
+    uint64_t count = 0;
+    json_object(json);
+    put_text(json, "name", &limit->name);
+    put_word(json, "kind", limit->kind);
+    json_key(json, "limit");
+    if (!limit->rate && slice_parse_u64(text, &count)) {
+        json_u64(json, count);
+    } else {
+        json_string(json, text);
+    }
+    put_number(json, "used", limit->used);
+    put_number(json, "retry_in_ms", limit->retry_in_ms);
+    json_object_end(json);
+}
+
+static void put_hold(struct json *json, const struct explain_found *found)
+{
+    put_word(json, "state", hold_state_name(found->reason));
+    put_word(json, "reason", hold_name(found->reason));
+    put_time(json, "since", found->since_ns);
+    put_time(json, "until", found->until_ns);
+    put_text(json, "detail", &found->detail);
+    put_text(json, "queue", &found->name);
+    put_text(json, "site", &found->site);
+    put_time(json, "next_attempt", found->next_due_s * NS_PER_S);
+    put_number(json, "attempts", found->attempts);
+    put_text(json, "last_response", &found->response);
+    json_key(json, "time_by_reason_ms");
+    json_object(json);
+    for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
+        if (found->times_ms[i] > 0) {
+            put_number(json, hold_name((enum hold_reason)i), found->times_ms[i]);
+        }
+    }
+    json_object_end(json);
+}
+
+static const char *kind_of(const struct explain_request *request,
+                           const struct explain_found *found)
+{
+    return request->what == EXPLAIN_ID       ? "recipient"
+           : request->what == EXPLAIN_DOMAIN ? "domain"
+           : found->ready                    ? "ready"
+                                             : "scheduled";
+}
+
+static void put_id(struct json *json, const char *key, const struct id *id)
+{
+    uint8_t memory[ID_TEXT_BYTES];
+    struct buf buf;
+    buf_init(&buf, memory, sizeof(memory));
+    id_put(&buf, id);
+    json_key(json, key);
+    json_string(json, buf_slice(&buf));
+}
+
+void explain_put_json(struct explain_request *request, const struct explain_found *found)
+{
+    struct json json;
+    json_init(&json, &request->answer);
+    json_object(&json);
+    put_word(&json, "kind", kind_of(request, found));
+    if (request->what == EXPLAIN_ID) {
+        put_id(&json, "name", &request->id);
+    } else {
+        json_key(&json, "name");
+        json_string(&json, request->name);
+    }
+    put_number(&json, "queues", found->queues);
+    put_number(&json, "count", found->recipients);
+    put_number(&json, "due", found->due);
+    put_hold(&json, found);
+    json_key(&json, "limits");
+    json_array(&json);
+    for (unsigned i = 0; i < found->limit_count; i++) {
+        put_limit(&json, &found->limits[i]);
+    }
+    json_array_end(&json);
+    json_object_end(&json);
+}
+
+/* --- what is shown ---------------------------------------------------------------------------- */
+
+#define TAIL_BYTES 8192u /* what comes behind the objects, at most */
+
+static_assert(INSPECT_BYTES_MAX - INSPECT_TEXT_BYTES >=
+                  TAIL_BYTES + JSON_STRING_GROWTH * QUEUE_NAME_BYTES_MAX,
+              "what one shard shows has room");
+
+static struct slice shown_at(const struct inspection *inspection, uint32_t i)
+{
+    uint32_t start = i > 0 ? inspection->ends[i - 1] : 0;
+    return slice_make(inspection->text.data + start, inspection->ends[i] - start);
+}
+
+/* The objects of all parts, as many as there may be. True: there are more. */
+static bool put_objects(const struct explain *explain, struct explain_request *request)
+{
+    struct buf *answer = &request->answer;
+    uint32_t count = 0;
+    bool cut_short = false;
+    for (unsigned p = 0; p < explain->shards; p++) {
+        const struct inspection *inspection = &explain->parts[p].inspection;
+        cut_short = cut_short || inspection->cut_short;
+        for (uint32_t i = 0; i < inspection->shown; i++, count++) {
+            struct slice object = shown_at(inspection, i);
+            if (count == request->limit || buf_room(answer) < object.size + 1 + TAIL_BYTES) {
+                return true;
+            }
+            if (count > 0) {
+                buf_put_byte(answer, ',');
+            }
+            buf_put(answer, object);
+        }
+    }
+    return cut_short;
+}
+
+/* A part has it, or none: it may have ended meanwhile. */
+static void put_one(const struct explain *explain, struct buf *answer)
+{
+    for (unsigned p = 0; p < explain->shards; p++) {
+        const struct inspection *inspection = &explain->parts[p].inspection;
+        if (inspection->shown > 0) {
+            buf_put(answer, shown_at(inspection, 0));
+            return;
+        }
+    }
+}
+
+void explain_put_shown(struct explain *explain, struct explain_request *request,
+                       const struct explain_found *sum)
+{
+    struct json json;
+    bool ready = request->what == INSPECT_READY;
+    if (request->what == INSPECT_MESSAGE) {
+        put_one(explain, &request->answer);
+        return;
+    }
+    json_init(&json, &request->answer);
+    json_object(&json);
+    json_key(&json, "queue_name");
+    json_string(&json, request->name);
+    json_key(&json, ready ? "connections" : "messages");
+    json_array(&json);
+    bool cut_short = put_objects(explain, request);
+    json_array_end(&json);
+    json_key(&json, "cut_short");
+    json_bool(&json, cut_short);
+    put_number(&json, ready ? "num_ready" : "num_scheduled", sum->recipients);
+    put_word(&json, "state", hold_state_name(sum->reason));
+    put_word(&json, "reason", hold_name(sum->reason));
+    put_time(&json, "now", explain->shard->wall_ns);
+    json_object_end(&json);
+}

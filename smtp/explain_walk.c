@@ -1,0 +1,334 @@
+/* A question on a mail shard: every queue that it is about, then their rows, in slices. */
+#include "smtp/explain.h"
+
+#include <string.h>
+
+#include "smtp/egress.h"
+#include "smtp/queue_gate.h"
+#include "smtp/queue_of.h"
+
+/* In one turn. */
+#define LOOKS_MAX 1024u
+#define ROWS_MAX  4096u
+
+static void text_set(struct explain_text *text, struct slice bytes)
+{
+    text->bytes = (uint16_t)MIN_OF(bytes.size, sizeof(text->text));
+    if (text->bytes > 0) {
+        memcpy(text->text, bytes.data, text->bytes);
+    }
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static bool has_limit(const struct explain_found *found, const struct cell *cell)
+{
+    for (unsigned i = 0; i < found->limit_count; i++) {
+        if (found->limits[i].cell == cell) {
+            return true;
+        }
+    }
+    return found->limit_count == EXPLAIN_LIMITS_MAX;
+}
+
+static void limit_put(struct explain_found *found, const struct limit_view *view, uint64_t now_ns)
+{
+    struct buf text;
+    if (has_limit(found, view->cell)) {
+        return;
+    }
+    struct explain_limit *limit = &found->limits[found->limit_count++];
+    struct limit_use use = limit_view_use(view, now_ns);
+    *limit = (struct explain_limit){
+        .cell = view->cell,
+        .kind = view->option,
+        .rate = view->rate != NULL,
+        .used = use.used,
+        .retry_in_ms = (use.until_ns - MIN_OF(now_ns, use.until_ns)) / NS_PER_MS,
+    };
+    text_set(&limit->name, view->name);
+    buf_init(&text, limit->limit, sizeof(limit->limit));
+    limit_view_put(&text, view);
+    limit->limit_bytes = (uint8_t)text.size;
+}
+
+static void limits_put(struct explain_part *part, const struct queue_view *view)
+{
+    uint64_t now_ns = part->delivery->shard->now_ns;
+    const struct queue_gate *gate = view->scheduled != NULL ? view->scheduled->gate : NULL;
+    struct limit_view limit;
+    for (unsigned i = 0; gate != NULL && i < QUEUE_RATES_MAX; i++) {
+        if (queue_gate_limit_at(gate, i, &limit)) {
+            limit_put(&part->found, &limit, now_ns);
+        }
+    }
+    if (view->ready == NULL) {
+        return;
+    }
+    const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
+    for (unsigned i = 0; i < EGRESS_CELLS_MAX; i++) {
+        if (limit_view_site(egress, i, &limit)) {
+            limit_put(&part->found, &limit, now_ns);
+        }
+    }
+}
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+/* It is the one that has waited the longest up to now. */
+static void longest_set(struct explain_part *part, struct queue_view *view)
+{
+    const struct shard *shard = part->delivery->shard;
+    struct explain_found *found = &part->found;
+    queue_view_complete(part->delivery, view);
+    found->order = queue_view_order(view);
+    found->reason = view->hold.reason;
+    found->since_ns = shard->wall_ns - MIN_OF(shard->wall_ns, shard->now_ns - view->hold.since_ns);
+    found->until_ns = 0;
+    if (view->hold.until_ns > 0) {
+        uint64_t left_ns = view->hold.until_ns - MIN_OF(view->hold.until_ns, shard->now_ns);
+        found->until_ns = shard->wall_ns + left_ns;
+    }
+    for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
+        found->times_ms[i] = queue_view_ms(view, (enum hold_reason)i, shard->now_ns);
+    }
+    text_set(&found->name, view->name);
+    text_set(&found->detail, view->detail);
+    text_set(&found->site, view->site);
+    text_set(&found->response, SLICE_NONE);
+    if (view->ready != NULL) {
+        const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
+        text_set(&found->response, slice_make(egress->refusal, egress->refusal_bytes));
+    }
+}
+
+static void view_put(struct explain_part *part, struct queue_view *view)
+{
+    struct explain_found *found = &part->found;
+    found->recipients += view->recipients;
+    found->due += view->due;
+    if (found->queues++ == 0 || queue_view_order(view) < found->order) {
+        longest_set(part, view);
+    }
+    limits_put(part, view);
+}
+
+static bool is_meant(const struct explain_part *part, struct slice name)
+{
+    const struct explain_request *request = part->request;
+    return request->what == EXPLAIN_DOMAIN
+               ? slice_equal_nocase(queue_name_parse(name).domain, request->name)
+               : slice_equal(name, request->name);
+}
+
+static void queue_visit(struct explain_part *part, uint32_t number)
+{
+    struct queue_view view;
+    if (!queue_view_scheduled(part->delivery, number, &view)) {
+        return;
+    }
+    struct sched_queue *queue = queues_at(part->delivery->queues, number);
+    queue->marks &= (uint8_t)~QUEUE_MARK_EXPLAIN;
+    if (is_meant(part, view.name)) {
+        queue->marks |= QUEUE_MARK_EXPLAIN;
+        part->inspection.order.queue = number;
+        view_put(part, &view);
+    }
+}
+
+static void site_visit(struct explain_part *part, uint32_t number)
+{
+    struct queue_view view;
+    if (queue_view_ready(part->delivery, number, &view) && is_meant(part, view.name)) {
+        part->found.ready = true;
+        view_put(part, &view);
+        if (part->request->what == INSPECT_READY) {
+            inspection_put_site(&part->inspection, queue_view_egress(part->delivery, number));
+        }
+    }
+}
+
+static void row_put(struct explain_part *part, const struct row *row)
+{
+    struct explain_found *found = &part->found;
+    found->attempts = MAX_OF(found->attempts, row->attempts);
+    if (row->state == ROW_WAITING &&
+        (found->next_due_s == 0 || row->due_s < found->next_due_s)) {
+        found->next_due_s = row->due_s;
+    }
+}
+
+static void row_visit(struct explain_part *part, uint32_t handle)
+{
+    const struct queues *queues = part->delivery->queues;
+    const struct row *row = row_at(&queues->rows, handle);
+    if (row->state != ROW_FREE &&
+        (queues_at(queues, row->queue)->marks & QUEUE_MARK_EXPLAIN) != 0) {
+        row_put(part, row);
+    }
+}
+
+/* --- the walk --------------------------------------------------------------------------------- */
+
+/* True: all of this stage has been looked at. */
+static bool visit_some(struct explain_part *part)
+{
+    const struct delivery *delivery = part->delivery;
+    uint32_t end = part->stage == EXPLAIN_QUEUES  ? queues_end(delivery->queues)
+                   : part->stage == EXPLAIN_SITES ? delivery->egresses.fresh
+                                                  : delivery->queues->rows.fresh;
+    uint32_t count = part->stage == EXPLAIN_ROWS ? ROWS_MAX : LOOKS_MAX;
+    for (; part->next < end && count > 0; part->next++, count--) {
+        if (part->stage == EXPLAIN_QUEUES) {
+            queue_visit(part, part->next);
+        } else if (part->stage == EXPLAIN_SITES) {
+            site_visit(part, part->next);
+        } else {
+            row_visit(part, part->next);
+        }
+    }
+    return part->next >= end;
+}
+
+/* A name that no scheduled queue has may be a site's; a site has no rows of its own. */
+static enum explain_stage after_queues(const struct explain_part *part)
+{
+    bool found = part->found.queues > 0;
+    switch (part->request->what) {
+    case EXPLAIN_QUEUE:
+        return found ? EXPLAIN_ROWS : EXPLAIN_SITES;
+    case EXPLAIN_DOMAIN:
+        return found ? EXPLAIN_ROWS : EXPLAIN_OVER;
+    case INSPECT_QUEUE:
+        return found ? EXPLAIN_MESSAGES : EXPLAIN_OVER;
+    case EXPLAIN_ID:
+    case INSPECT_MESSAGE:
+    case INSPECT_READY:
+        break;
+    }
+    return EXPLAIN_OVER;
+}
+
+static enum explain_stage first_stage(enum explain_what what)
+{
+    switch (what) {
+    case EXPLAIN_QUEUE:
+    case EXPLAIN_DOMAIN:
+    case INSPECT_QUEUE:
+        break;
+    case EXPLAIN_ID:
+    case INSPECT_MESSAGE:
+        return EXPLAIN_MESSAGES;
+    case INSPECT_READY:
+        return EXPLAIN_SITES;
+    }
+    return EXPLAIN_QUEUES;
+}
+
+/* A message that is meant: of an id, it is what is explained. */
+static void message_found(struct inspection *inspection, const struct row *row)
+{
+    struct explain_part *part = CONTAINER_OF(inspection, struct explain_part, inspection);
+    struct queue_view view;
+    if (inspection->order.by_id &&
+        queue_view_scheduled(part->delivery, row->queue, &view)) {
+        view.recipients = 1;
+        view.due = row->state == ROW_DUE;
+        view_put(part, &view);
+        row_put(part, row);
+    }
+}
+
+static void part_home(struct shard *shard, struct mail *mail)
+{
+    (void)shard;
+    explain_part_home(CONTAINER_OF(mail, struct explain_part, mail));
+}
+
+static void part_step(struct deferred *deferred)
+{
+    struct explain_part *part = CONTAINER_OF(deferred, struct explain_part, step);
+    struct shard *shard = part->delivery->shard;
+    if (part->stage < EXPLAIN_MESSAGES && visit_some(part)) {
+        part->next = 0;
+        part->stage = part->stage == EXPLAIN_QUEUES ? after_queues(part) : EXPLAIN_OVER;
+    }
+    if (part->stage == EXPLAIN_MESSAGES) {
+        inspection_start(&part->inspection); /* messages_over goes on */
+    } else if (part->stage == EXPLAIN_OVER) {
+        part->mail.arrive = part_home;
+        shard_send(shard, part->explain->shard->index, &part->mail);
+    } else {
+        shard_defer(shard, &part->step);
+    }
+}
+
+static void messages_over(struct inspection *inspection)
+{
+    struct explain_part *part = CONTAINER_OF(inspection, struct explain_part, inspection);
+    part->stage = EXPLAIN_OVER;
+    shard_defer(part->delivery->shard, &part->step);
+}
+
+static void part_arrive(struct shard *shard, struct mail *mail)
+{
+    shard_defer(shard, &CONTAINER_OF(mail, struct explain_part, mail)->step);
+}
+
+void explain_part_init(struct explain_part *part, struct explain *explain,
+                       struct delivery *delivery, struct boot_pages *pages)
+{
+    uint8_t *memory = boot_pages_take(pages, INSPECT_TEXT_BYTES + INSPECT_BODY_BYTES);
+    part->explain = explain;
+    part->delivery = delivery;
+    deferred_init(&part->step, part_step);
+    inspection_init(&part->inspection, delivery, memory, memory + INSPECT_TEXT_BYTES);
+    part->inspection.found = message_found;
+    part->inspection.ended = messages_over;
+}
+
+void explain_part_send(struct explain_part *part)
+{
+    const struct explain_request *request = part->explain->current;
+    const struct inspect_order order = {
+        .by_id = first_stage(request->what) == EXPLAIN_MESSAGES,
+        .wants_text = request->what >= INSPECT_MESSAGE,
+        .wants_body = request->wants_body,
+        .id = request->id,
+        .limit = first_stage(request->what) == EXPLAIN_MESSAGES
+                     ? 1
+                     : MAX_OF(MIN_OF(request->limit, INSPECT_LIMIT_MAX), 1),
+    };
+    inspection_reset(&part->inspection, &order);
+    part->request = request;
+    part->stage = first_stage(request->what);
+    part->next = 0;
+    part->found = (struct explain_found){0};
+    part->mail.arrive = part_arrive;
+    shard_send(part->explain->shard, part->delivery->shard->index, &part->mail);
+}
+
+void explain_found_add(struct explain_found *sum, const struct explain_found *found)
+{
+    struct explain_found whole = *sum;
+    if (found->queues == 0) {
+        return;
+    }
+    if (sum->queues == 0 || found->order < sum->order) {
+        *sum = *found;
+        found = &whole;
+    }
+    sum->queues += found->queues;
+    sum->recipients += found->recipients;
+    sum->due += found->due;
+    sum->attempts = MAX_OF(sum->attempts, found->attempts);
+    if (found->next_due_s > 0) {
+        sum->next_due_s = sum->next_due_s == 0 ? found->next_due_s
+                                               : MIN_OF(sum->next_due_s, found->next_due_s);
+    }
+    for (unsigned i = 0; i < found->limit_count; i++) {
+        if (!has_limit(sum, found->limits[i].cell)) {
+            sum->limits[sum->limit_count++] = found->limits[i];
+        }
+    }
+}

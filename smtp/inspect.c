@@ -1,0 +1,466 @@
+#include "smtp/inspect.h"
+
+#include <string.h>
+#include <sys/uio.h>
+
+#include "core/check.h"
+#include "core/date.h"
+#include "smtp/body_cursor.h"
+#include "smtp/egress.h"
+#include "smtp/envelope.h"
+
+/* Rows looked at in a turn, and iovecs of a body taken at once. */
+#define ROWS_MAX   4096u
+#define IOVECS_MAX 16u
+/* Between the time in an id and that of its message. */
+#define APART_S 2
+
+static void slot_message(struct inspect_slot *slot);
+static void step_run(struct deferred *deferred);
+
+void inspection_init(struct inspection *inspection, struct delivery *delivery, uint8_t *memory,
+                     uint8_t *body)
+{
+    inspection->delivery = delivery;
+    inspection->memory = memory;
+    inspection->body = body;
+    deferred_init(&inspection->step, step_run);
+    for (unsigned i = 0; i < INSPECT_LOADS_MAX; i++) {
+        inspection->slots[i].inspection = inspection;
+    }
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void put_text(struct json *json, const char *key, struct slice text)
+{
+    json_key(json, key);
+    if (text.size > 0) {
+        json_string(json, text);
+    } else {
+        json_null(json);
+    }
+}
+
+static void put_id(struct json *json, const char *key, struct id id)
+{
+    uint8_t memory[ID_TEXT_BYTES];
+    struct buf buf;
+    buf_init(&buf, memory, sizeof(memory));
+    id_put(&buf, &id);
+    put_text(json, key, buf_slice(&buf));
+}
+
+static void put_endpoint(struct json *json, const char *key, const struct endpoint *endpoint)
+{
+    uint8_t memory[ENDPOINT_TEXT_MAX];
+    struct buf buf;
+    buf_init(&buf, memory, sizeof(memory));
+    endpoint_put(&buf, endpoint);
+    put_text(json, key, buf_slice(&buf));
+}
+
+static void put_meta(struct json *json, const struct message *message)
+{
+    struct metadata metadata;
+    json_key(json, "meta");
+    json_object(json);
+    if (metadata_parse(message->metadata, &metadata)) {
+        put_text(json, "reception_protocol", metadata.protocol);
+        put_endpoint(json, "received_from", &metadata.peer);
+        put_endpoint(json, "received_via", &metadata.local);
+        put_text(json, "hello", metadata.hello);
+        put_text(json, "tenant", metadata.tenant);
+        put_text(json, "campaign", metadata.campaign);
+        put_text(json, "class", metadata.urgent ? SLICE("urgent") : SLICE("bulk"));
+    }
+    json_object_end(json);
+}
+
+/* What would be sent, as far as it is shown. True: there is more. */
+static bool body_copy(struct inspect_slot *slot, struct buf *buf)
+{
+    struct body_cursor cursor;
+    struct iovec iovecs[IOVECS_MAX];
+    bool given = false;
+    body_cursor_init(&cursor, slot->message, BODY_BDAT);
+    for (;;) {
+        unsigned count = 0;
+        enum body_status step =
+            body_cursor_next(&cursor, iovecs, IOVECS_MAX, INSPECT_BODY_BYTES, &count);
+        for (unsigned i = 0; i < count; i++) {
+            size_t size = MIN_OF(iovecs[i].iov_len, buf_room(buf));
+            buf_put(buf, slice_make(iovecs[i].iov_base, size));
+            if (size < iovecs[i].iov_len) {
+                return true;
+            }
+        }
+        if (step == BODY_END) {
+            return false;
+        }
+        if (step == BODY_NEED_PART) {
+            if (given || slot->load.body.size == 0) {
+                return true;
+            }
+            given = true;
+            body_cursor_give(&cursor, &slot->load.body);
+        }
+    }
+}
+
+static bool is_bodiless(const struct message *message)
+{
+    return message->body_bytes > 0 && message->body.size == 0;
+}
+
+static void put_body(struct json *json, struct inspect_slot *slot)
+{
+    struct buf body;
+    if (is_bodiless(slot->message) && slot->message->part_count == 0) {
+        return; /* it could not be had */
+    }
+    buf_init(&body, slot->inspection->body, INSPECT_BODY_BYTES);
+    bool more = body_copy(slot, &body);
+    json_key(json, "data");
+    json_string(json, buf_slice(&body));
+    json_key(json, "data_cut");
+    json_bool(json, more);
+}
+
+static const char *row_word(const struct row *row)
+{
+    switch ((enum row_state)row->state) {
+    case ROW_WAITING:
+        return "deferred";
+    case ROW_DUE:
+        return "due";
+    case ROW_HOT:
+        return "sending";
+    case ROW_FREE:
+    case ROW_NEW:
+    case ROW_HELD:
+        break;
+    }
+    return "storing";
+}
+
+static struct slice recipient_of(const struct message *message, uint16_t index,
+                                 struct slice *sender_out)
+{
+    struct envelope_cursor cursor;
+    struct envelope_recipient recipient;
+    if (envelope_open(message->envelope, sender_out, &cursor)) {
+        while (envelope_next(&cursor, &recipient) == 1) {
+            if (recipient.index == index) {
+                return recipient.address;
+            }
+        }
+    }
+    return SLICE_NONE;
+}
+
+static void put_time(struct json *json, const char *key, uint64_t wall_ns)
+{
+    uint8_t memory[32];
+    struct buf buf;
+    buf_init(&buf, memory, sizeof(memory));
+    date_put_rfc3339(&buf, wall_ns);
+    put_text(json, key, buf_slice(&buf));
+}
+
+static void put_message(struct json *json, struct inspect_slot *slot)
+{
+    const struct queues *queues = slot->inspection->delivery->queues;
+    const struct message *message = slot->message;
+    const struct row *row = &slot->row;
+    struct slice sender = SLICE_NONE;
+    struct slice recipient = recipient_of(message, row->recipient, &sender);
+    json_object(json);
+    put_id(json, "id", id_with_index(message->id, row->recipient));
+    json_key(json, "message");
+    json_object(json);
+    json_key(json, "sender");
+    json_string(json, sender);
+    put_text(json, "recipient", recipient);
+    put_meta(json, message);
+    if (row->state == ROW_WAITING) {
+        put_time(json, "due", row->due_s * NS_PER_S);
+    } else {
+        put_text(json, "due", SLICE_NONE);
+    }
+    json_key(json, "num_attempts");
+    json_u64(json, row->attempts);
+    put_text(json, "queue", sched_queue_name(queues, queues_at(queues, row->queue)));
+    put_text(json, "state", slice_from_string(row_word(row)));
+    put_time(json, "created", message->created_ns);
+    json_key(json, "size");
+    json_u64(json, message_sent_bytes(message->prepend, message->body_bytes, message->cuts));
+    if (slot->inspection->order.wants_body) {
+        put_body(json, slot);
+    }
+    json_object_end(json);
+    json_object_end(json);
+}
+
+/* An object more, unless it does not fit: then it is the last. */
+static struct json text_begin(struct inspection *inspection, size_t *before_out)
+{
+    struct json json;
+    *before_out = inspection->text.size;
+    json_init(&json, &inspection->text);
+    return json;
+}
+
+static void text_end(struct inspection *inspection, size_t before)
+{
+    if (inspection->text.overflow) {
+        inspection->text.size = before;
+        inspection->text.overflow = false;
+        inspection->cut_short = true;
+        inspection->over = true;
+        return;
+    }
+    inspection->ends[inspection->shown++] = (uint32_t)inspection->text.size;
+    if (inspection->shown >= inspection->order.limit) {
+        inspection->over = true;
+    }
+}
+
+void inspection_put_site(struct inspection *inspection, const struct egress *egress)
+{
+    const struct list *lists[] = {&egress->conns, &egress->idle};
+    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+        for (const struct list *link = lists[i]->next; link != lists[i] && !inspection->over;
+             link = link->next) {
+            const struct client_conn *conn = CONTAINER_OF(link, struct client_conn, link);
+            size_t before;
+            struct json json = text_begin(inspection, &before);
+            json_object(&json);
+            put_id(&json, "session_id", conn->id);
+            put_endpoint(&json, "peer", &conn->peer);
+            put_text(&json, "state",
+                     lists[i] == &egress->idle
+                         ? SLICE("idle")
+                         : slice_from_string(client_session_doing(&conn->session)));
+            json_key(&json, "transactions");
+            json_u64(&json, conn->transactions);
+            json_object_end(&json);
+            text_end(inspection, before);
+        }
+    }
+}
+
+/* --- one message ------------------------------------------------------------------------------ */
+
+static void slot_end(struct inspect_slot *slot)
+{
+    struct inspection *inspection = slot->inspection;
+    struct delivery *delivery = inspection->delivery;
+    if (slot->message != NULL) {
+        message_unref(delivery->messages, slot->message);
+        slot->message = NULL;
+    }
+    spool_load_drop(delivery->spool, &slot->load);
+    slot->busy = false;
+    inspection->busy--;
+    delivery->inspections--;
+    shard_defer(delivery->shard, &inspection->step);
+}
+
+static void slot_show(struct inspect_slot *slot)
+{
+    struct inspection *inspection = slot->inspection;
+    if (!inspection->over) {
+        size_t before;
+        struct json json = text_begin(inspection, &before);
+        if (inspection->order.wants_text) {
+            put_message(&json, slot);
+        }
+        inspection->found(inspection, &slot->row);
+        text_end(inspection, before);
+    }
+    slot_end(slot);
+}
+
+/* A part of its body, or nothing: then it is shown without. */
+static void part_loaded(struct spool_load *load)
+{
+    struct inspect_slot *slot = CONTAINER_OF(load, struct inspect_slot, load);
+    slot_show(slot);
+}
+
+static void message_loaded(struct spool_load *load)
+{
+    struct inspect_slot *slot = CONTAINER_OF(load, struct inspect_slot, load);
+    struct delivery *delivery = slot->inspection->delivery;
+    if (load->status == SPOOL_LOADED) {
+        slot->message = message_new(delivery->messages);
+    }
+    if (slot->message == NULL) {
+        /* Damaged, and named in the log; or there is no memory. */
+        slot->inspection->cut_short = true;
+        slot_end(slot);
+        return;
+    }
+    message_from_load(slot->message, load);
+    slot_message(slot);
+}
+
+static void slot_load(struct inspect_slot *slot, bool whole)
+{
+    slot->whole = whole;
+    slot->load = (struct spool_load){.done = message_loaded, .head_only = !whole};
+    chain_init(&slot->load.body);
+    spool_load(slot->inspection->delivery->spool, &slot->load, row_location(&slot->row));
+}
+
+static bool same_place(struct spool_location a, struct spool_location b)
+{
+    return a.segment == b.segment && a.offset_64 == b.offset_64;
+}
+
+static bool has_id(const struct inspection *inspection, const struct message *message)
+{
+    struct id wanted = id_with_index(inspection->order.id, ID_INDEX_MESSAGE);
+    struct id has = id_with_index(message->id, ID_INDEX_MESSAGE);
+    return memcmp(wanted.bytes, has.bytes, sizeof(has.bytes)) == 0;
+}
+
+/* The message is there; its body may not be. */
+static void slot_message(struct inspect_slot *slot)
+{
+    struct inspection *inspection = slot->inspection;
+    struct delivery *delivery = inspection->delivery;
+    struct message *message = slot->message;
+    const struct row *row = row_at(&delivery->queues->rows, slot->handle);
+    if (inspection->order.by_id && !has_id(inspection, message)) {
+        inspection->missed = row_location(&slot->row);
+        slot_end(slot);
+        return;
+    }
+    if (row->state == ROW_FREE || row->recipient != slot->row.recipient ||
+        !same_place(row_location(row), row_location(&slot->row))) {
+        slot_end(slot); /* it has ended, or moved */
+        return;
+    }
+    slot->row = *row;
+    if (!inspection->order.wants_body || !is_bodiless(message)) {
+        slot_show(slot);
+    } else if (message->part_count > 0) {
+        slot->load = (struct spool_load){.done = part_loaded};
+        chain_init(&slot->load.body);
+        spool_load_part(delivery->spool, &slot->load, &message->parts[0]);
+    } else if (slot->whole) {
+        slot_show(slot);
+    } else {
+        message_unref(delivery->messages, message);
+        slot->message = NULL;
+        slot_load(slot, true);
+    }
+}
+
+/* --- the walk --------------------------------------------------------------------------------- */
+
+static bool is_near(const struct inspection *inspection, const struct row *row)
+{
+    const struct delivery *delivery = inspection->delivery;
+    uint64_t now_s = queues_now_ns(delivery->queues) / NS_PER_S;
+    uint64_t wall_s = delivery->shard->wall_ns / NS_PER_S;
+    /* The wall clock may have been set since the message came. */
+    uint64_t apart_s = APART_S + (now_s > wall_s ? now_s - wall_s : wall_s - now_s);
+    uint64_t id_s = id_ms(&inspection->order.id) / 1000;
+    uint64_t created_s = row->created_s;
+    return (id_s > created_s ? id_s - created_s : created_s - id_s) <= apart_s;
+}
+
+static bool is_meant(const struct inspection *inspection, const struct row *row)
+{
+    if (row->state == ROW_FREE || row->state == ROW_NEW) {
+        return false;
+    }
+    if (!inspection->order.by_id) {
+        return row->queue == inspection->order.queue;
+    }
+    uint16_t index = id_index(&inspection->order.id);
+    return (index == ID_INDEX_MESSAGE || index == row->recipient) && is_near(inspection, row) &&
+           !same_place(row_location(row), inspection->missed);
+}
+
+static struct inspect_slot *slot_idle(struct inspection *inspection)
+{
+    for (unsigned i = 0; i < INSPECT_LOADS_MAX; i++) {
+        if (!inspection->slots[i].busy) {
+            return &inspection->slots[i];
+        }
+    }
+    return NULL;
+}
+
+static void slot_begin(struct inspect_slot *slot, uint32_t handle)
+{
+    struct inspection *inspection = slot->inspection;
+    struct delivery *delivery = inspection->delivery;
+    slot->busy = true;
+    slot->handle = handle;
+    slot->row = *row_at(&delivery->queues->rows, handle);
+    slot->load = (struct spool_load){0};
+    chain_init(&slot->load.body);
+    inspection->busy++;
+    delivery->inspections++;
+    slot->message = messages_find(delivery->messages, row_location(&slot->row));
+    if (slot->message != NULL) {
+        slot->whole = true;
+        slot_message(slot);
+        return;
+    }
+    slot_load(slot, inspection->order.wants_body && !inspection->order.by_id);
+}
+
+/* So many are shown, or being read for it. */
+static bool is_enough(const struct inspection *inspection)
+{
+    return !inspection->order.by_id &&
+           inspection->shown + inspection->busy >= inspection->order.limit;
+}
+
+static void step_run(struct deferred *deferred)
+{
+    struct inspection *inspection = CONTAINER_OF(deferred, struct inspection, step);
+    struct delivery *delivery = inspection->delivery;
+    const struct slab *rows = &delivery->queues->rows;
+    uint32_t stop = MIN_OF(rows->fresh, inspection->next + ROWS_MAX);
+    inspection->over = inspection->over || delivery->stopping || delivery->spool == NULL;
+    while (!inspection->over && inspection->next < stop && !is_enough(inspection)) {
+        struct inspect_slot *slot = slot_idle(inspection);
+        if (slot == NULL) {
+            return; /* the end of a read comes back here */
+        }
+        uint32_t handle = inspection->next++;
+        if (is_meant(inspection, row_at(rows, handle))) {
+            slot_begin(slot, handle);
+        }
+    }
+    bool all = inspection->over || inspection->next >= rows->fresh;
+    if (inspection->busy == 0 && all) {
+        inspection->ended(inspection);
+    } else if (!all && !is_enough(inspection)) {
+        shard_defer(delivery->shard, &inspection->step);
+    }
+}
+
+void inspection_reset(struct inspection *inspection, const struct inspect_order *order)
+{
+    CHECK(order->limit <= INSPECT_LIMIT_MAX);
+    inspection->order = *order;
+    inspection->next = 0;
+    inspection->shown = 0;
+    inspection->over = false;
+    inspection->cut_short = false;
+    inspection->missed = (struct spool_location){0};
+    buf_init(&inspection->text, inspection->memory, INSPECT_TEXT_BYTES);
+}
+
+void inspection_start(struct inspection *inspection)
+{
+    shard_defer(inspection->delivery->shard, &inspection->step);
+}
