@@ -27,6 +27,8 @@ struct stage {
     struct source source;
     uint64_t first;
     unsigned rcpts;
+    unsigned connections;
+    bool idle;
     struct slice fields;
     uint64_t due_ns[MESSAGES];
     FILE *source_ledger;
@@ -44,6 +46,7 @@ static struct stage *stage_open(enum bench_mode mode, const char *script)
         fail_msg("%.*s", (int)reason.size, why);
     }
     stage->rcpts = 1;
+    stage->connections = 16;
     stage->rules.hostname = "sink.test";
     stage->rules.mode = mode;
     assert_true(script_read(&stage->rules.script, slice_from_string(script), &reason));
@@ -56,15 +59,16 @@ static struct stage *stage_open(enum bench_mode mode, const char *script)
 static void stage_start(struct stage *stage, enum bench_mode mode, uint64_t rate)
 {
     struct shard *shard = &stage->bench.shard;
-    struct sink_options sink = {.socket = {.congestion = "", .backlog = 64},
+    struct sink_options sink = {.socket = {.congestion = "", .backlog = 1024},
                                 .rules = &stage->rules,
                                 .tally = &stage->tally,
                                 .ledger = stage->sink_ledger,
-                                .connections = 64};
-    struct source_options source = {.socket = {.congestion = ""}, .messages = MESSAGES,
+                                .connections = MAX_OF(stage->connections, 64)};
+    struct source_options source = {.socket = {.congestion = ""},
+                                    .messages = stage->idle ? 0 : MESSAGES, .idle = stage->idle,
                                     .first = stage->first, .ledger = stage->source_ledger,
-                                    .size = 4096, .connections = 16, .rcpts = stage->rcpts,
-                                    .mode = mode, .fields = stage->fields,
+                                    .size = 4096, .connections = stage->connections,
+                                    .rcpts = stage->rcpts, .mode = mode, .fields = stage->fields,
                                     .rate = rate, .domains = &stage->domains,
                                     .due_ns = stage->due_ns, .due_count = MESSAGES,
                                     .retry_ns = 10 * NS_PER_S};
@@ -143,6 +147,52 @@ static void fields_stand_in_front_of_each_message(void **state)
         assert_int_equal(stage->sink_result.bytes, MESSAGES * (4096ull + fields.size));
         stage_close(stage);
     }
+}
+
+/* More connections than a ring has entries for, too. */
+static void an_idle_source_says_nothing_until_it_is_stopped_or_sent_away(void **state)
+{
+    (void)state;
+    static const unsigned counts[] = {1, 1500};
+    for (size_t i = 0; i < 2 * COUNT_OF(counts); i++) {
+        unsigned count = counts[i / 2];
+        bool stopped = i % 2 == 0;
+        struct stage *stage = stage_open(MODE_PIPELINED, "");
+        stage->connections = count;
+        stage->idle = true;
+        stage_start(stage, MODE_PIPELINED, 0);
+        for (unsigned turn = 0; turn < TURNS_MAX && stage->source_result.idle < count; turn++) {
+            shard_turn(&stage->bench.shard, false);
+        }
+        assert_int_equal(stage->source_result.idle, count);
+        assert_int_equal(stage->sink.open_count, count);
+        assert_false(source_done(&stage->source));
+        if (stopped) {
+            source_stop(&stage->source);
+            stage_end_source(stage);
+            stage_end_sink(stage);
+        } else {
+            stage_end_sink(stage);
+            stage_end_source(stage);
+        }
+        assert_int_equal(stage->source_result.idle, 0);
+        assert_int_equal(stage->source_result.failed, 0);
+        assert_int_equal(stage->sink_result.recipients, 0);
+        stage_close(stage);
+    }
+}
+
+static void a_source_that_is_stopped_at_once_is_over(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_open(MODE_PIPELINED, "");
+    stage->connections = 1000;
+    stage_start(stage, MODE_PIPELINED, 0);
+    source_stop(&stage->source);
+    stage_end_source(stage);
+    stage_end_sink(stage);
+    assert_int_equal(stage->source_result.accepted, 0);
+    stage_close(stage);
 }
 
 static void without_a_rate_a_message_is_due_when_its_content_goes(void **state)
@@ -333,6 +383,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_arrives_whole_and_once_in_each_mode),
         cmocka_unit_test(fields_stand_in_front_of_each_message),
+        cmocka_unit_test(an_idle_source_says_nothing_until_it_is_stopped_or_sent_away),
+        cmocka_unit_test(a_source_that_is_stopped_at_once_is_over),
         cmocka_unit_test(without_a_rate_a_message_is_due_when_its_content_goes),
         cmocka_unit_test(a_sink_that_refuses_and_breaks_gets_every_message_in_the_end),
         cmocka_unit_test(a_message_whose_final_reply_never_came_is_in_doubt_and_not_sent_again),

@@ -140,7 +140,8 @@ static int source_process(void *context)
         .first = cast->first,
         .size = (size_t)scenario->size,
         .fields = cast->fields,
-        .connections = (unsigned)scenario->connections,
+        .connections = (unsigned)(cast->idle > 0 ? cast->idle : scenario->connections),
+        .idle = cast->idle > 0,
         .rcpts = 1,
         .mode = scenario->mode,
         .rate = cast->rate,
@@ -156,7 +157,7 @@ static int source_process(void *context)
     while (!source_done(&source)) {
         shard_turn(&bench.shard, false);
         source_answer(shared);
-        if (source_stalled(&source, STALL_MS * NS_PER_MS)) {
+        if (!options.idle && source_stalled(&source, STALL_MS * NS_PER_MS)) {
             source_stop(&source);
         }
     }
@@ -230,6 +231,29 @@ void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains
     cast->options.fields = fields;
     cast->shared->options = cast->options;
     cast->shared->source = (struct source_result){0};
+}
+
+bool cast_start_idle(struct cast *cast, uint64_t connections, struct buf *reason_out)
+{
+    struct cast_counts counts = {0};
+    cast_source_next(cast, 0, SLICE("sink.test"), SLICE_NONE);
+    cast->options.idle = connections;
+    cast->shared->options = cast->options;
+    if (!cast_start_source(cast, reason_out)) {
+        return false;
+    }
+    for (unsigned waited = 0; waited < STALL_MS; waited += ARRIVED_MS) {
+        if (child_ended(&cast->source) || !cast_look(cast, &counts) ||
+            counts.source.idle == connections) {
+            break;
+        }
+        clock_sleep_ms(ARRIVED_MS);
+    }
+    if (counts.source.idle != connections) {
+        buf_printf(reason_out, "of %" PRIu64 " connections %" PRIu64 " stand; %s", connections,
+                   counts.source.idle, counts.source.trouble);
+    }
+    return counts.source.idle == connections;
 }
 
 /* --- on the way ------------------------------------------------------------------------------- */

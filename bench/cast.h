@@ -14,6 +14,7 @@ struct cast_options {
     uint64_t messages;    /* that the source sends */
     uint64_t first;       /* number of the first of them */
     uint64_t rate;        /* 0: closed loop */
+    uint64_t idle;        /* connections that say nothing after EHLO; 0: the source sends mail */
     uint64_t expected;    /* numbers that the sink misses when they have not come; 0: none */
     uint64_t times;       /* due and arrival are kept of so many numbers */
     struct slice domains; /* of the recipients, as in domains.h */
@@ -52,6 +53,9 @@ MUST_USE bool cast_start_source(struct cast *cast, struct buf *reason_out);
 /* When the source has ended: what the next one sends, with numbers behind those of the last. */
 void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains,
                       struct slice fields);
+
+/* So many connections that say nothing, until the source is killed; waits until they stand. */
+MUST_USE bool cast_start_idle(struct cast *cast, uint64_t connections, struct buf *reason_out);
 
 /* Waits until the source has sent everything; false with a reason. */
 MUST_USE bool cast_wait_sent(struct cast *cast, struct buf *reason_out);

@@ -17,6 +17,7 @@
 
 #define READY_MS     120000
 #define STOP_MS      90000
+#define REPORT_MS    10000
 #define LOG_TAIL_MAX 65536
 
 bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
@@ -49,11 +50,12 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
                "[shaping.\"default\"]\n"
                "enable_tls = \"Disabled\"\n"
                "connection_limit = %u\n"
+               "%s"
                "[[smtp_listener]]\n"
                "listen = \"127.0.0.1:0\"\n"
                "[[http_listener]]\n"
                "listen = \"127.0.0.1:0\"\n",
-               options->connections);
+               options->connections, options->site != NULL ? options->site : "");
     buf_put_string(buf, options->more != NULL ? options->more : "");
     return !buf->overflow;
 }
@@ -92,15 +94,15 @@ static bool make_directory(const struct mta_options *options)
 
 /* --- its lines -------------------------------------------------------------------------------- */
 
-/* The last line of the log that begins with `event`; false when there is none. */
+/* The last line that begins with `event` in the log's last part; false when there is none. */
 static bool find_line(const struct mta *mta, const char *event, char *line, size_t capacity)
 {
     FILE *file = fopen(mta->log_path, "re");
     char *text = malloc(LOG_TAIL_MAX);
     bool found = false;
     if (file != NULL && text != NULL) {
-        if (fseek(file, -LOG_TAIL_MAX, SEEK_END) != 0) {
-            rewind(file);
+        if (fseek(file, -LOG_TAIL_MAX, SEEK_END) != 0 || ftell(file) < mta->log_from) {
+            (void)fseek(file, mta->log_from, SEEK_SET);
         }
         while (fgets(text, LOG_TAIL_MAX, file) != NULL) {
             size_t size = strlen(text);
@@ -249,6 +251,30 @@ bool mta_ended(struct mta *mta, struct buf *reason_out)
     }
     reason_of_log(mta, WIFSIGNALED(mta->child.status) ? "was ended by a signal" : "ended by itself",
                   reason_out);
+    return true;
+}
+
+bool mta_memory(struct mta *mta, char line[MTA_LINE_MAX], struct buf *reason)
+{
+    struct stat status;
+    char last[MTA_LINE_MAX];
+    if (mta_ended(mta, reason)) {
+        return false;
+    }
+    if (stat(mta->log_path, &status) == 0) {
+        mta->log_from = (long)status.st_size; /* not the report before */
+    }
+    (void)kill(mta->child.pid, SIGUSR1);
+    for (unsigned waited = 0; waited < REPORT_MS && !child_ended(&mta->child); waited++) {
+        if (find_line(mta, "event=report_end", last, sizeof(last))) {
+            break;
+        }
+        clock_sleep_ms(1);
+    }
+    if (!find_line(mta, "event=memory", line, MTA_LINE_MAX)) {
+        reason_of_log(mta, "made no report", reason);
+        return false;
+    }
     return true;
 }
 

@@ -20,6 +20,7 @@ struct mta_options {
     const char *congestion; /* "": the system's */
     uint64_t retry_s;       /* retry_interval, seconds; 0: the default */
     uint64_t spread_s;      /* of the groups of domains.h: evenly up to this; 0: as the others */
+    const char *site;       /* lines of the site's block of [shaping]; null: none */
     const char *more;       /* lines at the end of the configuration; null: none */
     const char *flush_delay; /* "2ms": each write to a segment so late; null: the disk as it is */
 };
@@ -30,6 +31,7 @@ struct mta {
     uint64_t ready_ns; /* fork and exec → its line event=ready seen, to a millisecond */
     double queued;     /* of that line */
     char log_path[4096];
+    long log_from; /* lines are looked for behind so many bytes of it */
     char stopped[MTA_LINE_MAX]; /* the line event=stopped; "" before */
 };
 
@@ -41,6 +43,8 @@ MUST_USE bool mta_stop(struct mta *mta, struct buf *reason);
 bool mta_ended(struct mta *mta, struct buf *reason_out);
 /* SIGKILL. */
 void mta_kill(struct mta *mta);
+/* Its memory account: the line event=memory of a report that it makes now (SIGUSR1). */
+MUST_USE bool mta_memory(struct mta *mta, char line[MTA_LINE_MAX], struct buf *reason);
 /* What its last line and the kernel say, per message where that is asked. */
 void mta_figures(const struct mta *mta, double messages, struct run *run);
 

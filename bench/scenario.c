@@ -43,6 +43,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .rounds = verb->rounds,
         .queues = 100,
         .relay_messages = 100000,
+        .idle = 9000,
         .few = 100,
         .limit = 4,
         .latency_ms = 5,
@@ -63,7 +64,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
 #define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
-#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE)
+#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE)
 #define KIND_ALL    (KIND_FLOOR | KIND_SERVER)
 #define FEW_MAX     10000u
 #define OPTIONS_MAX 20
@@ -77,12 +78,16 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         struct arg arg;
     } rows[] = {
         {KIND_COUNTED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX, "N")},
+        {KIND_IDLE, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
+                            "N that warm the server up")},
         {KIND_RATED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
                              "N of the relay that sets the rate")},
         {KIND_ALL, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
                            "BYTES of each message")},
-        {KIND_ALL & ~KIND_SHARE, arg_u64("--connections", &scenario->connections, 1,
+        {KIND_ALL & ~KIND_SHARE & ~KIND_IDLE, arg_u64("--connections", &scenario->connections, 1,
                                          SINK_CONNECTIONS_MAX / 4, "C on each side")},
+        {KIND_IDLE, arg_u64("--connections", &scenario->idle, 10, SOURCE_CONNECTIONS_MAX,
+                            "C that say nothing")},
         {KIND_SHARE, arg_u64("--connections", &scenario->connections, 1,
                              SINK_CONNECTIONS_MAX / 4, "C of the source")},
         {KIND_ALL, arg_text("--mode", &scenario->mode_name, SOURCE_MODES)},

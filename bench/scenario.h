@@ -23,6 +23,7 @@ enum scenario_kind {
     KIND_SOAK = 16,
     KIND_BACKLOG = 32,
     KIND_SHARE = 64,
+    KIND_IDLE = 128,
 };
 
 struct scenario {
@@ -33,6 +34,7 @@ struct scenario {
     uint64_t rounds;
     uint64_t queues;          /* domains of the mail that stays */
     uint64_t relay_messages;  /* backlog: of each relay beside it */
+    uint64_t idle;            /* idle: connections that say nothing */
     uint64_t few;             /* share: messages that others stand in front of */
     uint64_t limit;           /* share: connections to the site */
     uint64_t latency_ms;      /* share: of the site, for each message */
@@ -113,6 +115,7 @@ MUST_USE bool run_latency(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_restart(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);
 

@@ -9,6 +9,7 @@
 #define COMMAND_BYTES_MAX 300u /* of one: an address with the longest domain */
 #define RECONNECT_NS      (50 * NS_PER_MS)
 #define RETRY_NS          (20 * NS_PER_MS)
+#define OPENS_MAX         128u /* in a turn: rings have an end */
 #define PACE_NS_MIN       (200 * NS_PER_US)
 #define PACE_NS_MAX       (10 * NS_PER_MS)
 
@@ -68,6 +69,7 @@ static void connection_close(struct source_connection *connection)
         list_remove(&connection->link);
         connection->source->ready_count--;
     }
+    connection->source->result->idle -= connection->state == SOURCE_IDLE;
     connection->state = SOURCE_AWAY;
     stream_close(&connection->stream);
 }
@@ -278,7 +280,7 @@ static void message_begin(struct source_connection *connection)
     }
 }
 
-/* The next message, or QUIT. */
+/* The next message, QUIT, or nothing. */
 static void connection_next(struct source_connection *connection)
 {
     struct source *source = connection->source;
@@ -286,6 +288,11 @@ static void connection_next(struct source_connection *connection)
         source->begun++;
         connection->begun = true;
         message_begin(connection);
+        return;
+    }
+    if (source->options.idle) {
+        connection->state = SOURCE_IDLE;
+        source->result->idle++;
         return;
     }
     connection->state = SOURCE_QUIT;
@@ -480,6 +487,7 @@ static void connection_reply(struct source_connection *connection)
     case SOURCE_CONNECTING:
     case SOURCE_READY:
     case SOURCE_PAUSE:
+    case SOURCE_IDLE:
     case SOURCE_DONE:
         break;
     }
@@ -609,6 +617,18 @@ static const struct stream_user connection_user = {
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void source_open(struct deferred *deferred)
+{
+    struct source *source = CONTAINER_OF(deferred, struct source, opener);
+    unsigned end = MIN_OF(source->opened + OPENS_MAX, source->options.connections);
+    while (source->opened < end) {
+        connection_open(&source->connections[source->opened++]);
+    }
+    if (source->opened < source->options.connections) {
+        shard_defer(source->shard, deferred);
+    }
+}
+
 static bool source_make(struct source *source)
 {
     size_t command_bytes = (source->options.rcpts + 3) * (size_t)COMMAND_BYTES_MAX;
@@ -643,6 +663,7 @@ int source_start(struct source *source, struct shard *shard,
         .shard = shard, .options = *options, .result = result, .alive_ns = shard->now_ns};
     source->ready_wanted =
         (unsigned)MIN_OF((uint64_t)options->connections, options->messages);
+    deferred_init(&source->opener, source_open);
     list_init(&source->ready);
     histogram_init(&result->latency);
     if (!source_make(source)) {
@@ -659,9 +680,7 @@ int source_start(struct source *source, struct shard *shard,
         }
         source->pacing = true;
     }
-    for (unsigned i = 0; i < options->connections; i++) {
-        connection_open(&source->connections[i]);
-    }
+    source_open(&source->opener);
     return 0;
 }
 
@@ -677,9 +696,12 @@ void source_stop(struct source *source)
     }
     source->stopping = true;
     source->giving_up = true;
+    deferred_cancel(&source->opener);
     for (unsigned i = 0; i < source->options.connections; i++) {
         struct source_connection *connection = &source->connections[i];
-        if (timer_is_set(&connection->timer) && connection->state == SOURCE_AWAY) {
+        if (i >= source->opened) {
+            connection_done(connection);
+        } else if (timer_is_set(&connection->timer) && connection->state == SOURCE_AWAY) {
             shard_timer_clear(source->shard, &connection->timer);
             connection_done(connection);
         } else if (connection->state != SOURCE_AWAY && connection->state != SOURCE_DONE) {

@@ -11,6 +11,9 @@
  * connections stood ready: its content goes out then (with bdat all of it), on a connection whose
  * envelope is already taken, and latency counts from when it was due.
  *
+ * An idle source sends no message: each connection says EHLO and then nothing, until it is stopped
+ * or the server ends it.
+ *
  * All calls from the shard's thread. The result may be shared with another process.
  */
 #ifndef RINGPOST_BENCH_SOURCE_H
@@ -38,7 +41,8 @@ MUST_USE bool source_mode_parse(const char *text, enum bench_mode *mode_out,
 struct source_options {
     struct endpoint connect;
     struct socket_options socket; /* congestion is borrowed */
-    uint64_t messages;
+    uint64_t messages;    /* of an idle one 0 */
+    bool idle;
     uint64_t first;       /* number of the first message */
     size_t size;
     struct slice fields;  /* of the header, in front of each message of `size`; borrowed */
@@ -62,6 +66,7 @@ struct source_result {
     uint64_t tempfails; /* 4xx answers to what was then tried again */
     uint64_t rcpts_refused;
     uint64_t reconnects;
+    uint64_t idle;      /* connections that say nothing now */
     uint64_t first_ns;  /* first MAIL */
     uint64_t last_ns;   /* last final reply */
     struct histogram latency; /* end of data, or due time, to the final reply; nanoseconds */
@@ -78,6 +83,7 @@ enum source_state {
     SOURCE_CONTENT,  /* the final reply is awaited */
     SOURCE_RESET,
     SOURCE_PAUSE,    /* answered 4xx: the timer goes on */
+    SOURCE_IDLE,
     SOURCE_QUIT,
     SOURCE_DONE,
 };
@@ -112,6 +118,8 @@ struct source {
     struct source_connection *connections; /* owned */
     uint8_t *command_bytes;   /* owned */
     struct slice *rcpt_domains; /* owned, by connection and recipient; the names are borrowed */
+    struct deferred opener;   /* connects some of them in a turn */
+    unsigned opened;          /* connections that were begun */
     struct list ready;
     unsigned ready_count;
     unsigned ready_wanted;    /* so many must stand ready before message 0 is due */

@@ -23,6 +23,8 @@ static const struct scenario_verb runs[] = {
      1024, 5, 0, run_restart},
     {KIND_BACKLOG, "backlog", "a long queue: its memory, and what it costs mail to others", 1000000,
      1024, 5, 0, run_backlog},
+    {KIND_IDLE, "idle", "what a connection that says nothing takes in memory", 20000, 4096, 1, 0,
+     run_idle},
     {KIND_SHARE, "urgent", "urgent mail behind a long queue to the same site, and alone", 200000,
      1024, 5, 0, run_urgent},
     {KIND_SHARE, "tenants", "a tenant's mail behind another's to the same site, and alone", 200000,

@@ -86,6 +86,25 @@ class Runs(BlackBox):
                 self.assertIn("</svg>", file.read())
             self.assertGreater(os.path.getsize(os.path.join(self.folder, "soak.png")), 0)
 
+    def test_idle_holds_the_process_beside_its_account(self):
+        result = self.bench("idle", "--connections", "100", "--messages", "500")
+        if result is None:
+            return
+        printed, figures = result
+        steps = figures["steps"]
+        before = figures["before"]
+        self.assertEqual([step["connections"] for step in steps], [20, 40, 60, 80, 100])
+        each = {(step["account_bytes"] - before["account_bytes"]) / step["connections"]
+                for step in steps}
+        self.assertEqual(each, {figures["account_bytes_each"]})
+        self.assertGreater(figures["account_bytes_each"], 0)
+        self.assertEqual(figures["after"]["account_bytes"], before["account_bytes"])
+        self.assertEqual(figures["rss_bytes_each"],
+                         round((steps[-1]["rss_bytes"] - before["rss_bytes"]) / 100, 1))
+        self.assertIn("promised: at most 4096 bytes each", printed)
+        with open(os.path.join(self.folder, "idle.tsv"), encoding="utf-8") as file:
+            self.assertEqual(len(file.readlines()), 7)
+
     def shares(self, name, judged, allowed):
         result = self.bench(name, "--messages", "4000", "--few", "20", "--rounds", "2",
                             "--latency", "20")
