@@ -281,7 +281,9 @@ static void conn_timeout(struct timer *timer)
         return;
     }
     conn_stay(conn);
-    if (session->state == CLIENT_READY) {
+    if (list_linked(&conn->drive.link)) {
+        /* It was given something to do in this turn: what the deadline was for is over. */
+    } else if (session->state == CLIENT_READY) {
         client_session_quit(session);
     } else if (session->send_failed) {
         client_session_break(session, CLIENT_END_BROKEN, "connection lost");
