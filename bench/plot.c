@@ -24,7 +24,7 @@ static const struct {
     {"png", "pngcairo enhanced font 'DejaVu Sans,10.5'"},
 };
 
-static const char *const colours[PLOT_SERIES_MAX] = {"#1f5fa8", "#d9662a", "#3a8f4d"};
+static const char *const colours[PLOT_SERIES_MAX] = {"#1f5fa8", "#d9662a", "#3a8f4d", "#888888"};
 
 /* --- the script ------------------------------------------------------------------------------- */
 
@@ -59,7 +59,7 @@ static void put_panel(const struct plot *plot, const struct plot_panel *panel, c
     put_setting(buf, "ylabel", panel->y_label);
     put_setting(buf, "xlabel", plot->x_label);
     buf_printf(buf, "%s logscale y\nset yrange [%s:*]\nplot", panel->logarithmic ? "set" : "unset",
-               panel->logarithmic ? "*" : "0");
+               panel->logarithmic || panel->both_signs ? "*" : "0");
     unsigned count = 0;
     while (count < PLOT_SERIES_MAX && panel->series[count].column != NULL) {
         const struct plot_series *series = &panel->series[count];

@@ -8,7 +8,7 @@
 
 #include "core/buf.h"
 
-#define PLOT_SERIES_MAX       3
+#define PLOT_SERIES_MAX       4
 #define PLOT_SCRIPT_BYTES_MAX 65536u
 
 struct plot_series {
@@ -20,7 +20,8 @@ struct plot_series {
 struct plot_panel {
     const char *title;
     const char *y_label; /* with its unit */
-    bool logarithmic;    /* else the axis begins at 0 */
+    bool logarithmic;    /* else the axis begins at 0, unless … */
+    bool both_signs;     /* … values are below 0, too */
     struct plot_series series[PLOT_SERIES_MAX];
 };
 

@@ -13,7 +13,7 @@ static const struct plot_panel panels[] = {
     {.title = "Disk \"here\"", .y_label = "MiB",
      .series = {{"spool_bytes", "spool_bytes", 1048576}, {"live_bytes", "live {x}", 1048576}}},
     {.title = "Ratio", .y_label = "times", .logarithmic = true, .series = {{"ratio", "r", 1}}},
-    {.title = "Third", .y_label = "ms", .series = {{"ratio", NULL, 1000}}},
+    {.title = "Third", .y_label = "ms", .both_signs = true, .series = {{"ratio", NULL, 1000}}},
 };
 static const struct plot plot = {.title = "A title", .subtitle = "below it", .x_column = "second",
                                  .x_label = "minutes", .x_per = 60, .panels = panels,
@@ -27,7 +27,7 @@ static void a_script_names_files_columns_units_and_both_pictures(void **state)
         "\"below it\"", "set xlabel \"minutes\"", "set ylabel \"MiB\"",
         "'soak.tsv' using (column('second')/60):(column('spool_bytes')/1048576)",
         ":(column('live_bytes')/1048576)", "\nset logscale y\nset yrange [*:*]",
-        "\nunset logscale y\nset yrange [0:*]",
+        "\nunset logscale y\nset yrange [0:*]", "\nunset logscale y\nset yrange [*:*]",
         "\"Disk \\\"here\\\"\"", "\"live \\\\{x\\\\}\"", "\"spool\\\\_bytes\"", "' notitle,",
     };
     char *text = malloc(PLOT_SCRIPT_BYTES_MAX);

@@ -18,9 +18,12 @@
 #include "bench/verbs.h"
 #include "core/conf_text.h"
 
-#define ZERO_BYTES  (1 * MIB)
-#define QUEUES_MAX  1000000u
-#define RATE_MAX    1000000u
+#define ZERO_BYTES    (1 * MIB)
+#define QUEUES_MAX    1000000u
+#define RATE_MAX      1000000u
+#define RATE_DEFAULT  1000u
+#define BURST_DEFAULT 100u
+#define FEW_MAX       10000u
 
 static const struct {
     long magic;
@@ -45,6 +48,8 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .relay_messages = 100000,
         .idle = 9000,
         .few = 100,
+        .rate = verb->kind == KIND_RATES ? RATE_DEFAULT : 0,
+        .burst = BURST_DEFAULT,
         .limit = 4,
         .latency_ms = 5,
         .seconds = verb->seconds,
@@ -65,8 +70,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 #define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
 #define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE)
-#define KIND_ALL    (KIND_FLOOR | KIND_SERVER)
-#define FEW_MAX     10000u
+#define KIND_ALL    (KIND_FLOOR | KIND_SERVER | KIND_RATES)
 #define OPTIONS_MAX 20
 
 /* Those of one kind; how many. */
@@ -105,13 +109,17 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                              "MS that the site takes for each message")},
         {KIND_RATED, arg_u64("--rate", &scenario->rate, 0, RATE_MAX,
                              "R messages a second; 0: half of what a short relay gives")},
+        {KIND_RATES, arg_u64("--rate", &scenario->rate, 1, RATE_MAX, "R messages a second")},
+        {KIND_RATES, arg_u64("--burst", &scenario->burst, 1, RATE_MAX, "B at once")},
+        {KIND_RATES, arg_u64("--seconds", &scenario->seconds, 1, 3600, "S to count")},
         {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},
         {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400,
                              "S to run; soak: instead of --minutes")},
         {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
-        {KIND_SERVER, arg_text("--bin", &scenario->bin, "DIR of ringpostd; else this program's")},
+        {KIND_SERVER | KIND_RATES, arg_text("--bin", &scenario->bin,
+                                            "DIR of ringpostd; else this program's")},
         {KIND_RELAY, arg_text("--baseline", &scenario->baseline,
                               "DIR of another ringpostd, which takes turns")},
         {KIND_RELAY | KIND_LATENCY, arg_text("--flush-delay", &scenario->flush_delay,

@@ -24,6 +24,7 @@ enum scenario_kind {
     KIND_BACKLOG = 32,
     KIND_SHARE = 64,
     KIND_IDLE = 128,
+    KIND_RATES = 256,
 };
 
 struct scenario {
@@ -38,8 +39,9 @@ struct scenario {
     uint64_t few;             /* share: messages that others stand in front of */
     uint64_t limit;           /* share: connections to the site */
     uint64_t latency_ms;      /* share: of the site, for each message */
-    uint64_t rate;            /* messages a second, open loop; 0: half the relay's */
-    uint64_t seconds;         /* of an open loop */
+    uint64_t rate;            /* messages a second, open loop; 0: half the relay's; or allowed */
+    uint64_t burst;           /* rates: allowed at once */
+    uint64_t seconds;         /* of an open loop, or of counting */
     uint64_t minutes;         /* soak: when there are no `seconds` */
     uint64_t defer_per_mille; /* soak: of recipients, never delivered */
     const char *mode_name;
@@ -115,6 +117,7 @@ MUST_USE bool run_latency(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_restart(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);

@@ -105,6 +105,22 @@ class Runs(BlackBox):
         with open(os.path.join(self.folder, "idle.tsv"), encoding="utf-8") as file:
             self.assertEqual(len(file.readlines()), 7)
 
+    def test_rates_are_counted_at_the_sink(self):
+        result = self.bench("rates", "--rate", "200", "--burst", "20", "--seconds", "2")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual([curve["shards"] for curve in figures["curves"]], [1, 2, 4])
+        for curve in figures["curves"]:
+            self.assertEqual((curve["most"], curve["least"]), (420, 396))
+            self.assertGreater(curve["count"], 0)
+            self.assertLessEqual(curve["count"], curve["most"])
+            self.assertLessEqual(curve["count"], curve["count_late"])
+            self.assertEqual(curve["held"], curve["count_late"] >= curve["least"])
+        self.assertIn("at most rate x time + burst", printed)
+        with open(os.path.join(self.folder, "rates.tsv"), encoding="utf-8") as file:
+            self.assertEqual(len(file.readlines()), 22)
+
     def shares(self, name, judged, allowed):
         result = self.bench(name, "--messages", "4000", "--few", "20", "--rounds", "2",
                             "--latency", "20")
