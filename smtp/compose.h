@@ -34,7 +34,7 @@ struct compose_mailbox {
 
 struct compose_header {
     struct slice name;
-    struct slice value; /* UTF-8, on one line; ASCII is kept as it is */
+    struct slice value; /* UTF-8, on one line; ASCII is kept as it is; may be empty */
 };
 
 struct compose_attachment {
@@ -57,6 +57,7 @@ struct compose {
     uint32_t header_count;
     const struct compose_attachment *attachments;
     uint32_t attachment_count;
+    bool attachments_are_checked; /* compose_check_attachments has said that they are fit */
     struct slice id;       /* of the message: letters and digits, at most 40, unique */
     struct slice hostname; /* for the Message-ID */
     uint64_t wall_ns;

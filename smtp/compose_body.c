@@ -5,7 +5,22 @@
 #include "core/base64.h"
 
 #define PLAIN_LINE_BYTES_MAX  998 /* RFC 5322 2.1.1 */
+#define QUOTED_LINE_BYTES_MIN 73  /* before a soft line end */
 #define QUOTED_LINE_BYTES_MAX 76  /* RFC 2045 6.7 (5), with the "=" of a soft line end */
+
+size_t body_line_size(struct slice text)
+{
+    /* By windows: a search for one of the two alone could look through everything. */
+    const size_t window_bytes = 128;
+    for (size_t at = 0; at < text.size; at += window_bytes) {
+        struct slice window = slice_make(text.data + at, MIN_OF(window_bytes, text.size - at));
+        size_t found = slice_find(slice_first(window, slice_find(window, '\n')), '\r');
+        if (found < window.size) {
+            return at + found;
+        }
+    }
+    return text.size;
+}
 
 /* The line end at the start of `rest`: CRLF, LF or CR; 0 when there is none. */
 static size_t line_end_size(struct slice rest)
@@ -19,9 +34,14 @@ static size_t line_end_size(struct slice rest)
 /* The line at the start of `text`, and what of it and its end to skip. */
 static struct slice line_at(struct slice text, size_t *skip_out)
 {
-    size_t size = MIN_OF(slice_find(text, '\n'), slice_find(text, '\r'));
+    size_t size = body_line_size(text);
     *skip_out = size + line_end_size(slice_skip(text, size));
     return slice_first(text, size);
+}
+
+static bool is_blank(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t';
 }
 
 struct body_shape {
@@ -49,6 +69,7 @@ static struct body_shape shape_of(struct slice text)
             shape.is_plain = shape.is_plain && printable;
             shape.escapes += !printable || line.data[i] == '=';
         }
+        shape.escapes += line.size > 0 && is_blank(line.data[line.size - 1]);
     }
     return shape;
 }
@@ -61,7 +82,7 @@ enum body_encoding body_encoding_for(struct slice text)
         return BODY_7BIT;
     }
     size_t quoted = shape.size + 2 * shape.escapes;
-    quoted += quoted / QUOTED_LINE_BYTES_MAX * 3;
+    quoted += quoted / QUOTED_LINE_BYTES_MIN * 3;
     return quoted <= base64_lines_size(shape.size) ? BODY_QUOTED : BODY_BASE64;
 }
 
@@ -78,28 +99,47 @@ struct slice body_encoding_name(enum body_encoding encoding)
     return SLICE("7bit");
 }
 
-/* A line without its end. A space or tab there would get lost on the way (RFC 2045 6.7 (3)). */
-static void put_quoted_line(struct buf *buf, struct slice line)
+static bool is_quoted_plain(uint8_t byte)
+{
+    return is_printable(byte) && byte != '=';
+}
+
+static void put_quoted_byte(struct buf *buf, uint8_t byte)
 {
     static const char hex[] = "0123456789ABCDEF";
+    const uint8_t escape[] = {'=', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15]};
+    buf_put(buf, slice_make(escape, sizeof(escape)));
+}
+
+/*
+ * A line without its end. A space or tab there would get lost on the way (RFC 2045 6.7 (3)). The
+ * last column of a line is left to the "=" of a soft line end.
+ */
+static void put_quoted_line(struct buf *buf, struct slice line)
+{
+    const size_t columns = QUOTED_LINE_BYTES_MAX - 1;
+    bool blank_end = line.size > 0 && is_blank(line.data[line.size - 1]);
+    size_t plain_end = line.size - blank_end;
     size_t column = 0;
-    for (size_t i = 0; i < line.size; i++) {
-        uint8_t byte = line.data[i];
-        bool at_end = i + 1 == line.size;
-        bool plain = is_printable(byte) && byte != '=' &&
-                     !(at_end && (byte == ' ' || byte == '\t'));
-        size_t size = plain ? 1 : 3;
-        if (column + size + !at_end > QUOTED_LINE_BYTES_MAX) {
+    for (size_t at = 0; at < line.size;) {
+        size_t run = at;
+        while (run < plain_end && run - at < columns - column && is_quoted_plain(line.data[run])) {
+            run++;
+        }
+        buf_put(buf, slice_make(line.data + at, run - at));
+        column += run - at;
+        at = run;
+        if (at == line.size) {
+            break;
+        }
+        bool plain = at < plain_end && is_quoted_plain(line.data[at]);
+        if (plain || column + 3 > columns) {
             buf_put(buf, SLICE("=\r\n"));
             column = 0;
         }
-        column += size;
-        if (plain) {
-            buf_put_byte(buf, byte);
-        } else {
-            buf_put_byte(buf, '=');
-            buf_put_byte(buf, (uint8_t)hex[byte >> 4]);
-            buf_put_byte(buf, (uint8_t)hex[byte & 15]);
+        if (!plain) {
+            put_quoted_byte(buf, line.data[at++]);
+            column += 3;
         }
     }
 }

@@ -7,6 +7,9 @@
 
 #include "core/buf.h"
 
+/* Bytes before the first line end, CR or LF; looks only a little further than that. */
+size_t body_line_size(struct slice text);
+
 enum body_encoding {
     BODY_7BIT,   /* as it is, but for its line ends */
     BODY_QUOTED, /* quoted-printable */

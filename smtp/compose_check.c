@@ -104,8 +104,12 @@ static enum field_rule rule_of(struct slice name)
     return is_content ? FIELD_OURS : FIELD_FREE;
 }
 
-/* ftext of RFC 5322 3.6.8. */
-static bool name_is_valid(struct slice name)
+bool compose_is_address_field(struct slice name)
+{
+    return rule_of(name) == FIELD_ADDRESS || slice_equal_nocase(name, SLICE("Bcc"));
+}
+
+bool compose_is_field_name(struct slice name)
 {
     for (size_t i = 0; i < name.size; i++) {
         if (name.data[i] <= ' ' || name.data[i] >= 0x7F || name.data[i] == ':') {
@@ -115,7 +119,7 @@ static bool name_is_valid(struct slice name)
     return name.size > 0 && name.size <= COMPOSE_HEADER_NAME_BYTES;
 }
 
-static bool has_long_word(struct slice value)
+bool compose_has_long_word(struct slice value)
 {
     size_t size = 0;
     for (size_t i = 0; i < value.size; i++) {
@@ -155,10 +159,11 @@ static const char *fault_of_value(enum field_rule rule, struct slice value)
         return fault;
     }
     bool is_ascii = slice_is_ascii(value);
-    if (slice_trim(value).size == 0) {
+    bool is_text = rule == FIELD_FREE || rule == FIELD_ONCE;
+    if (slice_trim(value).size == 0 && !is_text) {
         return "empty";
     }
-    if (has_long_word(value) && is_ascii) {
+    if (compose_has_long_word(value) && is_ascii) {
         return "holds a word too long for a line";
     }
     if (rule == FIELD_ASCII && !is_ascii) {
@@ -209,7 +214,7 @@ static bool check_header(const struct compose *compose, uint32_t index,
                          struct compose_problem *problem)
 {
     const struct compose_header *header = &compose->headers[index];
-    if (!name_is_valid(header->name)) {
+    if (!compose_is_field_name(header->name)) {
         return refuse(problem, "headers.", header->name, "not a name of a header field");
     }
     enum field_rule rule = rule_of(header->name);
@@ -341,6 +346,19 @@ static bool check_attachment(const struct compose_attachment *attachment, uint32
            refuse_attachment(problem, index, "data", "not base64");
 }
 
+bool compose_check_attachments(const struct compose *compose, struct compose_problem *problem)
+{
+    if (compose->attachment_count > COMPOSE_ATTACHMENTS_MAX) {
+        return refuse(problem, "attachments", SLICE(""), "too many");
+    }
+    for (uint32_t i = 0; i < compose->attachment_count; i++) {
+        if (!check_attachment(&compose->attachments[i], i, problem)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the whole before it is written */
 
 static bool check_mailboxes(const struct compose *compose, struct compose_problem *problem)
@@ -390,18 +408,13 @@ bool compose_check(const struct compose *compose, struct compose_problem *proble
     if (compose->header_count > COMPOSE_HEADERS_MAX) {
         return refuse(problem, "headers", SLICE(""), "too many");
     }
-    if (compose->attachment_count > COMPOSE_ATTACHMENTS_MAX) {
-        return refuse(problem, "attachments", SLICE(""), "too many");
-    }
     for (uint32_t i = 0; i < compose->header_count; i++) {
         if (!check_header(compose, i, problem)) {
             return false;
         }
     }
-    for (uint32_t i = 0; i < compose->attachment_count; i++) {
-        if (!check_attachment(&compose->attachments[i], i, problem)) {
-            return false;
-        }
+    if (!compose->attachments_are_checked && !compose_check_attachments(compose, problem)) {
+        return false;
     }
     if (!compose_is_given(compose->from.email) && compose_find_header(compose, "From") == NULL) {
         return refuse(problem, "from", SLICE(""), "missing");

@@ -22,6 +22,17 @@ MUST_USE bool compose_check(const struct compose *compose, struct compose_proble
 MUST_USE bool compose_check_mailbox(const struct compose_mailbox *mailbox, const char *field,
                                     struct compose_problem *problem);
 
+/* Of all attachments, which many messages may share: once is enough (attachments_are_checked). */
+MUST_USE bool compose_check_attachments(const struct compose *compose,
+                                        struct compose_problem *problem);
+
+/* ftext of RFC 5322 3.6.8, at most COMPOSE_HEADER_NAME_BYTES. */
+bool compose_is_field_name(struct slice name);
+/* Does a field of this name hold mailboxes? */
+bool compose_is_address_field(struct slice name);
+/* Is there a word that no line has room for? */
+bool compose_has_long_word(struct slice value);
+
 /* The first header of this name; null when there is none. */
 const struct compose_header *compose_find_header(const struct compose *compose, const char *name);
 /* Without its angle brackets. */

@@ -9,6 +9,7 @@
 #define ENCODED_OVERHEAD 12 /* "=?utf-8?q?" and "?=" */
 #define ENCODED_LEAST    24 /* room worth beginning an encoded word in */
 #define TEXT_WORD_BYTES  60 /* a longer word of a text is encoded: it could not be folded */
+#define QUOTED_BYTES_MAX 1024 /* of a quoted name that is encoded */
 #define SEGMENT_BYTES    50 /* of a parameter's value, in a line of its own */
 
 void header_begin(struct header_writer *writer, struct buf *buf, struct slice name)
@@ -293,6 +294,105 @@ void header_mailbox(struct header_writer *writer, const struct compose_mailbox *
     put(writer, SLICE("<"));
     put(writer, mailbox->email);
     put(writer, SLICE(">"));
+}
+
+/* ---- lists of addresses */
+
+/* The end of what begins with a quote or a bracket at the start of `text`; text.size without it. */
+static size_t closing_at(struct slice text, uint8_t closing)
+{
+    size_t at = 1;
+    while (at < text.size && text.data[at] != closing) {
+        at += text.data[at] == '\\' ? 2 : 1;
+    }
+    return MIN_OF(at + 1, text.size);
+}
+
+/* Words as they are; true when they are ASCII. */
+static bool put_plain(struct header_writer *writer, struct slice text)
+{
+    text = slice_trim(text);
+    for (size_t at = 0; at < text.size;) {
+        struct slice word = word_at(text, at);
+        header_word(writer, word);
+        at += word.size + 1;
+    }
+    return slice_is_ascii(text);
+}
+
+/* A quoted string that is not ASCII as encoded words of what it holds. */
+static bool put_quoted_name(struct header_writer *writer, struct slice quoted)
+{
+    uint8_t bytes[QUOTED_BYTES_MAX];
+    size_t size = 0;
+    if (quoted.size > sizeof(bytes)) {
+        return put_plain(writer, quoted);
+    }
+    for (size_t i = 1; i + 1 < quoted.size; i++) {
+        i += quoted.data[i] == '\\' && i + 2 < quoted.size;
+        bytes[size++] = quoted.data[i];
+    }
+    put_encoded(writer, slice_make(bytes, size));
+    return true;
+}
+
+/* Bytes up to the next separator. */
+static size_t run_size(struct slice text)
+{
+    size_t size = 0;
+    while (size < text.size && memchr("\"<,;:(", text.data[size], 6) == NULL) {
+        size++;
+    }
+    return size;
+}
+
+/* A name, or an address without brackets. */
+static size_t put_unquoted(struct header_writer *writer, struct slice text, bool *ascii)
+{
+    struct slice run = slice_first(text, run_size(text));
+    if (slice_find(run, '@') < run.size) {
+        *ascii = put_plain(writer, run) && *ascii;
+    } else {
+        header_raw(writer, run);
+    }
+    return run.size;
+}
+
+/* A quoted name, or an address that begins with a quote. */
+static size_t put_quote(struct header_writer *writer, struct slice text, bool *ascii)
+{
+    size_t used = closing_at(text, '"');
+    struct slice rest = slice_skip(text, used);
+    if (slice_starts_with(rest, SLICE("@"))) {
+        used += run_size(rest);
+        *ascii = put_plain(writer, slice_first(text, used)) && *ascii;
+    } else if (slice_is_ascii(slice_first(text, used))) {
+        put_plain(writer, slice_first(text, used));
+    } else {
+        *ascii = put_quoted_name(writer, slice_first(text, used)) && *ascii;
+    }
+    return used;
+}
+
+bool header_addresses(struct header_writer *writer, struct slice text)
+{
+    bool ascii = true;
+    while (text.size > 0) {
+        uint8_t byte = text.data[0];
+        size_t used = 1;
+        if (byte == ',' || byte == ';' || byte == ':') {
+            put(writer, slice_first(text, 1));
+        } else if (byte == '"') {
+            used = put_quote(writer, text, &ascii);
+        } else if (byte == '<' || byte == '(') {
+            used = closing_at(text, byte == '<' ? '>' : ')');
+            ascii = put_plain(writer, slice_first(text, used)) && ascii;
+        } else if (byte != ' ') {
+            used = put_unquoted(writer, text, &ascii);
+        }
+        text = slice_skip(text, used);
+    }
+    return ascii;
 }
 
 /* ---- parameters */

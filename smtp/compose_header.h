@@ -28,6 +28,11 @@ void header_text(struct header_writer *writer, struct slice text);
 void header_raw(struct header_writer *writer, struct slice text);
 /* The name as a phrase, then the address in angle brackets. */
 void header_mailbox(struct header_writer *writer, const struct compose_mailbox *mailbox);
+/*
+ * A list of addresses as someone wrote it: names that are not ASCII are encoded, all else is kept.
+ * False when an address in it is not ASCII.
+ */
+bool header_addresses(struct header_writer *writer, struct slice text);
 /* "; name=value", whatever the value is. */
 void header_parameter(struct header_writer *writer, const char *name, struct slice value);
 

@@ -37,7 +37,11 @@
 
 enum template_dialect { TEMPLATE_JINJA, TEMPLATE_HANDLEBARS, TEMPLATE_STATIC };
 
-enum template_kind { TEMPLATE_TEXT, TEMPLATE_HTML };
+/*
+ * What the text is. In the header of a message, up to its first empty line, no value may be printed
+ * that holds a line end or another control: it could be a header field.
+ */
+enum template_kind { TEMPLATE_TEXT, TEMPLATE_HTML, TEMPLATE_MESSAGE };
 
 enum template_fault {
     TEMPLATE_OK,

@@ -31,8 +31,13 @@ struct local {
     struct json_value value;
 };
 
+/* Where the output stands, of a message. */
+enum place { PLACE_LINE_START, PLACE_IN_LINE, PLACE_BEHIND_HEADER };
+
 struct machine {
     const struct template *template;
+    enum place place;
+    bool after_cr;
     struct template_run *run;
     struct buf *out;
     struct template_problem *problem;
@@ -382,6 +387,46 @@ static bool do_compare(struct machine *machine)
 
 /* ---- output, filters, lists */
 
+/* Literal text goes out: an empty line ends the header, whatever its line ends are. */
+static void pass_literal(struct machine *machine, struct slice text)
+{
+    for (size_t i = 0; i < text.size && machine->place != PLACE_BEHIND_HEADER; i++) {
+        bool ends_crlf = machine->after_cr && text.data[i] == '\n';
+        machine->after_cr = text.data[i] == '\r';
+        if (ends_crlf) {
+            continue;
+        }
+        if (text.data[i] != '\n' && text.data[i] != '\r') {
+            machine->place = PLACE_IN_LINE;
+        } else if (machine->place == PLACE_IN_LINE) {
+            machine->place = PLACE_LINE_START;
+        } else {
+            machine->place = PLACE_BEHIND_HEADER;
+        }
+    }
+}
+
+/* A value goes out: in a header it stays in its line. */
+static bool pass_value(struct machine *machine, struct slice text)
+{
+    if (machine->place == PLACE_BEHIND_HEADER) {
+        return true;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '\r' || text.data[i] == '\n') {
+            return fail_value(machine, "a value with a line end in the header");
+        }
+        if ((text.data[i] < ' ' && text.data[i] != '\t') || text.data[i] == 0x7F) {
+            return fail_value(machine, "a value with a control character in the header");
+        }
+    }
+    if (text.size > 0) {
+        machine->place = PLACE_IN_LINE;
+        machine->after_cr = false;
+    }
+    return true;
+}
+
 static bool do_print(struct machine *machine)
 {
     struct json_value value = pop(machine);
@@ -389,6 +434,9 @@ static bool do_print(struct machine *machine)
     struct slice text;
     if (!template_text_of(machine->template->dialect, &value, memory, &text)) {
         return fail_value(machine, "a list or a mapping cannot be printed");
+    }
+    if (!pass_value(machine, text)) {
+        return false;
     }
     if (machine->op->a != 0 && !(value.kind == JSON_STRING && value.is_safe)) {
         template_put_escaped(machine->out, machine->template->dialect, text);
@@ -540,8 +588,10 @@ static bool do_logic(struct machine *machine, bool jumps_when)
 
 static bool do_text(struct machine *machine)
 {
-    buf_put(machine->out, slice_make(machine->template->text.data + machine->op->at,
-                                     machine->op->c));
+    struct slice text =
+        slice_make(machine->template->text.data + machine->op->at, machine->op->c);
+    pass_literal(machine, text);
+    buf_put(machine->out, text);
     return true;
 }
 
@@ -624,6 +674,8 @@ bool template_render(const struct template *template, struct template_run *run, 
     bool good = true;
     CHECK(!out->overflow);
     machine.template = template;
+    machine.after_cr = false;
+    machine.place = template->kind == TEMPLATE_MESSAGE ? PLACE_LINE_START : PLACE_BEHIND_HEADER;
     machine.run = run;
     machine.out = out;
     machine.problem = problem_out;
