@@ -294,6 +294,9 @@ bool mta_stop(struct mta *mta, struct buf *reason)
         reason_of_log(mta, "did not stop well", reason);
         return false;
     }
+    if (!find_line(mta, "event=mallocs", mta->mallocs, sizeof(mta->mallocs))) {
+        mta->mallocs[0] = 0;
+    }
     return true;
 }
 
@@ -304,7 +307,8 @@ void mta_figures(const struct mta *mta, double messages, struct run *run)
     run->mta_cpu_us_per_message = run->cpu_mta_s * 1e6 / messages;
     run->rss_peak_bytes = (double)mta->child.usage.ru_maxrss * 1024;
     run->enters_per_message = line_number(line, "enters") / messages;
-    run->mallocs_per_message = line_number(line, "mallocs") / messages;
+    run->mallocs = line_number(mta->mallocs, "shards");
+    run->mallocs_per_message = run->mallocs / messages;
     run->commits = line_number(line, "commits");
     run->commit_messages_p50 = line_number(line, "commit_messages_p50");
     run->commit_messages_max = line_number(line, "commit_messages_max");

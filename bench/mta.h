@@ -33,6 +33,7 @@ struct mta {
     char log_path[4096];
     long log_from; /* lines are looked for behind so many bytes of it */
     char stopped[MTA_LINE_MAX]; /* the line event=stopped; "" before */
+    char mallocs[MTA_LINE_MAX]; /* the line event=mallocs of a build that counts; else "" */
 };
 
 /* Starts it and waits for event=ready; false with a reason, and nothing left running. */

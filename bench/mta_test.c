@@ -26,6 +26,22 @@ static void values_are_read_from_a_line_by_their_whole_key(void **state)
     assert_true(isnan(line_number(line, "mallocs")));
 }
 
+static void allocations_come_from_the_line_of_a_build_that_counts(void **state)
+{
+    (void)state;
+    struct mta mta = {.stopped = "event=stopped turns=9 enters=500 commits=10 sync=commit",
+                      .mallocs = "event=mallocs shards=300"};
+    struct run run;
+    run_init(&run);
+    mta_figures(&mta, 100, &run);
+    assert_float_equal(run.enters_per_message, 5, 0);
+    assert_float_equal(run.mallocs, 300, 0);
+    assert_float_equal(run.mallocs_per_message, 3, 0);
+    mta.mallocs[0] = 0;
+    mta_figures(&mta, 100, &run);
+    assert_true(isnan(run.mallocs_per_message));
+}
+
 static void the_configuration_is_toml_with_ports_and_limits(void **state)
 {
     (void)state;
@@ -138,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_read_from_a_line_by_their_whole_key),
+        cmocka_unit_test(allocations_come_from_the_line_of_a_build_that_counts),
         cmocka_unit_test(the_configuration_is_toml_with_ports_and_limits),
         cmocka_unit_test(domains_come_as_often_as_they_weigh),
         cmocka_unit_test(mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses),

@@ -57,15 +57,21 @@ static void put_panel(const struct plot *plot, const struct plot_panel *panel, c
     put_text(buf, panel->title);
     buf_put_string(buf, " at graph 0,1.08 left font ',14'\n");
     put_setting(buf, "ylabel", panel->y_label);
-    put_setting(buf, "xlabel", plot->x_label);
+    put_setting(buf, "xlabel", plot->x_label != NULL ? plot->x_label : "");
     buf_printf(buf, "%s logscale y\nset yrange [%s:*]\nplot", panel->logarithmic ? "set" : "unset",
                panel->logarithmic || panel->both_signs ? "*" : "0");
     unsigned count = 0;
     while (count < PLOT_SERIES_MAX && panel->series[count].column != NULL) {
         const struct plot_series *series = &panel->series[count];
-        buf_printf(buf, "%s '%s.tsv' using (column('%s')/%.17g):(column('%s')/%.17g) with lines"
-                   " linewidth 1.6 linecolor rgb '%s' ", count > 0 ? ",\\\n    " : "", name,
-                   plot->x_column, plot->x_per, series->column, series->per, colours[count]);
+        buf_printf(buf, "%s '%s.tsv' using ", count > 0 ? ",\\\n    " : "", name);
+        if (plot->bars) {
+            buf_printf(buf, "(column('%s')/%.17g):xtic(strcol('%s')) with histograms",
+                       series->column, series->per, plot->x_column);
+        } else {
+            buf_printf(buf, "(column('%s')/%.17g):(column('%s')/%.17g) with lines linewidth 1.6",
+                       plot->x_column, plot->x_per, series->column, series->per);
+        }
+        buf_printf(buf, " linecolor rgb '%s' ", colours[count]);
         if (series->label != NULL) {
             buf_put_string(buf, "title ");
             put_text(buf, series->label);
@@ -123,6 +129,12 @@ bool plot_put_script(const struct plot *plot, const char *name, struct buf *buf)
                    "set key at graph 1,1.02 right bottom vertical samplen 1.5\n"
                    "set format y '%.10g'\n"
                    "set xrange [0:*] noextend\n");
+    if (plot->bars) {
+        buf_put_string(buf, "set style histogram clustered gap 1\n"
+                            "set style fill solid 0.9 noborder\n"
+                            "set xtics rotate by -25\n"
+                            "set xrange [-0.7:*]\n");
+    }
     for (size_t i = 0; i < COUNT_OF(pictures); i++) {
         put_picture(plot, i, name, buf);
     }

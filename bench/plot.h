@@ -29,10 +29,11 @@ struct plot {
     const char *title;
     const char *subtitle; /* what was run: a line */
     const char *x_column;
-    const char *x_label;  /* with its unit */
+    const char *x_label;  /* with its unit; null: the names say it */
     double x_per;
     const struct plot_panel *panels;
     unsigned panel_count;
+    bool bars; /* x_column has names of groups, a bar for each series */
 };
 
 /* What gnuplot is told; texts may hold anything. False when it does not fit. */

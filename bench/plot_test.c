@@ -46,6 +46,25 @@ static void a_script_names_files_columns_units_and_both_pictures(void **state)
     free(text);
 }
 
+static void bars_stand_in_groups_named_by_the_x_column(void **state)
+{
+    (void)state;
+    struct plot bars = plot;
+    bars.bars = true;
+    bars.x_column = "case";
+    char *text = malloc(PLOT_SCRIPT_BYTES_MAX);
+    assert_non_null(text);
+    struct buf buf;
+    buf_init(&buf, text, PLOT_SCRIPT_BYTES_MAX - 1);
+    assert_true(plot_put_script(&bars, "table", &buf));
+    text[buf.size] = 0;
+    assert_non_null(strstr(text, "set style histogram clustered"));
+    assert_non_null(strstr(text, "'table.tsv' using (column('spool_bytes')/1048576):"
+                                 "xtic(strcol('case')) with histograms"));
+    assert_null(strstr(text, "with lines"));
+    free(text);
+}
+
 static void without_gnuplot_the_reason_names_it_and_the_table(void **state)
 {
     (void)state;
@@ -77,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_script_names_files_columns_units_and_both_pictures),
+        cmocka_unit_test(bars_stand_in_groups_named_by_the_x_column),
         cmocka_unit_test(without_gnuplot_the_reason_names_it_and_the_table),
     };
     return cmocka_run_group_tests_name("plot", tests, NULL, NULL);

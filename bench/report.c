@@ -14,7 +14,8 @@ void run_init(struct run *run)
     *run = (struct run){
         .messages = NAN, .seconds = NAN, .rate = NAN, .accept_rate = NAN, .latency_ms = unknown,
         .cpu_source_s = NAN, .cpu_mta_s = NAN, .cpu_sink_s = NAN, .mta_cpu_us_per_message = NAN,
-        .rss_peak_bytes = NAN, .enters_per_message = NAN, .mallocs_per_message = NAN,
+        .rss_peak_bytes = NAN, .enters_per_message = NAN, .mallocs = NAN,
+        .mallocs_per_message = NAN,
         .commits = NAN, .commit_messages_p50 = NAN, .commit_messages_max = NAN,
         .commit_ms_p50 = NAN, .commit_ms_p99 = NAN,
     };

@@ -31,6 +31,7 @@ struct run {
     double mta_cpu_us_per_message;
     double rss_peak_bytes;
     double enters_per_message;
+    double mallocs;     /* of the mail shards, start included; of a build that counts */
     double mallocs_per_message;
     double commits;
     double commit_messages_p50;

@@ -65,12 +65,13 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE)
+#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
-#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE)
+#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
 #define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE)
-#define KIND_ALL    (KIND_FLOOR | KIND_SERVER | KIND_RATES)
+#define KIND_SINGLE (KIND_FLOOR | KIND_SERVER | KIND_RATES) /* one size and mode */
+#define KIND_ALL    (KIND_SINGLE | KIND_TABLE)
 #define OPTIONS_MAX 20
 
 /* Those of one kind; how many. */
@@ -86,7 +87,7 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                             "N that warm the server up")},
         {KIND_RATED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
                              "N of the relay that sets the rate")},
-        {KIND_ALL, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
+        {KIND_SINGLE, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
                            "BYTES of each message")},
         {KIND_ALL & ~KIND_SHARE & ~KIND_IDLE, arg_u64("--connections", &scenario->connections, 1,
                                          SINK_CONNECTIONS_MAX / 4, "C on each side")},
@@ -94,7 +95,7 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                             "C that say nothing")},
         {KIND_SHARE, arg_u64("--connections", &scenario->connections, 1,
                              SINK_CONNECTIONS_MAX / 4, "C of the source")},
-        {KIND_ALL, arg_text("--mode", &scenario->mode_name, SOURCE_MODES)},
+        {KIND_SINGLE, arg_text("--mode", &scenario->mode_name, SOURCE_MODES)},
         {KIND_SERVER, arg_u64("--shards", &scenario->shards, 1, 256, "N of the server")},
         {KIND_ROUNDS, arg_u64("--rounds", &scenario->rounds, 1, REPORT_ROUNDS_MAX, "N")},
         {KIND_FILLED | KIND_SOAK, arg_u64("--queues", &scenario->queues, 1, QUEUES_MAX,
@@ -118,8 +119,10 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
-        {KIND_SERVER | KIND_RATES, arg_text("--bin", &scenario->bin,
-                                            "DIR of ringpostd; else this program's")},
+        {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin,
+                                          "DIR of ringpostd; else this program's")},
+        {KIND_TABLE, arg_text("--nomalloc", &scenario->nomalloc,
+                              "DIR of a ringpostd that counts allocations (preset nomalloc)")},
         {KIND_RELAY, arg_text("--baseline", &scenario->baseline,
                               "DIR of another ringpostd, which takes turns")},
         {KIND_RELAY | KIND_LATENCY, arg_text("--flush-delay", &scenario->flush_delay,

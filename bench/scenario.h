@@ -25,6 +25,7 @@ enum scenario_kind {
     KIND_SHARE = 64,
     KIND_IDLE = 128,
     KIND_RATES = 256,
+    KIND_TABLE = 512,
 };
 
 struct scenario {
@@ -48,6 +49,7 @@ struct scenario {
     const char *dir;
     const char *bin;      /* directory of ringpostd; null: beside this program */
     const char *baseline; /* directory of another ringpostd; null: none */
+    const char *nomalloc;    /* table: directory of a ringpostd that counts; null: none */
     const char *flush_delay; /* of the server, not of the baseline; null: none */
     bool json;
     enum bench_mode mode;
@@ -117,6 +119,7 @@ MUST_USE bool run_latency(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_restart(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_table(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);

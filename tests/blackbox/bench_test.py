@@ -121,6 +121,26 @@ class Runs(BlackBox):
         with open(os.path.join(self.folder, "rates.tsv"), encoding="utf-8") as file:
             self.assertEqual(len(file.readlines()), 22)
 
+    def test_table_has_a_row_for_each_size_mode_and_number_of_shards(self):
+        result = self.bench("table", "--messages", "100", "--rounds", "1", "--connections", "5")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual(
+            [(case["size"], case["mode"], case["shards"]) for case in figures["cases"]],
+            [(size, mode, shards) for size in (1024, 4096, 51200)
+             for mode in ("plain", "pipelined", "bdat") for shards in (1, 2)])
+        for case in figures["cases"]:
+            for name in ("rate", "ratio", "mta_cpu_us_per_message", "enters_per_message"):
+                self.assertGreater(case[name], 0)
+            self.assertIsNone(case["mallocs_per_message"])
+        self.assertIn("--nomalloc", printed)
+        with open(os.path.join(self.folder, "table.tsv"), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        self.assertEqual([row["case"] for row in rows][:3], ["1K plain", "1K pipelined", "1K bdat"])
+        self.assertEqual(len(rows), 9)
+        self.assertAlmostEqual(float(rows[4]["ratio_2"]), figures["cases"][9]["ratio"], places=3)
+
     def shares(self, name, judged, allowed):
         result = self.bench(name, "--messages", "4000", "--few", "20", "--rounds", "2",
                             "--latency", "20")
