@@ -202,6 +202,44 @@ static const struct refusal {
     {TEMPLATE_HANDLEBARS, TEMPLATE_SYNTAX, 1, 7, "{{a.[b}}", "']' is missing"},
 };
 
+static void a_template_makes_its_text(void **state)
+{
+    static const char context[] = "{\"yes\":true,\"no\":false,\"l\":[1,2],\"m\":{\"a\":\"A\"},"
+                                  "\"s\":\"x<y\",\"n\":5,\"o\":null,\"e\":\"\"}";
+    static const struct {
+        enum template_dialect dialect;
+        const char *template;
+        const char *text;
+    } cases[] = {
+        {TEMPLATE_JINJA, "{{ s }} {{ n }} {{ yes }} {{ o }}", "x&lt;y 5 true none"},
+        {TEMPLATE_JINJA, "{{ no and q.part }} {{ yes or q.part }}", "false true"},
+        {TEMPLATE_JINJA, "{{ yes and n }} {{ e or n }} {{ no or e or 'last' }}", "5 5 last"},
+        {TEMPLATE_JINJA, "{% if not no and n == 5 %}a{% elif q %}b{% else %}c{% endif %}", "a"},
+        {TEMPLATE_JINJA, "{% for x in l %}{{ loop.index }}{{ x }}{% endfor %}", "1122"},
+        {TEMPLATE_JINJA, "{% for x in q %}{{ x }}{% else %}none{% endfor %}", "none"},
+        {TEMPLATE_JINJA, "{{ m.a|lower }} {{ m['a'] }} {{ l[-1] }} {{ l.0 }}", "a A 2 1"},
+        {TEMPLATE_JINJA, "{{ 2 in l }} {{ 3 not in l }} {{ q is defined }}", "true true false"},
+        {TEMPLATE_JINJA, "a {{- n -}} b{% raw %}{{ n }}{% endraw %}{# c #}\n", "a5b{{ n }}"},
+        {TEMPLATE_JINJA, "{% set x = [n, 'z'] %}{{ x|join('-')|upper }}", "5-Z"},
+        {TEMPLATE_HANDLEBARS, "{{s}} {{{s}}} {{m.a}} {{q}}", "x&lt;y x<y A "},
+        {TEMPLATE_HANDLEBARS, "{{#each l}}{{@index}}{{this}}{{../n}}{{/each}}", "015125"},
+        {TEMPLATE_HANDLEBARS, "{{#if q}}a{{else if n}}b{{else}}c{{/if}}", "b"},
+        {TEMPLATE_HANDLEBARS, "{{#unless q}}a{{/unless}}{{#with m}}{{a}}{{n}}{{/with}}", "aA5"},
+        {TEMPLATE_HANDLEBARS, "a\n{{#if n}}\nb\n{{/if}}\nc", "a\nb\nc"},
+        {TEMPLATE_HANDLEBARS, "a {{~n~}} b{{! c }}", "a5b"},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (!render(fixture, cases[i].dialect, cases[i].template, context)) {
+            fail_msg("%s: %s", cases[i].template, fixture->problem.text);
+        }
+        if (!slice_equal(buf_slice(&fixture->out), slice_from_string(cases[i].text))) {
+            fail_msg("%s: %.*s", cases[i].template, (int)fixture->out.size,
+                     (const char *)fixture->out.data);
+        }
+    }
+}
+
 static void what_is_outside_the_subset_is_refused_with_its_place(void **state)
 {
     struct fixture *fixture = *state;
@@ -529,6 +567,7 @@ static void scratch_memory_of_what_was_printed_is_used_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_template_makes_its_text),
         TEST(what_is_outside_the_subset_is_refused_with_its_place),
         TEST(what_a_value_cannot_do_is_refused_with_its_place),
         TEST(h13_a_template_ends_after_its_steps_its_output_or_its_memory),
