@@ -1,13 +1,34 @@
 #include "smtp/http_routes.h"
 
+#include "smtp/http_admin.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_probes.h"
+
+#define READ(name, function)                                                                       \
+    {.path = "/api/admin/" name "/v1", .methods = HTTP_METHOD_GET, .handle = function}
+#define ORDER(name, method, function)                                                              \
+    {.path = "/api/admin/" name "/v1", .methods = method, .carries = HTTP_CARRIES_JSON,            \
+     .body_bytes_max = HTTP_ADMIN_BODY_BYTES, .handle = function}
 
 static const struct http_route routes[] = {
     {.path = "/api/check-liveness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_liveness},
     {.path = "/api/check-readiness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_readiness},
     {.path = "/metrics", .methods = HTTP_METHOD_GET, .handle = http_metrics_text},
     {.path = "/metrics.json", .methods = HTTP_METHOD_GET, .handle = http_metrics_json},
+    ORDER("suspend", HTTP_METHOD_POST, http_admin_suspend),
+    ORDER("suspend", HTTP_METHOD_DELETE, http_admin_suspend_cancel),
+    READ("suspend", http_admin_suspend_list),
+    ORDER("suspend-ready-q", HTTP_METHOD_POST, http_admin_suspend_ready),
+    ORDER("suspend-ready-q", HTTP_METHOD_DELETE, http_admin_suspend_ready_cancel),
+    READ("suspend-ready-q", http_admin_suspend_ready_list),
+    ORDER("bounce", HTTP_METHOD_POST, http_admin_bounce),
+    ORDER("bounce", HTTP_METHOD_DELETE, http_admin_bounce_cancel),
+    READ("bounce", http_admin_bounce_list),
+    ORDER("flush", HTTP_METHOD_POST, http_admin_flush),
+    READ("explain", http_admin_explain),
+    READ("inspect-message", http_admin_inspect_message),
+    READ("inspect-sched-q", http_admin_inspect_queue),
+    READ("inspect-ready-q", http_admin_inspect_ready),
 };
 
 const struct http_route *http_routes(size_t *count_out)

@@ -889,6 +889,7 @@ static int control_boot(struct node *node, struct buf *reason)
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
     explain_init(&control->explain, &control->shard, &control->pages, node->shards);
+    http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain);
     return 0;
 }
 

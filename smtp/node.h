@@ -24,6 +24,7 @@
 #include "smtp/admin.h"
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
+#include "smtp/http_admin.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
@@ -112,6 +113,7 @@ struct control {
     struct explain explain;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
+    struct http_admin http_admin;
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;

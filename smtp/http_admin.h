@@ -1,0 +1,62 @@
+/*
+ * What operators ask and order over HTTP, with KumoMTA's paths and JSON: read, handed to
+ * smtp/admin.h or smtp/explain.h, and answered when these have. On the TSA shard.
+ *
+ *   POST   /api/admin/{suspend,bounce,flush}/v1   {"domain", "routing_domain", "tenant",
+ *          "campaign", "queue_names": [], "everything": true, "reason", "duration", "expires",
+ *          "dry_run"} → {"id", "queues", "recipients", "samples": [], …}
+ *   POST   /api/admin/suspend-ready-q/v1   {"name", "reason", "duration", "expires", "dry_run"}
+ *   GET    the first two and the last: a list; DELETE {"id"}: 200, 404
+ *   GET    /api/admin/explain/v1?queue=|domain=|id=
+ *   GET    /api/admin/inspect-message/v1?id=&want_body=
+ *   GET    /api/admin/inspect-sched-q/v1?queue_name=&want_body=&limit=
+ *   GET    /api/admin/inspect-ready-q/v1?queue_name=
+ *
+ * A duration is a text as in a configuration, or seconds; `expires` RFC 3339. What is wrong is 400
+ * with a line that says so, unknown members included; what cannot be stored 500; too many at once,
+ * or a stop, 503.
+ */
+#ifndef RINGPOST_SMTP_HTTP_ADMIN_H
+#define RINGPOST_SMTP_HTTP_ADMIN_H
+
+#include "core/pool.h"
+#include "shard/io/http_exchange.h"
+#include "smtp/admin.h"
+#include "smtp/explain.h"
+
+#define HTTP_ADMIN_BODY_BYTES (128 * KIB)
+
+struct http_admin {
+    struct admin *admin;        /* borrowed, like the next one */
+    struct explain *explain;
+    struct pool orders;         /* being dealt with */
+    struct pool questions;
+};
+
+/* Boot. */
+void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct admin *admin,
+                     struct explain *explain);
+
+/* Handlers: smtp/http_routes.c. */
+void http_admin_suspend(struct http_exchange *exchange);
+void http_admin_suspend_list(struct http_exchange *exchange);
+void http_admin_suspend_cancel(struct http_exchange *exchange);
+void http_admin_suspend_ready(struct http_exchange *exchange);
+void http_admin_suspend_ready_list(struct http_exchange *exchange);
+void http_admin_suspend_ready_cancel(struct http_exchange *exchange);
+void http_admin_bounce(struct http_exchange *exchange);
+void http_admin_bounce_list(struct http_exchange *exchange);
+void http_admin_bounce_cancel(struct http_exchange *exchange);
+void http_admin_flush(struct http_exchange *exchange);
+void http_admin_explain(struct http_exchange *exchange);
+void http_admin_inspect_message(struct http_exchange *exchange);
+void http_admin_inspect_queue(struct http_exchange *exchange);
+void http_admin_inspect_ready(struct http_exchange *exchange);
+
+/* --- for its parts --------------------------------------------------------------------------- */
+
+/* The node's; null: it is not ready, and the exchange has been answered. */
+struct http_admin *http_admin_of(struct http_exchange *exchange);
+void http_inspect_init(struct http_admin *http, struct boot_pages *pages);
+
+#endif
