@@ -9,6 +9,8 @@
 #include <xxhash.h>
 
 #include "core/check.h"
+#include "shard/io/http_query.h"
+#include "shard/io/http_route.h"
 
 #define BODY_MAX     1000
 #define REQUESTS_MAX 100
@@ -28,6 +30,20 @@ static void check_inside(struct slice part, const uint8_t *data, size_t size)
     CHECK(part.size == 0 || (part.data >= data && part.data + part.size <= data + size));
 }
 
+/* What is asked of every head and query never looks beyond them, and says the same each time. */
+static void check_questions(const struct http_head *head)
+{
+    uint8_t memory[32];
+    struct buf value;
+    buf_init(&value, memory, sizeof(memory));
+    enum http_query found = http_query_find(head->query, SLICE("a"), &value);
+    CHECK(found != HTTP_QUERY_FOUND || value.size <= head->query.size);
+    CHECK(found != HTTP_QUERY_NONE || value.size == 0);
+    CHECK(head->host.size == 0 || http_head_count(head, SLICE("Host")) == 1);
+    bool foreign = !http_host_is_ours(head, SLICE("a"));
+    CHECK(!foreign || http_head_count(head, SLICE("Origin")) > 0 || head->host.size > 0);
+}
+
 static void check_head(struct reader *reader)
 {
     const struct http_head *head = reader->head;
@@ -42,6 +58,7 @@ static void check_head(struct reader *reader)
         CHECK(field->value + field->value_bytes <= head->size);
     }
     CHECK(!http_path_is_plain(head->path) || head->path.data[0] == '/');
+    check_questions(head);
     XXH3_64bits_update(reader->hash, head->bytes, head->size);
     reader->refused = !http_codec_limit(&reader->codec, BODY_MAX);
 }
