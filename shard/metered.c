@@ -4,6 +4,34 @@
 
 #include "core/check.h"
 
+/* Before each piece, so that what an owner leaves behind is found. */
+struct chunk {
+    struct list link;
+    size_t bytes;
+    _Alignas(16) uint8_t data[];
+};
+
+static struct chunk *chunk_of(void *memory)
+{
+    return CONTAINER_OF((uint8_t *)memory, struct chunk, data);
+}
+
+void metered_init(struct metered *metered, uint64_t limit)
+{
+    *metered = (struct metered){.limit = limit};
+    list_init(&metered->chunks);
+}
+
+void metered_fini(struct metered *metered)
+{
+    struct list *link = list_pop_front(&metered->chunks);
+    for (; link != NULL; link = list_pop_front(&metered->chunks)) {
+        struct chunk *chunk = CONTAINER_OF(link, struct chunk, link);
+        metered_unbook(metered, chunk->bytes);
+        free(chunk);
+    }
+}
+
 bool metered_book(struct metered *metered, size_t bytes)
 {
     if (metered->used > metered->limit || bytes > metered->limit - metered->used) {
@@ -25,11 +53,15 @@ void *metered_take(struct metered *metered, size_t bytes)
     if (!metered_book(metered, bytes)) {
         return NULL;
     }
-    void *memory = malloc(bytes);
-    if (memory == NULL) {
+    struct chunk *chunk = malloc(sizeof(*chunk) + bytes);
+    if (chunk == NULL) {
         metered_unbook(metered, bytes);
+        return NULL;
     }
-    return memory;
+    chunk->bytes = bytes;
+    list_init(&chunk->link);
+    list_push_back(&metered->chunks, &chunk->link);
+    return chunk->data;
 }
 
 void *metered_resize(struct metered *metered, void *memory, size_t old_bytes, size_t new_bytes)
@@ -37,17 +69,23 @@ void *metered_resize(struct metered *metered, void *memory, size_t old_bytes, si
     if (memory == NULL) {
         return metered_take(metered, new_bytes);
     }
-    CHECK(new_bytes > 0 && metered->used >= old_bytes);
-    uint64_t others = metered->used - old_bytes;
-    if (new_bytes > old_bytes &&
-        (others > metered->limit || new_bytes > metered->limit - others)) {
+    struct chunk *chunk = chunk_of(memory);
+    CHECK(new_bytes > 0 && chunk->bytes == old_bytes);
+    if (new_bytes > old_bytes && !metered_book(metered, new_bytes - old_bytes)) {
         return NULL;
     }
-    void *moved = realloc(memory, new_bytes);
-    if (moved != NULL) {
-        metered->used = others + new_bytes;
+    list_remove(&chunk->link);
+    struct chunk *moved = realloc(chunk, sizeof(*chunk) + new_bytes);
+    struct chunk *kept = moved != NULL ? moved : chunk;
+    list_init(&kept->link);
+    list_push_back(&metered->chunks, &kept->link);
+    if (moved == NULL) {
+        metered_unbook(metered, new_bytes > old_bytes ? new_bytes - old_bytes : 0);
+        return NULL;
     }
-    return moved;
+    metered_unbook(metered, old_bytes > new_bytes ? old_bytes - new_bytes : 0);
+    moved->bytes = new_bytes;
+    return moved->data;
 }
 
 void metered_give(struct metered *metered, void *memory, size_t bytes)
@@ -55,6 +93,9 @@ void metered_give(struct metered *metered, void *memory, size_t bytes)
     if (memory == NULL) {
         return;
     }
+    struct chunk *chunk = chunk_of(memory);
+    CHECK(chunk->bytes == bytes);
+    list_remove(&chunk->link);
     metered_unbook(metered, bytes);
-    free(memory);
+    free(chunk);
 }

@@ -8,12 +8,17 @@
 #ifndef RINGPOST_SHARD_METERED_H
 #define RINGPOST_SHARD_METERED_H
 
-#include "core/base.h"
+#include "core/list.h"
 
 struct metered {
-    uint64_t limit; /* bytes that may be in use */
+    uint64_t limit;     /* bytes that may be in use */
     uint64_t used;
+    struct list chunks; /* all that is taken */
 };
+
+void metered_init(struct metered *metered, uint64_t limit);
+/* What is still taken goes: its owner has ended without giving it back. */
+void metered_fini(struct metered *metered);
 
 /* With arbitrary content; `bytes` > 0. */
 MUST_USE void *metered_take(struct metered *metered, size_t bytes);

@@ -140,6 +140,22 @@ static void probes_are_answered_while_mail_threads_are_out_of_memory(void **stat
     assert_non_null(strstr(client.said, "\nringpost_overload_reading_total 1\n"));
 }
 
+/* What they held is seen by the leak sanitizer. */
+static void a_crash_with_requests_half_way_leaves_nothing(void **state)
+{
+    const struct endpoint http = sim_endpoint(1, 8000);
+    (void)state;
+    stage_start(&stage);
+    http_client_open(&client, stage.sim, STAGE_CLIENT, &http);
+    http_client_say(&client, "GET " LIVE " HTTP/1.1\r\nHost: 10.0.0.1\r\nX: ");
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    assert_true(stage.world.node.control->http.server.memory.used > 0);
+    world_crash(&stage.world, false);
+    http_client_close(&client);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(ask(LIVE), 200);
+}
+
 static void every_route_has_its_own_path_and_method(void **state)
 {
     (void)state;
@@ -165,6 +181,7 @@ int main(void)
         TEST(h16_a_spool_that_stores_nothing_is_neither_alive_nor_ready),
         TEST(h16_while_it_stops_probes_hear_503_and_the_last_client_an_answer),
         TEST(probes_are_answered_while_mail_threads_are_out_of_memory),
+        TEST(a_crash_with_requests_half_way_leaves_nothing),
         cmocka_unit_test(every_route_has_its_own_path_and_method),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -925,6 +925,7 @@ static void mta_close(struct mta *mta)
         spool_close(mta->spool);
     }
     server_fini(&mta->server);
+    http_server_fini(&mta->http);
     delivery_fini(&mta->delivery);
     rewrite_fini(&mta->rewrite);
     event_tap_fini(&mta->events);
@@ -947,6 +948,7 @@ void node_close(struct node *node)
     admin_fini(&node->control->admin);
     explain_fini(&node->control->explain);
     cell_registry_fini(&node->control->cells);
+    http_server_fini(&node->control->http.server);
     shard_fini(&node->control->shard);
     boot_pages_give(&node->control->pages);
     heap_fini(&node->control->heap);

@@ -33,12 +33,13 @@ static enum http_body_result read_body(struct http_body *body, struct slice byte
 /* First byte: the coding; second: the size of parts. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct metered memory = {.limit = MEMORY_MAX};
+    struct metered memory;
     struct http_body whole;
     struct http_body parts;
     if (size < 2) {
         return 0;
     }
+    metered_init(&memory, MEMORY_MAX);
     enum http_coding coding = (enum http_coding)(data[0] % 4);
     struct slice bytes = slice_make(data + 2, size - 2);
     CHECK(http_body_begin(&whole, &memory, coding, BODY_MAX, 0) == HTTP_BODY_OK);

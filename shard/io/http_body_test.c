@@ -64,7 +64,8 @@ static void h08_a_body_comes_out_whole_wherever_it_is_cut(void **state)
     for (unsigned coding = HTTP_IDENTITY; coding <= HTTP_ZSTD; coding++) {
         size_t size = encode((enum http_coding)coding, slice_make(plain, sizeof(plain)));
         for (size_t split = 0; split <= size; split++) {
-            struct metered memory = {.limit = MIB};
+            struct metered memory;
+            metered_init(&memory, MIB);
             struct http_body body;
             unsigned turns = 0;
             assert_int_equal(http_body_begin(&body, &memory, (enum http_coding)coding,
@@ -93,7 +94,8 @@ static void h08_one_byte_more_than_may_be_is_too_large(void **state)
     fill_plain();
     for (unsigned coding = HTTP_IDENTITY; coding <= HTTP_ZSTD; coding++) {
         size_t size = encode((enum http_coding)coding, slice_make(plain, sizeof(plain)));
-        struct metered memory = {.limit = MIB};
+        struct metered memory;
+        metered_init(&memory, MIB);
         struct http_body body;
         unsigned turns = 0;
         assert_int_equal(http_body_begin(&body, &memory, (enum http_coding)coding,
@@ -114,7 +116,8 @@ static void h08_a_bomb_costs_its_cap_and_is_decoded_in_turns(void **state)
     assert_non_null(zeros);
     for (unsigned coding = HTTP_GZIP; coding <= HTTP_ZSTD; coding++) {
         size_t size = encode((enum http_coding)coding, slice_make(zeros, 8 * MIB));
-        struct metered memory = {.limit = 16 * MIB};
+        struct metered memory;
+        metered_init(&memory, 16 * MIB);
         struct http_body body;
         unsigned turns = 0;
         assert_true(size < 8 * MIB / 900);
@@ -142,7 +145,8 @@ static void h08_what_is_no_stream_or_more_than_one_is_refused(void **state)
         } rows[] = {{0, 0}, {size, 1}, {size, size}};
         memcpy(coded + size, coded, size);
         for (size_t i = 0; i < COUNT_OF(rows); i++) {
-            struct metered memory = {.limit = MIB};
+            struct metered memory;
+            metered_init(&memory, MIB);
             struct http_body body;
             unsigned turns = 0;
             coded[rows[i].at] ^= 0x40;
@@ -166,7 +170,8 @@ static void out_of_memory_is_said_at_any_moment_and_nothing_is_kept(void **state
         size_t size = encode((enum http_coding)coding, slice_make(plain, sizeof(plain)));
         bool enough = false;
         for (uint64_t limit = 0; !enough; limit += 500) {
-            struct metered memory = {.limit = limit};
+            struct metered memory;
+            metered_init(&memory, limit);
             struct http_body body;
             unsigned turns = 0;
             enum http_body_result result = http_body_begin(
@@ -187,7 +192,8 @@ static void out_of_memory_is_said_at_any_moment_and_nothing_is_kept(void **state
 static void a_length_that_is_announced_takes_no_memory_before_it_comes(void **state)
 {
     (void)state;
-    struct metered memory = {.limit = 64 * MIB};
+    struct metered memory;
+    metered_init(&memory, 64 * MIB);
     struct http_body body;
     unsigned turns = 0;
     assert_int_equal(http_body_begin(&body, &memory, HTTP_IDENTITY, 32 * MIB, 32 * MIB),

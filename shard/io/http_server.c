@@ -23,8 +23,8 @@ void http_server_init(struct http_server *server, const struct http_options *opt
     *server = (struct http_server){
         .options = *options,
         .shard = options->shard,
-        .memory = {.limit = options->memory_max},
     };
+    metered_init(&server->memory, options->memory_max);
     void *memory = boot_pages_take(pages, pool_memory(sizeof(struct http_conn), conns));
     pool_init(&server->conns, memory, sizeof(struct http_conn), conns);
     memory = boot_pages_take(pages, pool_memory(sizeof(struct http_transfer), TRANSFERS_MAX));
@@ -276,6 +276,18 @@ void http_server_cut(struct http_server *server)
             http_conn_close(conn);
         }
     }
+}
+
+void http_server_fini(struct http_server *server)
+{
+    struct list *const lists[] = {&server->idle, &server->busy};
+    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+        struct list *link = lists[i]->next;
+        for (; link != lists[i]; link = link->next) {
+            http_conn_forget(CONTAINER_OF(link, struct http_conn, link)); /* decoders */
+        }
+    }
+    metered_fini(&server->memory);
 }
 
 uint64_t http_server_memory(const struct http_server *server)

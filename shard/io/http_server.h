@@ -90,6 +90,8 @@ void http_server_set_takes(struct http_server *server, bool takes);
  */
 void http_server_stop(struct http_server *server);
 void http_server_cut(struct http_server *server);
+/* Nothing of it runs any more; what connections still hold of the allocator goes. */
+void http_server_fini(struct http_server *server);
 /* Bytes in use. */
 uint64_t http_server_memory(const struct http_server *server);
 /* Connections, listeners and transfers not yet released. */

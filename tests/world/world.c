@@ -191,6 +191,7 @@ static void node_drop(struct node *node)
             spool_close(mta->spool);
         }
         recovery_fini(&mta->recovery);
+        http_server_fini(&mta->http);
         queues_fini(&mta->queues);
         shard_drop(&mta->shard);
         block_pool_close(mta->blocks);
@@ -198,6 +199,7 @@ static void node_drop(struct node *node)
         boot_pages_give(&mta->pages);
     }
     spool_sweep_fini(&node->control->sweep);
+    http_server_fini(&node->control->http.server);
     shard_drop(&node->control->shard);
     heap_fini(&node->control->heap);
     boot_pages_give(&node->control->pages);
