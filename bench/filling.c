@@ -15,7 +15,7 @@ static void say_progress(struct progress *progress, const struct cast_counts *co
         fprintf(stderr, progress->terminal
                 ? "\rfilling: %" PRIu64 " accepted, %" PRIu64 " tried of %" PRIu64 " "
                 : "event=progress accepted=%" PRIu64 " tried=%" PRIu64 " of=%" PRIu64 "\n",
-                counts->source.accepted, counts->sink.refused, messages);
+                counts->source.accepted, counts->sink.tried, messages);
     }
 }
 
@@ -29,7 +29,7 @@ static bool wait_tried(struct filling *filling, struct cast_counts *counts, stru
     struct progress progress;
     bool good = true;
     progress_init(&progress, look_ns);
-    while (good && still_ms < STILL_MS && counts->sink.refused < messages) {
+    while (good && still_ms < STILL_MS && counts->sink.tried < messages) {
         if (mta_ended(&cast->mta, reason) || !cast_look(cast, counts)) {
             break;
         }
@@ -38,7 +38,7 @@ static bool wait_tried(struct filling *filling, struct cast_counts *counts, stru
             look_ns += LOOK_MS * NS_PER_MS;
             good = filling->look(filling, counts, reason);
         }
-        uint64_t sum = counts->sink.refused + counts->source.accepted;
+        uint64_t sum = counts->sink.tried + counts->source.accepted;
         still_ms = sum == before ? still_ms + POLL_MS : 0;
         before = sum;
         clock_sleep_ms(POLL_MS);
@@ -55,11 +55,11 @@ bool filling_run(struct filling *filling, struct buf *reason_out)
     if (!cast_start_source(cast, reason_out) || !wait_tried(filling, &counts, reason_out)) {
         return false;
     }
-    if (counts.sink.refused < cast->options.messages) {
+    if (counts.sink.tried < cast->options.messages) {
         if (cast->mta.child.pid != 0) {
             buf_printf(reason_out, "of %" PRIu64 " messages %" PRIu64 " were accepted, %" PRIu64
                        " tried; %s", cast->options.messages, counts.source.accepted,
-                       counts.sink.refused, counts.source.trouble);
+                       counts.sink.tried, counts.source.trouble);
         }
         return false;
     }

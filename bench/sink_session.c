@@ -382,7 +382,10 @@ static enum sink_want command_rcpt(struct sink_session *session, struct slice ar
     struct sink_result *result = session->tally->result;
     uint64_t before = result->rejected;
     enum sink_want want = answer_rcpt(session, argument);
-    result->refused += result->rejected - before;
+    if (result->rejected > before) {
+        result->refused++;
+        tally_refuse(session->tally, reverse_path(session));
+    }
     return want;
 }
 

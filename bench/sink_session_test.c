@@ -258,6 +258,29 @@ static void a_recipient_that_is_refused_counts_once_whatever_follows(void **stat
     desk_close(desk);
 }
 
+static void a_message_that_is_refused_again_has_been_tried_once(void **state)
+{
+    (void)state;
+    static const char *const senders[] = {"bench-7@source.test", "bench-8@source.test",
+                                          "bench-7@source.test", "bench-@source.test",
+                                          "bench-99999999999@source.test", "a@b.test"};
+    uint8_t text[1024];
+    struct buf buf;
+    buf_init(&buf, text, sizeof(text));
+    buf_put(&buf, SLICE("HELO x\r\n"));
+    for (size_t i = 0; i < COUNT_OF(senders); i++) {
+        buf_printf(&buf, "MAIL FROM:<%s>\r\nRCPT TO:<c@d.test>\r\nRSET\r\n", senders[i]);
+    }
+    buf_put(&buf, SLICE("MAIL FROM:<"));
+    tally_put_sender(&buf, 9);
+    buf_put(&buf, SLICE(">\r\nRCPT TO:<c@d.test>\r\n"));
+    struct desk *desk = desk_open(MODE_ALL, "rcpt d.test 450 4.2.1 not now\n");
+    desk_hear(desk, buf_slice(&buf), sizeof(text));
+    assert_int_equal(desk->result.refused, 7);
+    assert_int_equal(desk->result.tried, 3); /* 7, 8, 9 */
+    desk_close(desk);
+}
+
 static void a_line_that_is_too_long_is_one_500_and_the_next_is_heard(void **state)
 {
     (void)state;
@@ -321,6 +344,7 @@ int main(void)
         cmocka_unit_test(dots_are_taken_off_and_the_end_is_found_under_any_split),
         cmocka_unit_test(rules_answer_in_place_of_the_sink),
         cmocka_unit_test(a_recipient_that_is_refused_counts_once_whatever_follows),
+        cmocka_unit_test(a_message_that_is_refused_again_has_been_tried_once),
         cmocka_unit_test(a_line_that_is_too_long_is_one_500_and_the_next_is_heard),
         cmocka_unit_test(chunks_without_a_transaction_are_swallowed),
         cmocka_unit_test(duplicates_missing_and_differing_bodies_are_counted),

@@ -163,7 +163,10 @@ static void put_rcpt(struct source_connection *connection, unsigned index)
 static void put_command(struct source_connection *connection, unsigned step)
 {
     if (step == 0) {
-        buf_put(&connection->commands, SLICE("MAIL FROM:<bench@source.test>\r\n"));
+        struct source *source = connection->source;
+        buf_put(&connection->commands, SLICE("MAIL FROM:<"));
+        tally_put_sender(&connection->commands, source->options.first + source->envelopes++);
+        buf_put(&connection->commands, SLICE(">\r\n"));
     } else if (step <= connection->source->options.rcpts) {
         put_rcpt(connection, step);
     } else {

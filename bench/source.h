@@ -124,6 +124,7 @@ struct source {
     unsigned ready_count;
     unsigned ready_wanted;    /* so many must stand ready before message 0 is due */
     uint64_t begun;           /* messages that some connection has taken on, or finished */
+    uint64_t envelopes;       /* sent; each has a sender of its own */
     uint64_t numbered;        /* numbers given out */
     uint64_t due_start_ns;    /* with a rate: when message 0 was due; 0: not yet */
     uint64_t alive_ns;        /* when the server last said something */

@@ -2,18 +2,33 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "core/json.h"
 
-#define COUNTS_BYTES ((uint64_t)TALLY_NUMBERS_MAX * sizeof(uint16_t))
+#define COUNTS_BYTES  ((uint64_t)TALLY_NUMBERS_MAX * sizeof(uint16_t))
+#define REFUSED_BYTES ((uint64_t)TALLY_NUMBERS_MAX / 8)
+#define SENDER        "bench-"
+#define SENDER_DOMAIN "@source.test"
+
+/* Its pages come as numbers are seen; null: no memory. */
+static void *map_by_number(uint64_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
 
 bool tally_init(struct tally *tally, const struct tally_options *options)
 {
-    /* Pages come as numbers are seen. */
-    void *counts = mmap(NULL, COUNTS_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (counts == MAP_FAILED) {
+    void *counts = map_by_number(COUNTS_BYTES);
+    if (counts == NULL) {
+        return false;
+    }
+    void *refused = map_by_number(REFUSED_BYTES);
+    if (refused == NULL) {
+        (void)munmap(counts, COUNTS_BYTES);
         return false;
     }
     *tally = (struct tally){
@@ -21,6 +36,7 @@ bool tally_init(struct tally *tally, const struct tally_options *options)
         .expected = options->expected,
         .copies = MAX_OF(options->copies, 1),
         .counts = counts,
+        .refused = refused,
         .arrived_ns = options->arrived_ns,
         .arrived_count = options->arrived_count,
     };
@@ -30,7 +46,33 @@ bool tally_init(struct tally *tally, const struct tally_options *options)
 void tally_fini(struct tally *tally)
 {
     (void)munmap(tally->counts, COUNTS_BYTES);
+    (void)munmap(tally->refused, REFUSED_BYTES);
     tally->counts = NULL;
+    tally->refused = NULL;
+}
+
+void tally_put_sender(struct buf *buf, uint64_t number)
+{
+    buf_put(buf, SLICE(SENDER));
+    buf_put_u64(buf, number);
+    buf_put(buf, SLICE(SENDER_DOMAIN));
+}
+
+void tally_refuse(struct tally *tally, struct slice sender)
+{
+    uint64_t number;
+    if (!slice_starts_with(sender, SLICE(SENDER)) ||
+        !slice_ends_with(sender, SLICE(SENDER_DOMAIN))) {
+        return;
+    }
+    struct slice text = slice_skip(sender, strlen(SENDER));
+    text = slice_first(text, text.size - strlen(SENDER_DOMAIN));
+    if (!slice_parse_u64(text, &number) || number >= TALLY_NUMBERS_MAX) {
+        return;
+    }
+    uint8_t bit = (uint8_t)(1u << number % 8);
+    tally->result->tried += (tally->refused[number / 8] & bit) == 0;
+    tally->refused[number / 8] |= bit;
 }
 
 static void tally_count(struct tally *tally, uint64_t number, unsigned recipients, uint64_t now_ns)

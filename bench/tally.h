@@ -22,6 +22,7 @@ struct sink_result {
     uint64_t recipients;
     uint64_t rejected;   /* replies of 4xx and 5xx */
     uint64_t refused;    /* those of them to RCPT */
+    uint64_t tried;      /* different senders of a source (tally_put_sender) who had one of these */
     uint64_t bytes;
     uint64_t connections;
     uint64_t first_ns;   /* end of the first body */
@@ -33,6 +34,7 @@ struct tally {
     uint64_t expected;          /* messages 0 … expected - 1; 0: not known */
     unsigned copies;            /* recipients of each message */
     uint16_t *counts;           /* owned: recipients by number */
+    uint8_t *refused;           /* owned: bits, by the number of the sender */
     uint64_t number_end;        /* numbers seen lie below */
     uint64_t *arrived_ns;       /* borrowed, by number; null: not kept */
     uint64_t arrived_count;
@@ -57,6 +59,10 @@ void tally_fini(struct tally *tally);
  */
 bool tally_add(struct tally *tally, struct body_check *check, unsigned recipients,
                uint64_t now_ns);
+/* Who sends number `number` of a source's envelopes: the sink knows it again when it is retried. */
+void tally_put_sender(struct buf *buf, uint64_t number);
+/* A recipient was refused to this sender, perhaps not for the first time. */
+void tally_refuse(struct tally *tally, struct slice sender);
 /* All expected messages are there. */
 bool tally_complete(const struct tally *tally);
 /* Counts what is missing, lists missing and duplicate numbers on stderr; true: all is well. */
