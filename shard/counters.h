@@ -17,6 +17,7 @@
     X(lost_wakeups)                                                                                \
     X(connections_in)                                                                              \
     X(clients_placed)                                                                              \
+    X(clients_moved)                                                                               \
     X(connections_refused)                                                                         \
     X(refused_memory)                                                                              \
     X(refused_total)                                                                               \

@@ -191,6 +191,9 @@ void shard_turn(struct shard *shard, bool poll)
     shard_rise(shard);
     shard->now_ns = ring_monotonic_ns(shard->ring);
     shard->wall_ns = ring_wall_ns(shard->ring);
+    if (shard->lay_down_ns > 0) {
+        shard->slept_ns += shard->now_ns - shard->lay_down_ns;
+    }
     shard_receive(shard);
     ring_dispatch(shard->ring);
     wheel_run(&shard->timers, shard->now_ns);
@@ -201,7 +204,9 @@ void shard_turn(struct shard *shard, bool poll)
     shard_run_deferred(shard);
     bool overflowing = shard_publish(shard);
     shard_count_turn(shard);
-    ring_turn(shard->ring, poll ? 0 : shard_sleep_until(shard, overflowing));
+    uint64_t until_ns = poll ? 0 : shard_sleep_until(shard, overflowing);
+    shard->lay_down_ns = until_ns > 0 ? ring_monotonic_ns(shard->ring) : 0;
+    ring_turn(shard->ring, until_ns);
 }
 
 void shard_send(struct shard *shard, unsigned to, struct mail *mail)

@@ -66,6 +66,8 @@ struct shard {
     _Atomic uint32_t asleep; /* 1: whoever sends us something must ring; taken back by who does */
     _Atomic uint64_t turns; /* the watchdog looks at it */
     _Atomic bool publishing; /* mail may lie with others for which no bell has been rung yet */
+    uint64_t slept_ns;     /* in all; what else has passed it was busy, or waited for a processor */
+    uint64_t lay_down_ns;  /* when the last turn began to sleep; 0: it did not */
     bool stopping;
     bool slept_long;         /* the last sleep was to be as long as may be: no timer was near */
     uint64_t timeouts_seen;  /* of the ring, before that sleep */

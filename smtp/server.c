@@ -34,6 +34,7 @@ static struct server_conn *next_conn(struct server *server)
 static void server_tick(struct timer *timer)
 {
     struct server *server = CONTAINER_OF(timer, struct server, tick);
+    server_balance_tick(server);
     uint32_t count = server->stressed ? MIN_OF(server->conns.used, PRESSED_A_TICK) : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct server_conn *conn = next_conn(server);
@@ -403,6 +404,7 @@ int server_start(struct server *server, struct endpoint *bound, struct buf *reas
         listener_accept(listener);
     }
     spare_take(server);
+    server_balance_open(server, true); /* not a sleep later */
     return 0;
 }
 

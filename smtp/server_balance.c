@@ -28,6 +28,7 @@ static bool is_open(const struct server_load *load)
 void server_balance_init(struct server *server)
 {
     own_load(server)->server = server;
+    server->balance.measured_ns = server->shard->now_ns;
 }
 
 void server_balance_open(struct server *server, bool open)
@@ -118,6 +119,113 @@ bool server_balance_place(struct server_listener *listener, int fd)
         return false;
     }
     server_conn_carry(conn, server, listener, fd);
+    conn_send(conn, to);
+    return true;
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+static uint32_t busy_of(const struct server_load *load)
+{
+    return atomic_load_explicit(&load->busy, memory_order_relaxed);
+}
+
+static void share_turn(struct server_share *share, uint32_t second)
+{
+    if (share->second != second) {
+        share->before = share->second + 1 == second ? share->now : 0;
+        share->now = 0;
+        share->second = second;
+    }
+}
+
+void server_balance_spent(struct server_conn *conn, uint64_t bytes)
+{
+    struct server_balance *balance = &conn->server->balance;
+    share_turn(&conn->share, balance->second);
+    conn->share.now += bytes;
+    balance->all.now += bytes;
+}
+
+static uint32_t measure(struct server *server)
+{
+    struct server_balance *balance = &server->balance;
+    const struct shard *shard = server->shard;
+    uint64_t passed_ns = shard->now_ns - balance->measured_ns;
+    uint64_t slept_ns = MIN_OF(shard->slept_ns - balance->slept_ns, passed_ns);
+    balance->measured_ns = shard->now_ns;
+    balance->slept_ns = shard->slept_ns;
+    return passed_ns == 0 ? 0 : (uint32_t)((passed_ns - slept_ns) * SERVER_LOAD_ONE / passed_ns);
+}
+
+/* The least busy of the others that take clients; null: there is none. */
+static struct server_load *idlest(const struct server *server)
+{
+    const struct server_balance *balance = &server->balance;
+    struct server_load *least = NULL;
+    for (unsigned i = 1; i < balance->shards; i++) {
+        unsigned at = (server->shard->index + i) % balance->shards;
+        struct server_load *load = &balance->loads[at];
+        if (is_open(load) && (least == NULL || busy_of(load) < busy_of(least))) {
+            least = load;
+        }
+    }
+    return least;
+}
+
+void server_balance_tick(struct server *server)
+{
+    struct server_balance *balance = &server->balance;
+    balance->busy = measure(server);
+    atomic_store_explicit(&own_load(server)->busy, balance->busy, memory_order_relaxed);
+    share_turn(&balance->all, ++balance->second);
+    balance->moves = 0;
+    balance->full = balance->busy < SERVER_LOAD_FULL ? 0 : balance->full + 1;
+    if (balance->moved) {
+        balance->moved = false;
+        balance->rest = SERVER_MOVES_REST;
+    }
+    if (balance->rest > 0) {
+        balance->rest--;
+        return;
+    }
+    balance->to = idlest(server);
+    if (balance->full < SERVER_LOAD_SECONDS || balance->to == NULL ||
+        busy_of(balance->to) > SERVER_LOAD_ROOM) {
+        return;
+    }
+    balance->gap = balance->busy - busy_of(balance->to);
+    balance->moves = SERVER_MOVES_MAX;
+}
+
+bool server_balance_choose(struct server_conn *conn)
+{
+    struct server_balance *balance = &conn->server->balance;
+    if (LIKELY(balance->moves == 0) || balance->all.before == 0 ||
+        balance->away == SERVER_AWAY_MAX) {
+        return false;
+    }
+    share_turn(&conn->share, balance->second);
+    uint64_t load = conn->share.before * balance->busy / balance->all.before;
+    if (load == 0 || load + SERVER_LOAD_GAIN > balance->gap) {
+        return false;
+    }
+    balance->moves--;
+    balance->moved = true;
+    balance->gap -= (uint32_t)MIN_OF(2 * load, balance->gap);
+    return true;
+}
+
+bool server_balance_send(struct server_conn *conn)
+{
+    struct server *server = conn->server;
+    struct server_load *to = server->balance.to;
+    bool stands = to != NULL && is_open(to) && !server->stopping;
+    if (!stands || server->balance.away == SERVER_AWAY_MAX) {
+        return false;
+    }
+    list_remove(&conn->link);
+    server_balance_count(server, -1);
     conn_send(conn, to);
     return true;
 }

@@ -220,6 +220,7 @@ static void message_done(void *context, struct slice reply)
 {
     struct server_conn *conn = context;
     conn->ticket = NULL;
+    server_balance_spent(conn, SERVER_MESSAGE_BYTES);
     conn_answer(conn, reply);
     shard_defer(conn->server->shard, &conn->resume);
 }
@@ -333,6 +334,7 @@ static enum want conn_feed(struct server_conn *conn, struct slice *input)
     view.capacity -= REPLY_BYTES_MAX;
     enum want want = server_session_feed(&conn->session, input, &view);
     CHECK(!view.overflow);
+    server_balance_spent(conn, bytes - input->size);
     bool answered = view.size > conn->replies.size;
     conn->replies.size = view.size;
     if (content && session->transaction.content_begun) {
@@ -414,6 +416,19 @@ static void drop_strays(struct server_conn *conn)
     }
 }
 
+/*
+ * It is to go to another shard: what comes next is read there, if it is little enough to go along.
+ * Replies go out before.
+ */
+static bool conn_departs(struct server_conn *conn)
+{
+    bool can = server_session_is_between(&conn->session) && !conn->server->stopping &&
+               conn->stream.end == STREAM_OPEN && conn->stream.held_count <= 1 &&
+               conn->line_bytes + stream_input(&conn->stream).size <= COMMAND_LINE_BYTES_MAX;
+    conn->chosen = can && (conn->chosen || server_balance_choose(conn));
+    return conn->chosen;
+}
+
 /* The only function that starts I/O in the open state. */
 static void conn_drive(struct server_conn *conn)
 {
@@ -424,7 +439,7 @@ static void conn_drive(struct server_conn *conn)
         conn_store(conn); /* the last part is stored */
     }
     bool more = true;
-    while (more && conn->state == CONN_OPEN && feed_once(conn, &want)) {
+    while (more && conn->state == CONN_OPEN && !conn_departs(conn) && feed_once(conn, &want)) {
         drop_strays(conn);
         more = conn_want(conn, want);
     }
@@ -444,6 +459,11 @@ static void conn_drive(struct server_conn *conn)
         conn_arm(conn);
     }
     conn_flush(conn);
+    if (conn->state == CONN_OPEN && conn->chosen && !stream_sending(&conn->stream)) {
+        conn->state = CONN_LEAVING;
+        conn->chosen = false;
+        stream_detach(&conn->stream);
+    }
 }
 
 static void conn_resume(struct deferred *deferred)
@@ -464,11 +484,21 @@ static void conn_greet(struct server_conn *conn)
     conn_drive(conn);
 }
 
+/* It does not go to another shard after all. */
+static void conn_stay(struct server_conn *conn)
+{
+    conn->state = CONN_OPEN;
+    stream_attach(&conn->stream);
+}
+
 /* --- events --------------------------------------------------------------------------------- */
 
 static void conn_timer(struct timer *timer)
 {
     struct server_conn *conn = CONTAINER_OF(timer, struct server_conn, timer);
+    if (conn->state == CONN_LEAVING) {
+        conn_stay(conn);
+    }
     switch (conn->state) {
     case CONN_PREGREET:
         conn_greet(conn);
@@ -486,6 +516,7 @@ static void conn_timer(struct timer *timer)
     case CONN_STORING:
     case CONN_SPILLING:
         /* The spool has its own deadline and always answers. */
+    case CONN_LEAVING:
         return;
     case CONN_ENDING:
         server_conn_close(conn);
@@ -503,7 +534,8 @@ static void conn_input(struct stream *stream)
         stream_consume(stream, stream_input(stream).size);
         return;
     }
-    if (conn->state == CONN_OPEN || conn->stream.end > STREAM_EOF) {
+    bool broken = conn->stream.end > STREAM_EOF && conn->state != CONN_LEAVING;
+    if (conn->state == CONN_OPEN || broken) {
         conn_drive(conn);
     }
 }
@@ -518,6 +550,35 @@ static void conn_sent(struct stream *stream, enum stream_end end)
     conn_drive(conn);
 }
 
+/* What has come and was not read goes along, in the buffer for lines; false: it is too much. */
+static bool conn_pack(struct server_conn *conn)
+{
+    struct slice input = stream_input(&conn->stream);
+    while (input.size > 0 && conn->line_bytes + input.size <= COMMAND_LINE_BYTES_MAX) {
+        buffers_take(conn);
+        memcpy(conn->buffers->line + conn->line_bytes, input.data, input.size);
+        conn->line_bytes += (uint32_t)input.size;
+        conn->line_whole = true;
+        stream_consume(&conn->stream, input.size);
+        input = stream_input(&conn->stream);
+    }
+    return input.size == 0;
+}
+
+/* Nothing is in flight: it goes, unless it has ended, has said too much, or nobody takes it. */
+static void conn_detached(struct stream *stream)
+{
+    struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
+    struct shard *shard = conn->server->shard;
+    conn->state = CONN_AWAY;
+    shard_timer_clear(shard, &conn->timer);
+    deferred_cancel(&conn->resume);
+    if (stream->end != STREAM_OPEN || !conn_pack(conn) || !server_balance_send(conn)) {
+        conn_stay(conn);
+        shard_defer(shard, &conn->resume);
+    }
+}
+
 static void conn_released(struct stream *stream)
 {
     struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
@@ -528,6 +589,7 @@ static void conn_released(struct stream *stream)
 static const struct stream_user conn_user = {
     .input = conn_input,
     .sent = conn_sent,
+    .detached = conn_detached,
     .released = conn_released,
 };
 
@@ -690,19 +752,56 @@ void server_conn_carry(struct server_conn *conn, struct server *server,
     conn->fresh = fd;
 }
 
+/* The session of `from` is between two transactions, and goes on as if nothing had been. */
+static void conn_adopt(struct server_conn *conn, struct server_conn *from)
+{
+    struct server *server = conn->server;
+    conn->state = CONN_OPEN;
+    conn->host_counted = from->host_counted;
+    conn->deadline_ns = from->deadline_ns;
+    conn->peer = from->peer;
+    conn->local = from->local;
+    conn->session_id = from->session_id;
+    conn->options = from->options;
+    conn->options.policy_context = conn;
+    server_session_adopt(&conn->session, &from->session, &conn->options, server->blocks,
+                         &server->hashes[pool_index(&server->conns, conn)]);
+    if (from->line_bytes > 0) {
+        buffers_take(conn);
+        memcpy(conn->buffers->line, from->buffers->line, from->line_bytes);
+        conn->line_bytes = from->line_bytes;
+        conn->line_whole = from->line_whole;
+    }
+    stream_accept(&conn->stream, server->shard, &conn_user, stream_leave(&from->stream));
+    shard_defer(server->shard, &conn->resume);
+}
+
 void server_conn_receive(struct server_conn *conn, struct server *server,
                          struct server_conn *from)
 {
     /* Every shard has the same listeners. */
-    size_t number = (size_t)(from->listener - from->server->listeners);
-    counters_add(&server->shard->counters, COUNTER_clients_placed, 1);
-    server_conn_open(conn, server, &server->listeners[number], from->fresh);
+    const struct server_listener *listener =
+        &server->listeners[from->listener - from->server->listeners];
+    struct counters *counters = &server->shard->counters;
+    if (from->fresh >= 0) {
+        counters_add(counters, COUNTER_clients_placed, 1);
+        server_conn_open(conn, server, listener, from->fresh);
+    } else {
+        counters_add(counters, COUNTER_clients_moved, 1);
+        conn_init(conn, server, listener);
+        conn_adopt(conn, from);
+    }
 }
 
 void server_conn_return(struct server_conn *conn)
 {
     struct server *server = conn->server;
-    server_conn_open(conn, server, conn->listener, conn->fresh);
+    if (conn->fresh >= 0) {
+        server_conn_open(conn, server, conn->listener, conn->fresh);
+    } else {
+        conn_stay(conn);
+        shard_defer(server->shard, &conn->resume);
+    }
     if (server->cut) {
         server_conn_close(conn);
     } else if (server->stopping) {
@@ -712,11 +811,15 @@ void server_conn_return(struct server_conn *conn)
 
 void server_conn_left(struct server_conn *conn)
 {
+    buffers_give(conn);
     pool_give(&conn->server->conns, conn);
 }
 
 void server_conn_stop(struct server_conn *conn)
 {
+    if (conn->state == CONN_LEAVING) {
+        conn_stay(conn);
+    }
     switch (conn->state) {
     case CONN_PREGREET:
     case CONN_DELAYED:
@@ -728,6 +831,7 @@ void server_conn_stop(struct server_conn *conn)
         break;
     case CONN_STORING:
     case CONN_SPILLING:
+    case CONN_LEAVING:
     case CONN_ENDING:
     case CONN_CLOSED:
     case CONN_AWAY:

@@ -7,6 +7,7 @@
  *   STORING    a message is being stored; input waits in the stream
  *   SPILLING   a piece of a large body is being stored; input waits
  *   DELAYED    junk budget: input waits for a second
+ *   LEAVING    it is to go to another shard, and is not received any more: input waits
  *   ENDING     the last replies go out, then the stream is closed
  *   CLOSED     the stream is closing, or the spool still has a piece of ours
  *   AWAY       it goes to another shard (server_balance.h); no field is this shard's
@@ -48,6 +49,7 @@ enum server_conn_state {
     CONN_STORING,
     CONN_SPILLING,
     CONN_DELAYED,
+    CONN_LEAVING,
     CONN_ENDING,
     CONN_CLOSED,
     CONN_AWAY,
@@ -64,7 +66,9 @@ struct server_conn {
     bool host_counted;                      /* in server->hosts */
     bool refusal;                           /* one of SERVER_REFUSALS_MAX */
     bool released;                          /* the stream is */
-    bool line_whole;                        /* `line` ends with a line end */
+    bool line_whole;                        /* `line` is to be read before more is added to it */
+    bool chosen;                            /* it goes to another shard as soon as it can */
+    struct server_share share;              /* of what all clients have sent */
     uint64_t deadline_ns;                   /* while OPEN: for what the client has to do next */
     uint64_t waiting_ns;                    /* since when it waits for us; 0: it does not */
     uint64_t bytes_out_seen;                /* at the last press, while a send was under way */

@@ -304,6 +304,21 @@ void server_session_init(struct server_session *session, const struct server_opt
     transaction_init(&session->transaction, pool, hash);
 }
 
+bool server_session_is_between(const struct server_session *session)
+{
+    return session->state == SERVER_READY && !session->delay;
+}
+
+void server_session_adopt(struct server_session *session, const struct server_session *from,
+                          const struct server_options *options, struct block_pool *pool,
+                          XXH3_state_t *hash)
+{
+    CHECK(server_session_is_between(from));
+    *session = *from;
+    session->options = options;
+    transaction_init(&session->transaction, pool, hash);
+}
+
 void server_session_fini(struct server_session *session)
 {
     transaction_reset(&session->transaction);

@@ -128,6 +128,15 @@ struct server_session {
 /* `hash` and `pool` outlive the session. */
 void server_session_init(struct server_session *session, const struct server_options *options,
                          struct block_pool *pool, XXH3_state_t *hash);
+/*
+ * `session` goes on where `from` stands, between two transactions, perhaps on another shard; with
+ * options that differ in nothing but whose they are. `from` is over then.
+ */
+void server_session_adopt(struct server_session *session, const struct server_session *from,
+                          const struct server_options *options, struct block_pool *pool,
+                          XXH3_state_t *hash);
+/* No transaction has begun, and nothing but a command may come. */
+bool server_session_is_between(const struct server_session *session);
 /* Drops the transaction and its blocks. May be called in any state. */
 void server_session_fini(struct server_session *session);
 
