@@ -143,6 +143,35 @@ static void l01_the_rate_of_a_path_holds_over_all_shards_and_is_used(void **stat
     }
 }
 
+/* Who has no connection keeps no tokens from those who have; and it has one in its turn. */
+static void l09_a_rate_is_used_whole_by_few_connections_and_no_shard_is_starved(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rate;
+        struct law law;
+        uint32_t messages;
+        uint64_t for_ns;
+    } rates[] = {
+        {"shaping.default.max_message_rate=\"20/s,max_burst=1\"", {20, 1}, 900, 30 * NS_PER_S},
+        {"shaping.default.max_message_rate=\"100/s,max_burst=10\"", {100, 10}, 3500,
+         30 * NS_PER_S},
+        {"shaping.default.max_message_rate=\"1/s,max_burst=1\"", {1, 1}, 500, 300 * NS_PER_S},
+    };
+    static const char *const limits[] = {"shaping.default.connection_limit=1",
+                                         "shaping.default.connection_limit=2"};
+    for (size_t i = 0; i < COUNT_OF(shard_counts) * COUNT_OF(limits) * COUNT_OF(rates); i++) {
+        size_t rate = i % COUNT_OF(rates);
+        struct trial trial = {
+            .shards = shard_counts[i / COUNT_OF(rates) % COUNT_OF(shard_counts)],
+            .recipients = 1, .domains = 1, .messages = rates[rate].messages,
+            .for_ns = rates[rate].for_ns, .messages_law = rates[rate].law, .all_of_it = true,
+            .sets = {rates[rate].rate, limits[i / COUNT_OF(rates) / COUNT_OF(shard_counts)]},
+        };
+        run(&trial, 3);
+    }
+}
+
 /* 1/m: at most one in hand on every shard, and connections do not stand open for it. */
 static void l01_a_slow_rate_goes_on_at_its_instants_and_keeps_no_connection_idle(
     void **state)
@@ -429,6 +458,7 @@ static void l06_a_waiting_queue_knows_the_limit_that_holds_it_and_until_when(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(l09_a_rate_is_used_whole_by_few_connections_and_no_shard_is_starved),
         cmocka_unit_test(l01_the_rate_of_a_path_holds_over_all_shards_and_is_used),
         cmocka_unit_test(
             l01_a_slow_rate_goes_on_at_its_instants_and_keeps_no_connection_idle),

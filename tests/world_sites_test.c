@@ -101,7 +101,7 @@ static void busy_body(struct sim *sim, void *context)
     world_close(&world);
 }
 
-static void shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects_again(void **state)
+static void l09_shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects(void **state)
 {
     (void)state;
     for (unsigned limit = 1; limit <= 3; limit++) {
@@ -210,7 +210,7 @@ static void idle_body(struct sim *sim, void *context)
     world_close(&world);
 }
 
-static void an_idle_connection_goes_to_the_shard_that_has_mail(void **state)
+static void l09_an_idle_connection_goes_to_the_shard_that_has_mail(void **state)
 {
     (void)state;
     for (unsigned limit = 1; limit <= 2; limit++) {
@@ -224,9 +224,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
-            shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects_again),
+            l09_shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects),
         cmocka_unit_test(who_connects_sends_before_the_connection_goes_to_another_shard),
-        cmocka_unit_test(an_idle_connection_goes_to_the_shard_that_has_mail),
+        cmocka_unit_test(l09_an_idle_connection_goes_to_the_shard_that_has_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ MESSAGES = 10  # of each
 
 
 class Sites(BlackBox):
-    def test_connections_of_all_threads_stay_within_the_limit_and_are_handed_on(self):
+    def test_l09_connections_of_all_threads_stay_within_the_limit_and_are_handed_on(self):
         sink = self.sink(on_content=lambda _: time.sleep(0.005))
         server = self.server(Config(sink.port, node={"shards": SHARDS},
                                     shaping={"connection_limit": LIMIT}))
