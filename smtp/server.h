@@ -107,10 +107,12 @@ MUST_USE enum server_host server_host_take(struct server_hosts *hosts,
                                            uint64_t now_ns);
 void server_host_give(struct server_hosts *hosts, const struct endpoint *peer);
 
-/* --- for server_conn ------------------------------------------------------------------------- */
+/* --- for server_conn and inject --------------------------------------------------------------- */
 
 /* Why a new MAIL has to be refused now; accepts when there is no reason. */
 struct verdict server_sender_verdict(struct server *server, uint64_t size_bytes);
+/* Why a recipient of a client that may relay has to be refused: where its mail would go. */
+struct verdict server_recipient_verdict(const struct conf *conf, const struct address *recipient);
 void server_conn_gone(struct server_conn *conn);
 
 #endif

@@ -24,10 +24,8 @@ static const char *content_reply(enum content_fault fault)
     return NULL;
 }
 
-/* The refusal of content that is whole. A message without the empty line has no header section. */
-static const char *message_reply(const struct server_session *session)
+const char *server_content_reply(const struct content *content, uint32_t received_max)
 {
-    const struct content *content = &session->transaction.content;
     const char *reply = content_reply(content->fault);
     if (reply != NULL) {
         return reply;
@@ -38,7 +36,7 @@ static const char *message_reply(const struct server_session *session)
     if (content->header.ended && content->header.field_count > HEADER_FIELDS_MAX) {
         return "552 5.3.4 More header fields than the limit";
     }
-    if (content->header.received_count > session->options->received_max) {
+    if (content->header.received_count > received_max) {
         return "554 5.4.6 Too many hops: this is a mail loop";
     }
     return NULL;
@@ -54,7 +52,8 @@ static void refuse_content(struct server_session *session, enum verb verb, const
 /* The content is whole: it goes to the spool, or is refused and forgotten. */
 static void end_content(struct server_session *session, enum verb verb, struct buf *replies)
 {
-    const char *reply = message_reply(session);
+    const char *reply =
+        server_content_reply(&session->transaction.content, session->options->received_max);
     if (reply == NULL) {
         server_set_state(session, SERVER_COMMITTING);
         return;

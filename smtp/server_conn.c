@@ -623,28 +623,11 @@ static struct verdict conn_sender(void *context, const struct address *sender, u
 
 static struct verdict conn_recipient(void *context, const struct address *recipient)
 {
-    struct server_conn *conn = context;
-    const struct conf *conf = conn->server->conf;
-    const struct conf_queue_key key = {.domain = recipient->domain};
-    struct queue_options options;
-    struct route route;
+    const struct server_conn *conn = context;
     if (!conn->options.trusted) {
         return (struct verdict){550, "5.7.1 Relaying denied"};
     }
-    conf_queue(conf, &key, &options);
-    route_find(&route, &options, conf_path(conf, key.domain), key.domain);
-    switch (route.kind) {
-    case ROUTE_OK:
-        return VERDICT_ACCEPT;
-    case ROUTE_NEEDS_DNS:
-        if (conf->queues.tenants_route) {
-            return VERDICT_ACCEPT; /* its tenant will say, at the end of the content */
-        }
-        return (struct verdict){451, "4.4.4 No route to this domain is configured"};
-    case ROUTE_PROHIBITED:
-        return (struct verdict){550, "5.4.4 This destination is prohibited"};
-    }
-    CHECK(false);
+    return server_recipient_verdict(conn->server->conf, recipient);
 }
 
 static const struct server_policy conn_policy = {
