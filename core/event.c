@@ -191,8 +191,8 @@ static void put_attempt(struct buf *buf, const struct event *event)
     } else {
         buf_put(buf, SLICE(",\"delivery_protocol\":null"));
     }
-    buf_put(buf, event->reception_by_smtp ? SLICE(",\"reception_protocol\":\"ESMTP\"")
-                                          : SLICE(",\"reception_protocol\":null"));
+    buf_put(buf, SLICE(",\"reception_protocol\":"));
+    put_text_or_null(buf, event->protocol);
     if (event->type == EVENT_BOUNCE) {
         buf_put(buf, SLICE(",\"bounce_classification\":\"Uncategorized\""));
     }

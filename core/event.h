@@ -30,7 +30,6 @@ struct event {
     enum event_type type;
     bool urgent;           /* class */
     bool uncertain;        /* the dot was sent and no reply came */
-    bool reception_by_smtp; /* reception_protocol "ESMTP", else null */
     uint16_t code;         /* 250, 451 …; 250 on receptions */
     uint8_t enhanced[3];   /* all 0: none */
     uint32_t attempts;     /* made, this one included; 0 on receptions */
@@ -46,6 +45,7 @@ struct event {
     uint16_t lane;
     struct endpoint peer;   /* zero address: peer_address is null */
     struct endpoint source; /* our end; zero address: source_address is null */
+    struct slice protocol;  /* by which the message came, "ESMTP", "HTTP"; empty: null */
     struct slice peer_name; /* MX host, or what the client called itself */
     struct slice sender;    /* without angle brackets; empty is the null sender */
     struct slice recipient;

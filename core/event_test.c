@@ -23,7 +23,7 @@ static struct event delivery(void)
 {
     struct event event = {
         .type = EVENT_DELIVERY,
-        .reception_by_smtp = true,
+        .protocol = SLICE("ESMTP"),
         .code = 250,
         .enhanced = {2, 0, 0},
         .attempts = 2,

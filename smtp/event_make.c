@@ -15,7 +15,6 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
         .node = maker->node,
         .spool = maker->spool,
         .lane = maker->lane,
-        .reception_by_smtp = true,
     };
     *metadata_out = (struct metadata){0};
     *cursor_out = (struct envelope_cursor){0};
@@ -25,6 +24,7 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
         return false;
     }
     event_out->urgent = metadata_out->urgent;
+    event_out->protocol = metadata_out->protocol;
     event_out->id = facts->id;
     event_out->size = facts->size;
     event_out->created_ns = facts->created_ns;

@@ -313,7 +313,7 @@ void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
     struct slice reply = rejection->reply;
     struct event event = {
         .type = EVENT_REJECTION,
-        .reception_by_smtp = true,
+        .protocol = SLICE("ESMTP"),
         .node = tap->options.node,
         .wall_ns = tap->shard->wall_ns,
         .created_ns = tap->shard->wall_ns,

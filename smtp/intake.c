@@ -189,7 +189,7 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
 {
     size_t start = buf->size;
     const struct metadata metadata = {
-        .protocol = SLICE("ESMTP"),
+        .protocol = reception->http ? SLICE("HTTP") : SLICE("ESMTP"),
         .peer = reception->peer,
         .local = reception->local,
         .hello = reception->hello,
@@ -221,7 +221,9 @@ static struct slice put_received(struct buf *buf, const struct message *message,
         .peer = &reception->peer,
         .hostname = reception->hostname,
         .local = &reception->local,
-        .protocol = received_protocol(reception->extended, transaction->smtputf8),
+        .protocol = reception->http
+                        ? SLICE("HTTP")
+                        : received_protocol(reception->extended, transaction->smtputf8),
         .id = buf_slice(&id),
         .recipient = transaction->recipient_count == 1 ? recipient.address : SLICE_NONE,
         .wall_ns = message->created_ns,

@@ -34,8 +34,9 @@ struct reception {
     struct slice hello;
     struct endpoint peer;
     struct endpoint local;
-    struct id session;
+    struct id session;      /* zero: it came by HTTP */
     bool extended;
+    bool http;              /* by injection, else by SMTP */
     bool received_header;
 };
 

@@ -81,7 +81,11 @@ void received_put(struct buf *buf, const struct received *received)
     fold_word(&folder, "(", literal_of(received->peer, memory), ")");
     fold_line(&folder);
     fold_word(&folder, "by ", received->hostname, "");
-    fold_word(&folder, "(Ringpost ", literal_of(received->local, memory), ")");
+    if (received->local->port == 0) {
+        fold_word(&folder, "", SLICE("(Ringpost)"), "");
+    } else {
+        fold_word(&folder, "(Ringpost ", literal_of(received->local, memory), ")");
+    }
     fold_line(&folder);
     fold_word(&folder, "with ", received->protocol, "");
     fold_word(&folder, "id ", received->id, has_recipient ? "" : ";");

@@ -22,7 +22,7 @@ struct received {
     struct slice hello; /* as server_session_hello gives it; "unknown" is written when empty */
     const struct endpoint *peer;
     struct slice hostname; /* ours */
-    const struct endpoint *local;
+    const struct endpoint *local; /* port 0: it is not known, and left out */
     struct slice protocol;  /* received_protocol(), or "HTTP" */
     struct slice id;        /* of the message, as text */
     struct slice recipient; /* without brackets; empty unless the message has exactly one */

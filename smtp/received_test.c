@@ -13,6 +13,7 @@ static struct received plain(struct endpoint *peer, struct endpoint *local)
 {
     assert_true(endpoint_parse_address(SLICE("192.0.2.1"), peer));
     assert_true(endpoint_parse_address(SLICE("2001:db8::9"), local));
+    local->port = 25;
     return (struct received){
         .hello = SLICE("client.example"),
         .peer = peer,
@@ -45,6 +46,20 @@ static void one_recipient_is_named_and_lines_are_folded(void **state)
     assert_field(&received, "Received: from client.example ([192.0.2.1])\r\n"
                             " by mta.test (Ringpost [IPv6:2001:db8::9])\r\n"
                             " with ESMTP id " ID " for <user@example.com>;\r\n"
+                            " Sun, 22 Nov 2026 16:49:10 +0000\r\n");
+}
+
+static void an_address_of_ours_that_is_not_known_is_left_out(void **state)
+{
+    (void)state;
+    struct endpoint peer;
+    struct endpoint local;
+    struct received received = plain(&peer, &local);
+    received.protocol = SLICE("HTTP");
+    local = (struct endpoint){0};
+    assert_field(&received, "Received: from client.example ([192.0.2.1])\r\n"
+                            " by mta.test (Ringpost)\r\n"
+                            " with HTTP id " ID " for <user@example.com>;\r\n"
                             " Sun, 22 Nov 2026 16:49:10 +0000\r\n");
 }
 
@@ -115,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_recipient_is_named_and_lines_are_folded),
+        cmocka_unit_test(an_address_of_ours_that_is_not_known_is_left_out),
         cmocka_unit_test(several_recipients_are_not_named),
         cmocka_unit_test(the_protocol_says_how_it_came),
         cmocka_unit_test(no_value_can_break_out_of_its_field),
