@@ -231,6 +231,7 @@ static void listen_try(struct timer *timer)
         return;
     }
     mta->stage = MTA_SERVING;
+    node_http_look(mta); /* requests may come before the next turn */
     order_done(mta);
 }
 
