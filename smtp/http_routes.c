@@ -3,6 +3,12 @@
 #include "smtp/http_admin.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_probes.h"
+#include "smtp/node.h"
+
+static void inject(struct http_exchange *exchange)
+{
+    inject_handle(&((struct mta *)exchange->context)->inject, exchange);
+}
 
 #define READ(name, function)                                                                       \
     {.path = "/api/admin/" name "/v1", .methods = HTTP_METHOD_GET, .handle = function}
@@ -13,6 +19,13 @@
 static const struct http_route routes[] = {
     {.path = "/api/check-liveness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_liveness},
     {.path = "/api/check-readiness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_readiness},
+    {
+        .path = "/api/inject/v1",
+        .methods = HTTP_METHOD_POST,
+        .where = HTTP_ON_MAIL_SHARD,
+        .carries = HTTP_CARRIES_JSON,
+        .handle = inject,
+    },
     {.path = "/metrics", .methods = HTTP_METHOD_GET, .handle = http_metrics_text},
     {.path = "/metrics.json", .methods = HTTP_METHOD_GET, .handle = http_metrics_json},
     ORDER("suspend", HTTP_METHOD_POST, http_admin_suspend),

@@ -28,6 +28,8 @@
 #define CELLS_MAX        (1u << 20)
 #define CHECKPOINT_SEGMENTS 1
 #define TSA_BUFFER_COUNT 128 /* receive buffers of the TSA shard: HTTP alone */
+/* Of a thread's share of memory.limit injection may hold one part in so many. */
+#define INJECT_MEMORY_PART 4
 /* Of a thread's share of memory.limit, what it uses before the first client. */
 #define FIXED_PERCENT_MAX 70
 
@@ -599,7 +601,7 @@ static void mta_account(struct mta *mta)
         event_feed_memory(&mta->feed) + event_replay_memory(&mta->events.replay);
     used[ACCOUNT_CONNECTIONS] =
         server_memory(&mta->server) + delivery_memory(&mta->delivery);
-    used[ACCOUNT_HTTP] = http_server_memory(&mta->http);
+    used[ACCOUNT_HTTP] = http_server_memory(&mta->http) + inject_memory(&mta->inject);
     server_look(&mta->server);
     node_http_look(mta);
 }
@@ -782,6 +784,8 @@ static void mta_wire_mail(struct mta *mta)
         .messages = &mta->messages,
     };
     rewrite_init(&mta->rewrite, &mta->pages);
+    inject_init(&mta->inject, &mta->server, mta->shard.memory.limit / INJECT_MEMORY_PART,
+                &mta->pages);
     node_http_init_mail(mta);
 }
 
@@ -927,6 +931,7 @@ static void mta_close(struct mta *mta)
     }
     server_fini(&mta->server);
     http_server_fini(&mta->http);
+    inject_fini(&mta->inject);
     delivery_fini(&mta->delivery);
     rewrite_fini(&mta->rewrite);
     event_tap_fini(&mta->events);

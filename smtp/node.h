@@ -25,6 +25,7 @@
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
 #include "smtp/http_admin.h"
+#include "smtp/inject.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
@@ -84,6 +85,7 @@ struct mta {
     struct rewrite rewrite;
     struct spool *spool;
     struct http_server http;     /* what belongs to this shard; others send it */
+    struct inject inject;        /* requests of `http` to inject */
     _Atomic uint32_t spool_status; /* enum spool_status, as of the last turn */
     bool cut;                    /* connections are being cut */
     bool hurried;                /* a second signal has come while the event log was waited for */

@@ -32,7 +32,7 @@ static struct world_message *message_of(const struct world_client *client)
 /* --- ends ------------------------------------------------------------------------------------- */
 
 /* The connection is over; the message on it stays as far as it came. */
-static void client_gone(struct world_client *client)
+void world_client_gone(struct world_client *client)
 {
     struct sim *sim = client->world->sim;
     sim_peer_close(client->peer);
@@ -52,7 +52,7 @@ static void client_gone(struct world_client *client)
 void world_client_cut(struct world_client *client)
 {
     if (client->peer != NULL) {
-        client_gone(client);
+        world_client_gone(client);
     }
 }
 
@@ -61,7 +61,7 @@ void world_client_watch(struct world_client *client)
     if (client->peer != NULL && client->progress_ns != UINT64_MAX &&
         client->progress_ns + PATIENCE_NS < sim_now_ns(client->world->sim)) {
         sim_peer_reset(client->peer);
-        client_gone(client);
+        world_client_gone(client);
     }
 }
 
@@ -162,7 +162,7 @@ static void leave(struct world_client *client)
     if (sim_chance(client->world->sim, 500)) {
         sim_peer_reset(client->peer);
     }
-    client_gone(client);
+    world_client_gone(client);
 }
 
 static void client_begin(struct world_client *client)
@@ -170,6 +170,10 @@ static void client_begin(struct world_client *client)
     struct sim *sim = client->world->sim;
     client->number = client->next++;
     client->talking = true;
+    if (client->http) {
+        world_http_begin(client);
+        return;
+    }
     client->mode = (unsigned)sim_below(sim, MODES_COUNT);
     client->rcpt_at = 0;
     message_of(client)->fate = FATE_PARTIAL;
@@ -192,7 +196,7 @@ static void client_begin(struct world_client *client)
 }
 
 /* The message is over; the next one, on this connection or another, after a while. */
-static void client_over(struct world_client *client)
+void world_client_over(struct world_client *client)
 {
     struct sim *sim = client->world->sim;
     client->talking = false;
@@ -207,6 +211,10 @@ static void client_next(void *context)
     struct world_client *client = context;
     if (client->peer == NULL || client->talking || client->quitting ||
         client->expected_count > 0) {
+        return;
+    }
+    if (client->http && (client->next == client->end || client->left == 0)) {
+        world_client_gone(client);
         return;
     }
     if (client->next == client->end || client->left == 0) {
@@ -248,7 +256,7 @@ static void message_answered(struct world_client *client, unsigned code, struct 
         sim_fail(client->world->sim, "message %u: odd reply \"%.*s\" for %u recipients",
                  client->number, (int)line.size, (const char *)line.data, accepted);
     }
-    client_over(client);
+    world_client_over(client);
 }
 
 /* After MAIL or RCPT in the plain dialogue: the next command. */
@@ -265,7 +273,7 @@ static void data_answered(struct world_client *client, unsigned code)
 {
     if (code != 354) {
         message_of(client)->fate = FATE_REFUSED;
-        client_over(client);
+        world_client_over(client);
         return;
     }
     bool leaving = leaves(client);
@@ -279,7 +287,7 @@ static void mail_answered(struct world_client *client, unsigned code)
 {
     if (client->mode == MODE_PLAIN && code != 250) {
         message_of(client)->fate = FATE_REFUSED;
-        client_over(client);
+        world_client_over(client);
     } else if (client->mode == MODE_PLAIN) {
         plain_on(client);
     }
@@ -288,7 +296,7 @@ static void mail_answered(struct world_client *client, unsigned code)
 static void client_reply(struct world_client *client, unsigned code, struct slice line)
 {
     if (code == 421) {
-        client_gone(client);
+        world_client_gone(client);
         return;
     }
     if (client->expected_count == 0) {
@@ -327,7 +335,7 @@ static void client_reply(struct world_client *client, unsigned code, struct slic
         message_answered(client, code, line);
         return;
     case EXPECT_QUIT:
-        client_gone(client);
+        world_client_gone(client);
         return;
     }
 }
@@ -341,7 +349,10 @@ static unsigned code_of(struct slice line)
 static void client_event(struct sim_peer *peer, void *context)
 {
     struct world_client *client = context;
-    while (client->peer == peer) {
+    if (client->http && client->peer == peer) {
+        world_http_event(client);
+    }
+    while (client->peer == peer && !client->http) {
         struct slice input = sim_peer_input(peer);
         size_t end = slice_find(input, '\n');
         if (end == input.size) {
@@ -358,7 +369,7 @@ static void client_event(struct sim_peer *peer, void *context)
         client_reply(client, code_of(line), line);
     }
     if (client->peer == peer && sim_peer_state(peer) >= SIM_PEER_EOF) {
-        client_gone(client);
+        world_client_gone(client);
     }
 }
 
@@ -367,15 +378,20 @@ void world_client_start(void *context)
     struct world_client *client = context;
     struct world *world = client->world;
     struct endpoint from = sim_endpoint(256 + client->index, 0);
-    struct endpoint to = sim_node_endpoint(world->process, 25);
     if (client->peer != NULL || client->done) {
         return;
     }
+    client->http = world->injected > 0 && sim_chance(world->sim, world->injected);
+    struct endpoint to = sim_node_endpoint(world->process, client->http ? 8000 : 25);
     client->left = 1 + (unsigned)sim_below(world->sim, 12);
     client->peer = sim_peer_connect(world->sim, &from, &to, client_event, client);
     client->life = world->crash_count;
     client->progress_ns = sim_now_ns(world->sim);
-    expect(client, EXPECT_BANNER);
+    if (!client->http) {
+        expect(client, EXPECT_BANNER);
+        return;
+    }
+    sim_after(world->sim, sim_below(world->sim, 10 * NS_PER_MS), client_next, client);
 }
 
 /* --- a dialogue of its own -------------------------------------------------------------------- */

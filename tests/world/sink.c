@@ -187,10 +187,8 @@ static void content_add(struct sink_conn *conn, struct slice bytes)
     conn->size += bytes.size;
 }
 
-/* Without our own Received field, when there is one. */
-static struct slice content_of(const struct sink_conn *conn)
+static struct slice without_trace(struct slice content)
 {
-    struct slice content = slice_make(conn->content, conn->size);
     if (!slice_starts_with(content, SLICE("Received: "))) {
         return content;
     }
@@ -199,6 +197,14 @@ static struct slice content_of(const struct sink_conn *conn)
         at += slice_find(slice_skip(content, at), '\n') + 1;
     } while (at < content.size && (content.data[at] == ' ' || content.data[at] == '\t'));
     return slice_skip(content, MIN_OF(at, content.size));
+}
+
+/* Without our own Received field, when there is one, and the header of what was injected. */
+static struct slice content_of(const struct sink_conn *conn)
+{
+    struct slice content = without_trace(slice_make(conn->content, conn->size));
+    bool injected = slice_starts_with(content, SLICE(WORLD_INJECTED));
+    return injected ? slice_skip(content, strlen(WORLD_INJECTED)) : content;
 }
 
 static void content_check(struct sink_conn *conn)

@@ -148,6 +148,7 @@ struct world_client {
     unsigned life;         /* crashes before its connection was opened */
     bool talking;          /* a message has begun */
     bool quitting;
+    bool http;             /* it injects; else it speaks SMTP */
     bool done;
     unsigned left;         /* messages on this connection */
     uint64_t progress_ns;
@@ -172,6 +173,7 @@ struct world {
     unsigned shards;
     uint64_t memory_bytes;
     struct sink_mood mood;
+    unsigned injected;      /* connections of clients that inject over HTTP, in a thousand */
     unsigned aborts;        /* clients leave in the middle of a message: in a thousand */
     uint64_t think_ns;      /* between messages, at most */
     uint32_t body_bytes_max;
@@ -256,6 +258,8 @@ void world_stopped(struct world *world);
 void world_mail(struct world *world, unsigned clients, uint32_t count, uint64_t within_ns);
 /* A dialogue of its own: says each line after the reply to the one before; all replies, in text. */
 void world_talk(struct world *world, const char *const *lines, char *text, size_t capacity);
+/* A request to inject on a connection of its own; the whole answer, in text. */
+void world_inject(struct world *world, const char *json, char *text, size_t capacity);
 /* Clients are done. */
 bool world_handed_in(void *context);
 /* Clients are done and no row is left. */
@@ -290,6 +294,13 @@ uint64_t world_counter(const struct world *world, enum counter counter);
 /* The body of a message; the caller frees it. */
 uint8_t *world_body(const struct world *world, uint32_t number);
 void world_client_start(void *client);
+/* Its connection is over, or a message on it is. */
+void world_client_gone(struct world_client *client);
+void world_client_over(struct world_client *client);
+/* What a client says that injects, and what it hears. */
+#define WORLD_INJECTED "Subject: injected\r\n\r\n" /* stands before the body of the message */
+void world_http_begin(struct world_client *client);
+void world_http_event(struct world_client *client);
 /* Its connection is gone without a word. */
 void world_client_cut(struct world_client *client);
 /* A client that has waited too long gives its connection up. */

@@ -1,0 +1,346 @@
+#include "smtp/inject.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "smtp/inject_job.h"
+#include "smtp/server_session.h"
+
+#define ARENA_BYTES_LEAST (64 * KIB)
+/* The arena of a request in bytes of its body: first what most want, then what all do. */
+#define ARENA_FACTOR     4
+#define ARENA_FACTOR_MAX 24
+/* What the reader of JSON takes while it reads, in bytes of the text. */
+#define READER_FACTOR    14
+#define SCRATCH_BYTES    (256 * KIB)
+/* A message may be so many times as large as a request, and this. */
+#define MESSAGE_FACTOR   2
+#define MESSAGE_EXTRA    (256 * KIB)
+/* Of the memory for injection, messages that are made may take one part in so many. */
+#define ROOM_PART        4
+/* Of one turn, in bytes made: what is not bytes is counted as some (inject_put.c). */
+#define TURN_WORK        (512 * KIB)
+
+static void inject_turn(struct deferred *deferred);
+
+/* --- boot ----------------------------------------------------------------------------------- */
+
+/* The largest message that may be made of a request. */
+static uint64_t message_bytes_max(const struct conf *conf, uint64_t memory_max)
+{
+    uint64_t body = 0;
+    for (size_t i = 0; i < conf->http_listener_count; i++) {
+        body = MAX_OF(body, conf->http_listeners[i].request_body_limit);
+    }
+    return MIN_OF(MESSAGE_FACTOR * body + MESSAGE_EXTRA, memory_max / (2 * ROOM_PART));
+}
+
+void inject_init(struct inject *inject, struct server *server, uint64_t memory_max,
+                 struct boot_pages *pages)
+{
+    *inject = (struct inject){
+        .shard = server->shard,
+        .server = server,
+        .message_bytes_max = message_bytes_max(server->conf, memory_max),
+    };
+    metered_init(&inject->memory, memory_max);
+    uint64_t bytes = pool_memory(sizeof(struct inject_job), INJECT_JOBS_MAX);
+    pool_init(&inject->jobs, boot_pages_take(pages, bytes), sizeof(struct inject_job),
+              INJECT_JOBS_MAX);
+    inject->hashes = boot_pages_take(pages, INJECT_JOBS_MAX * sizeof(XXH3_state_t));
+    bytes = pool_memory(sizeof(struct inject_put), INJECT_PUTS_MAX);
+    pool_init(&inject->puts, boot_pages_take(pages, bytes), sizeof(struct inject_put),
+              INJECT_PUTS_MAX);
+    list_init(&inject->ready);
+    deferred_init(&inject->turn, inject_turn);
+}
+
+void inject_fini(struct inject *inject)
+{
+    deferred_cancel(&inject->turn);
+    metered_fini(&inject->memory);
+}
+
+uint64_t inject_memory(const struct inject *inject)
+{
+    return inject->memory.used;
+}
+
+/* --- turns ---------------------------------------------------------------------------------- */
+
+static void inject_turn(struct deferred *deferred)
+{
+    struct inject *inject = CONTAINER_OF(deferred, struct inject, turn);
+    inject->work = TURN_WORK;
+    while (inject->work > 0 && !list_empty(&inject->ready)) {
+        struct list *link = list_pop_front(&inject->ready);
+        list_push_back(&inject->ready, link);
+        inject_job_step(CONTAINER_OF(link, struct inject_job, link));
+    }
+    if (!list_empty(&inject->ready)) {
+        shard_defer(inject->shard, &inject->turn);
+    }
+}
+
+void inject_job_ready(struct inject_job *job)
+{
+    struct inject *inject = job->inject;
+    if (!list_linked(&job->link)) {
+        list_push_back(&inject->ready, &job->link);
+    }
+    shard_defer(inject->shard, &inject->turn);
+}
+
+/* --- room ----------------------------------------------------------------------------------- */
+
+static bool room_take(struct inject *inject)
+{
+    size_t message = (size_t)inject->message_bytes_max;
+    if (inject->room != NULL) {
+        return true;
+    }
+    inject->room_bytes = 2 * message + SCRATCH_BYTES;
+    inject->room = metered_take(&inject->memory, inject->room_bytes);
+    if (inject->room == NULL) {
+        return false;
+    }
+    arena_init(&inject->scratch, inject->room, SCRATCH_BYTES);
+    arena_init(&inject->texts, inject->room + SCRATCH_BYTES, message);
+    buf_init(&inject->out, inject->room + SCRATCH_BYTES + message, message);
+    return true;
+}
+
+static void room_give(struct inject *inject)
+{
+    if (inject->jobs.used == 0) {
+        metered_give(&inject->memory, inject->room, inject->room_bytes);
+        inject->room = NULL;
+    }
+}
+
+/* --- the life of a job ---------------------------------------------------------------------- */
+
+static struct inject_job *job_begin(struct inject *inject, struct http_exchange *exchange)
+{
+    struct inject_job *job = pool_take(&inject->jobs);
+    if (job == NULL) {
+        return NULL;
+    }
+    memset(job, 0, sizeof(*job));
+    job->inject = inject;
+    job->exchange = exchange;
+    list_init(&job->link);
+    chain_init(&job->piece);
+    chain_init(&job->parts);
+    transaction_init(&job->transaction, inject->server->blocks,
+                     &inject->hashes[pool_index(&inject->jobs, job)]);
+    if (!room_take(inject)) {
+        inject_job_end(job);
+        return NULL;
+    }
+    return job;
+}
+
+void inject_job_end(struct inject_job *job)
+{
+    struct inject *inject = job->inject;
+    CHECK(job->open == 0 && !job->spill.in_flight);
+    list_remove(&job->link);
+    transaction_reset(&job->transaction);
+    metered_give(&inject->memory, job->rest, job->rest_bytes);
+    metered_give(&inject->memory, job->memory, job->memory_bytes);
+    pool_give(&inject->jobs, job);
+    room_give(inject);
+}
+
+const char *inject_job_error(struct inject_job *job, struct slice text)
+{
+    if (job->last_error != NULL && slice_equal(slice_from_string(job->last_error), text)) {
+        return job->last_error;
+    }
+    size_t mark = arena_mark(&job->arena);
+    uint8_t *copy = arena_take_bytes(&job->arena, text.size + 1);
+    if (copy == NULL) {
+        arena_rewind(&job->arena, mark);
+        return "refused; there are too many reasons to tell each";
+    }
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    job->last_error = (const char *)copy;
+    return job->last_error;
+}
+
+/* --- reading a request ---------------------------------------------------------------------- */
+
+/* How a request ends that is not carried out; `status` 0: it is. */
+struct refusal {
+    unsigned status;
+    struct inject_problem problem;
+};
+
+static void refuse(struct refusal *refusal, unsigned status, const char *text)
+{
+    struct buf buf;
+    refusal->status = status;
+    buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text) - 1);
+    buf_put_string(&buf, text);
+    refusal->problem.text[buf.size] = '\0';
+}
+
+static void refuse_json(struct refusal *refusal, const struct json_problem *problem)
+{
+    struct buf buf;
+    refusal->status = 400;
+    buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text) - 1);
+    buf_put_string(&buf, json_fault_text(problem->fault));
+    if (problem->fault == JSON_KEY_TWICE) {
+        buf_put_string(&buf, ": ");
+        for (size_t i = 0; i < MIN_OF(problem->key.size, 64); i++) {
+            uint8_t byte = problem->key.data[i];
+            buf_put_byte(&buf, byte > ' ' && byte < 0x7F ? byte : '?');
+        }
+    }
+    refusal->problem.text[buf.size] = '\0';
+}
+
+/* What KumoMTA has and we have not is refused by name, lest it be missed silently. */
+static void check_supported(const struct inject_job *job, struct refusal *refusal)
+{
+    const struct inject_request *request = &job->request;
+    if (request->deferred_generation) {
+        refuse(refusal, 400, "deferred_generation: not supported, leave it out or false");
+        return;
+    }
+    for (uint32_t i = 0; i < request->recipient_count; i++) {
+        const struct json_value *metadata = request->recipients[i].metadata;
+        if (metadata != NULL && metadata->size > 0) {
+            struct buf buf;
+            refusal->status = 400;
+            buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text));
+            buf_printf(&buf, "recipients[%u].metadata: not supported, leave it out", i);
+            refusal->problem.text[buf.size] = '\0';
+            return;
+        }
+    }
+}
+
+static void read_request(struct inject_job *job, struct slice body, struct refusal *refusal)
+{
+    struct json_problem problem;
+    struct json_reader *reader = json_reader_open();
+    const struct json_value *root = json_value_read(reader, body, &job->arena, &problem);
+    json_reader_close(reader);
+    *refusal = (struct refusal){0};
+    if (root == NULL) {
+        refuse_json(refusal, &problem);
+        return;
+    }
+    if (!inject_request_read(root, &job->arena, &job->request, &refusal->problem)) {
+        refusal->status = 400;
+        return;
+    }
+    check_supported(job, refusal);
+    if (refusal->status == 0 &&
+        !inject_compile(&job->request, &job->arena, &job->templates, &refusal->problem)) {
+        refusal->status = 422;
+    }
+    if (refusal->status == 0) {
+        job->outcomes = arena_take(&job->arena, job->request.recipient_count,
+                                   sizeof(*job->outcomes));
+    }
+}
+
+/* With an arena of so many times the body. False: that was too little. */
+static bool read_within(struct inject_job *job, struct slice body, unsigned factor,
+                        struct refusal *refusal)
+{
+    struct inject *inject = job->inject;
+    size_t reader_bytes = READER_FACTOR * body.size + ARENA_BYTES_LEAST;
+    metered_give(&inject->memory, job->memory, job->memory_bytes);
+    job->memory_bytes = factor * body.size + ARENA_BYTES_LEAST;
+    job->memory = metered_take(&inject->memory, job->memory_bytes);
+    if (job->memory == NULL || !metered_book(&inject->memory, reader_bytes)) {
+        refuse(refusal, 503, "No memory for this request now");
+        return true;
+    }
+    arena_init(&job->arena, job->memory, job->memory_bytes);
+    read_request(job, body, refusal);
+    metered_unbook(&inject->memory, reader_bytes);
+    return !job->arena.overflow;
+}
+
+static void read_job(struct inject_job *job, struct refusal *refusal)
+{
+    struct slice body = job->exchange->body;
+    if (!read_within(job, body, ARENA_FACTOR, refusal) &&
+        !read_within(job, body, ARENA_FACTOR_MAX, refusal)) {
+        refuse(refusal, 413, "The request has too many parts for its memory");
+    }
+}
+
+/* --- sharing -------------------------------------------------------------------------------- */
+
+static bool expands(struct slice text)
+{
+    for (size_t i = 0; i + 1 < text.size; i++) {
+        uint8_t mark = text.data[i + 1];
+        if (text.data[i] == '{' && (mark == '{' || mark == '%' || mark == '#')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether all recipients get the same content. A builder names each in To, unless it says who. */
+static bool is_shared(const struct inject_request *request)
+{
+    const struct compose *parts = &request->parts;
+    bool says_to = request->raw.data != NULL;
+    bool personal = expands(request->raw) || expands(parts->text_body) ||
+                    expands(parts->html_body) || expands(parts->amp_html_body) ||
+                    expands(parts->subject);
+    for (uint32_t i = 0; i < parts->header_count; i++) {
+        says_to = says_to || slice_equal_nocase(parts->headers[i].name, SLICE("To"));
+        personal = personal || expands(parts->headers[i].value);
+    }
+    return says_to && (!personal || request->dialect == TEMPLATE_STATIC);
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+static void answer_later(struct http_exchange *exchange, const char *line)
+{
+    exchange->retry_after_s = 1;
+    http_answer_text(exchange, 503, slice_from_string(line));
+}
+
+void inject_handle(struct inject *inject, struct http_exchange *exchange)
+{
+    struct slice key;
+    struct refusal refusal = {0};
+    if (http_head_field(exchange->head, SLICE("Idempotency-Key"), &key)) {
+        http_answer_text(exchange, 400, SLICE("Idempotency-Key: not supported, leave it out"));
+        return;
+    }
+    struct verdict verdict = server_sender_verdict(inject->server, exchange->body.size);
+    if (verdict.code != 0) {
+        answer_later(exchange, verdict.text);
+        return;
+    }
+    struct inject_job *job = job_begin(inject, exchange);
+    if (job == NULL) {
+        answer_later(exchange, "4.3.2 Too many requests at a time");
+        return;
+    }
+    read_job(job, &refusal);
+    if (refusal.status != 0) {
+        exchange->retry_after_s = refusal.status == 503;
+        http_answer_text(exchange, refusal.status, slice_from_string(refusal.problem.text));
+        inject_job_end(job);
+        return;
+    }
+    memset(job->outcomes, 0, job->request.recipient_count * sizeof(*job->outcomes));
+    job->is_shared = is_shared(&job->request);
+    job->state = INJECT_MAKING;
+    inject_job_ready(job);
+}

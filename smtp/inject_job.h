@@ -1,0 +1,86 @@
+/*
+ * One request of injection at work; between the inject_*.c files, nobody else includes it.
+ *
+ *   MAKING     the next message is made for its first recipient
+ *   FEEDING    what was made goes through the content pass
+ *   SPILLING   a piece of a large body is being stored
+ *   GATHERING  more recipients of the same message
+ *   WAITING    no room: until a message of its own has reached the disk
+ *   ENDING     all are made, and the last ones are on their way
+ *   ANSWERING  the answer goes out
+ */
+#ifndef RINGPOST_SMTP_INJECT_JOB_H
+#define RINGPOST_SMTP_INJECT_JOB_H
+
+#include "smtp/inject.h"
+#include "smtp/inject_message.h"
+
+enum inject_state {
+    INJECT_MAKING,
+    INJECT_FEEDING,
+    INJECT_SPILLING,
+    INJECT_GATHERING,
+    INJECT_WAITING,
+    INJECT_ENDING,
+    INJECT_ANSWERING,
+};
+
+/* What became of a recipient. */
+struct inject_outcome {
+    const char *error; /* constant, or in the job's arena; null: none so far */
+    struct id id;      /* of a message, at its first recipient */
+    uint32_t count;    /* recipients of that message; 0: none begins here */
+    bool is_content;   /* the error is one of the content */
+};
+
+/* A message on its way to the disk; of the pool. */
+struct inject_put {
+    struct inject_job *job;
+    uint32_t first; /* recipients [first, end), without those that have an error */
+    uint32_t end;
+};
+
+struct inject_job {
+    struct inject *inject;          /* borrowed, like the exchange */
+    struct http_exchange *exchange;
+    struct list link;               /* in inject->ready, or in none */
+    enum inject_state state;
+    uint8_t *memory;                /* owned, metered: the arena's */
+    size_t memory_bytes;
+    struct arena arena;
+    struct inject_request request;
+    struct inject_templates templates;
+    struct inject_problem problem;  /* of the first content that could not be made */
+    bool is_shared;                 /* the content is the same for all recipients */
+    struct inject_outcome *outcomes; /* one for each recipient */
+    uint32_t next;                  /* recipient that is looked at next */
+    uint32_t first;                 /* of the message in hand */
+    uint32_t open;                  /* messages on their way */
+    const char *last_error;
+    /* The message in hand. */
+    struct transaction transaction;
+    uint8_t *rest;                  /* owned, metered: what is not fed yet */
+    size_t rest_bytes;
+    size_t rest_at;
+    struct spool_write spill;
+    struct chain piece;             /* being spilled; owned */
+    struct chain parts;             /* struct spool_part of pieces stored; owned */
+    /* The answer. */
+    uint32_t answered;              /* recipients of the list that is being written */
+    uint32_t successes;
+    uint8_t answer_part;
+    bool is_first;                  /* no element of that list stands there yet */
+};
+
+/* One step of the message in hand; the job is in one of the first four states. */
+void inject_job_step(struct inject_job *job);
+/* It can go on. */
+void inject_job_ready(struct inject_job *job);
+/* The text as an error that lives as long as the job. */
+const char *inject_job_error(struct inject_job *job, struct slice text);
+/* All messages are home: answers, and ends. */
+void inject_job_answer(struct inject_job *job);
+/* Gives everything back. */
+void inject_job_end(struct inject_job *job);
+
+#endif

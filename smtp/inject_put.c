@@ -1,0 +1,448 @@
+/* One message of a request after the other: made, passed through, stored. */
+#include "smtp/inject.h"
+
+#include <string.h>
+
+#include "core/check.h"
+#include "smtp/inject_job.h"
+#include "smtp/limits.h"
+#include "smtp/server_session.h"
+
+/* What things cost of a turn's work, beside the bytes that are made. */
+#define WORK_OF_RECIPIENT 256
+#define WORK_OF_MESSAGE   4096
+#define WORK_OF_STEP      16
+/* Steps that the templates of one message may take in all. */
+#define STEPS_MAX 200000
+/* Of content, passed through in one step. */
+#define FEED_BYTES (64 * KIB)
+
+/* --- pieces --------------------------------------------------------------------------------- */
+
+/* Pieces of a body for which there will be no message, or whose message has them now. */
+static void drop_parts(struct inject_job *job)
+{
+    struct server *server = job->inject->server;
+    struct spool_part part;
+    for (uint64_t at = 0; at < job->parts.size; at += sizeof(part)) {
+        chain_copy_out(&job->parts, at, sizeof(part), &part);
+        spool_part_drop(server->intake->spool, &part);
+    }
+    chain_clear(&job->parts, server->blocks);
+}
+
+/* What is left of the message in hand goes. */
+static void drop_message(struct inject_job *job)
+{
+    drop_parts(job);
+    transaction_reset(&job->transaction);
+    metered_give(&job->inject->memory, job->rest, job->rest_bytes);
+    job->rest = NULL;
+    job->rest_bytes = 0;
+}
+
+/* --- failures ------------------------------------------------------------------------------- */
+
+static void fail_range(struct inject_job *job, uint32_t first, uint32_t end, const char *error)
+{
+    for (uint32_t i = first; i < end; i++) {
+        struct inject_outcome *outcome = &job->outcomes[i];
+        if (outcome->error == NULL) {
+            outcome->error = error;
+        }
+        outcome->count = 0;
+    }
+}
+
+static void next_message(struct inject_job *job)
+{
+    drop_message(job);
+    job->state = INJECT_MAKING;
+}
+
+/*
+ * The message in hand is refused. What was refused for want of room, while others of the same
+ * request still hold some, is made again when one of them has come home.
+ */
+static void refuse_message(struct inject_job *job, struct slice reply)
+{
+    if (slice_starts_with(reply, SLICE("452")) && job->open > 0) {
+        job->next = job->first;
+        drop_message(job);
+        job->state = INJECT_WAITING;
+        list_remove(&job->link);
+        return;
+    }
+    fail_range(job, job->first, job->next, inject_job_error(job, reply));
+    next_message(job);
+}
+
+static struct slice verdict_reply(struct verdict verdict, uint8_t *memory, size_t capacity)
+{
+    struct buf buf;
+    buf_init(&buf, memory, capacity);
+    buf_put_u64(&buf, verdict.code);
+    buf_put_byte(&buf, ' ');
+    buf_put_string(&buf, verdict.text);
+    return buf_slice(&buf);
+}
+
+/* --- recipients ----------------------------------------------------------------------------- */
+
+struct path_memory {
+    uint8_t bytes[ADDRESS_BYTES_MAX + 2];
+};
+
+static bool parse(struct slice text, bool allow_null, struct path_memory *memory,
+                  struct address *address_out)
+{
+    struct slice rest;
+    struct buf buf;
+    buf_init(&buf, memory->bytes, sizeof(memory->bytes));
+    buf_put_byte(&buf, '<');
+    buf_put(&buf, text);
+    buf_put_byte(&buf, '>');
+    return !buf.overflow &&
+           address_parse_path(buf_slice(&buf), allow_null, address_out, &rest) && rest.size == 0;
+}
+
+/* Parses a recipient; false, and it has its error, when it is refused. */
+static bool take_recipient(struct inject_job *job, uint32_t index, struct path_memory *memory,
+                           struct address *address_out)
+{
+    const struct inject_recipient *recipient = &job->request.recipients[index];
+    struct inject_outcome *outcome = &job->outcomes[index];
+    uint8_t text[128];
+    job->inject->work -= WORK_OF_RECIPIENT;
+    *outcome = (struct inject_outcome){0};
+    if (!recipient->is_valid ||
+        !parse(recipient->mailbox.email, false, memory, address_out)) {
+        outcome->error = "501 5.1.3 Malformed recipient address";
+        return false;
+    }
+    struct verdict verdict = server_recipient_verdict(job->inject->server->conf, address_out);
+    if (verdict.code != 0) {
+        outcome->error = inject_job_error(job, verdict_reply(verdict, text, sizeof(text)));
+        return false;
+    }
+    return true;
+}
+
+/* --- making --------------------------------------------------------------------------------- */
+
+/* Of what is shared, no other recipient would have better luck. */
+static void fail_content(struct inject_job *job, uint32_t index, const char *problem)
+{
+    uint32_t end = job->is_shared ? job->request.recipient_count : index + 1;
+    const char *error = inject_job_error(job, slice_from_string(problem));
+    if (job->problem.text[0] == '\0') {
+        struct buf buf;
+        buf_init(&buf, job->problem.text, sizeof(job->problem.text) - 1);
+        buf_put_string(&buf, problem);
+    }
+    for (uint32_t i = index; i < end; i++) {
+        job->outcomes[i].error = error;
+        job->outcomes[i].is_content = true;
+    }
+    job->next = end;
+}
+
+/* The message for a recipient, in the room. What all share is made for nobody by name. */
+static bool make(struct inject_job *job, uint32_t index, bool *utf8_out)
+{
+    const struct inject_recipient *recipient = &job->request.recipients[index];
+    const struct inject_recipient nobody = {
+        .mailbox = {.email = recipient->mailbox.email},
+        .is_valid = true,
+    };
+    struct inject *inject = job->inject;
+    struct server *server = inject->server;
+    struct inject_problem problem;
+    uint8_t id_text[ID_TEXT_BYTES];
+    struct id id = id_next(server->intake->ids, inject->shard->wall_ns);
+    struct buf id_buf;
+    buf_init(&id_buf, id_text, sizeof(id_text));
+    id_put(&id_buf, &id);
+    struct inject_maker maker = {
+        .templates = &job->templates,
+        .texts = &inject->texts,
+        .scratch = &inject->scratch,
+        .id = buf_slice(&id_buf),
+        .hostname = server->conf->node.hostname,
+        .wall_ns = inject->shard->wall_ns,
+        .steps = STEPS_MAX,
+    };
+    buf_reset(&inject->out);
+    bool good = inject_make(&maker, job->is_shared ? &nobody : recipient, &inject->out, utf8_out,
+                            &problem);
+    inject->work -= (int64_t)(WORK_OF_MESSAGE + inject->out.size +
+                              WORK_OF_STEP * (STEPS_MAX - maker.steps));
+    if (!good) {
+        fail_content(job, index, problem.text);
+    }
+    return good;
+}
+
+/* Envelope with its first recipient. */
+static bool begin_envelope(struct inject_job *job, const struct address *recipient, bool utf8)
+{
+    struct path_memory memory;
+    struct address sender;
+    if (!parse(job->request.envelope_sender, true, &memory, &sender)) {
+        CHECK(false); /* the request was read, and its sender checked */
+    }
+    const struct mail_params params = {
+        .body = slice_is_ascii(buf_slice(&job->inject->out)) ? MAIL_BODY_7BIT
+                                                              : MAIL_BODY_8BITMIME,
+        .smtputf8 = utf8 || sender.utf8 || recipient->utf8,
+    };
+    return transaction_begin(&job->transaction, &sender, &params) &&
+           transaction_add_recipient(&job->transaction, recipient) == RECIPIENT_ADDED;
+}
+
+/* Keeps what was made until it is all passed through. */
+static bool keep(struct inject_job *job)
+{
+    struct slice made = buf_slice(&job->inject->out);
+    job->rest = metered_take(&job->inject->memory, made.size);
+    if (job->rest == NULL) {
+        return false;
+    }
+    memcpy(job->rest, made.data, made.size);
+    job->rest_bytes = made.size;
+    job->rest_at = 0;
+    return true;
+}
+
+static void end_all(struct inject_job *job)
+{
+    job->state = INJECT_ENDING;
+    list_remove(&job->link);
+    if (job->open == 0) {
+        inject_job_answer(job);
+    }
+}
+
+/* Mail may come; else what that means is done. */
+static bool is_admitted(struct inject_job *job)
+{
+    uint8_t text[128];
+    struct verdict verdict = server_sender_verdict(job->inject->server, 0);
+    job->first = job->next;
+    if (verdict.code == 0) {
+        return true;
+    }
+    /* A server that stops, or stores nothing, refuses all that is left. */
+    job->next = verdict.code == 421 ? job->request.recipient_count : job->next + 1;
+    refuse_message(job, verdict_reply(verdict, text, sizeof(text)));
+    return false;
+}
+
+static void step_make(struct inject_job *job)
+{
+    struct path_memory memory;
+    struct address recipient;
+    bool utf8;
+    if (job->next == job->request.recipient_count) {
+        end_all(job);
+        return;
+    }
+    if (!is_admitted(job)) {
+        return;
+    }
+    uint32_t index = job->next;
+    if (!take_recipient(job, index, &memory, &recipient)) {
+        job->next++;
+        return;
+    }
+    if (!make(job, index, &utf8)) {
+        return;
+    }
+    job->next++;
+    if (!keep(job) || !begin_envelope(job, &recipient, utf8)) {
+        refuse_message(job, SLICE("452 4.3.1 No memory for this message now"));
+        return;
+    }
+    transaction_begin_content(&job->transaction, job->inject->message_bytes_max,
+                              job->inject->server->conf->queues.labels);
+    job->state = INJECT_FEEDING;
+}
+
+/* --- content -------------------------------------------------------------------------------- */
+
+static void spill_done(struct spool_write *write)
+{
+    struct inject_job *job = CONTAINER_OF(write, struct inject_job, spill);
+    struct server *server = job->inject->server;
+    const struct spool_part part = {
+        .location = write->location,
+        .size = (uint32_t)job->piece.size,
+    };
+    chain_clear(&job->piece, server->blocks);
+    bool stored = write->status == SPOOL_STORED;
+    bool kept = stored &&
+                chain_append(&job->parts, server->blocks, slice_make(&part, sizeof(part)));
+    if (stored && !kept) {
+        spool_part_drop(server->intake->spool, &part);
+    }
+    job->state = INJECT_FEEDING;
+    inject_job_ready(job);
+    if (!kept) {
+        refuse_message(job, SLICE("452 4.3.1 Insufficient system storage"));
+    }
+}
+
+static void spill(struct inject_job *job)
+{
+    job->state = INJECT_SPILLING;
+    list_remove(&job->link);
+    content_spill(&job->transaction.content, &job->piece);
+    job->spill = (struct spool_write){.done = spill_done};
+    spool_put_body(job->inject->server->intake->spool, &job->spill, &job->piece);
+}
+
+/* What the content pass, as SMTP has it, holds against a message is a fault of its content. */
+static void refuse_content(struct inject_job *job, const char *reply)
+{
+    if (job->transaction.content.fault == CONTENT_NO_MEMORY) {
+        refuse_message(job, slice_from_string(reply));
+        return;
+    }
+    drop_message(job);
+    fail_content(job, job->next - 1, reply);
+    job->state = INJECT_MAKING;
+}
+
+/* All of the content has passed. */
+static void end_content(struct inject_job *job)
+{
+    struct content *content = &job->transaction.content;
+    /* The rest of a body that has parts becomes the last part, so that parts are all of it. */
+    if (job->parts.size > 0 && content->body.size > 0) {
+        spill(job);
+        return;
+    }
+    content_bdat_end(content);
+    const char *reply = server_content_reply(content, RECEIVED_FIELDS_MAX);
+    if (reply != NULL) {
+        refuse_content(job, reply);
+        return;
+    }
+    job->state = INJECT_GATHERING;
+}
+
+static void step_feed(struct inject_job *job)
+{
+    struct content *content = &job->transaction.content;
+    size_t count = MIN_OF(job->rest_bytes - job->rest_at, FEED_BYTES);
+    if (count == 0) {
+        end_content(job);
+        return;
+    }
+    content_bdat(content, slice_make(job->rest + job->rest_at, count));
+    job->rest_at += count;
+    job->inject->work -= (int64_t)count;
+    if (content->body.size > SPILL_BYTES) {
+        spill(job);
+    }
+}
+
+/* --- storing -------------------------------------------------------------------------------- */
+
+static void put_done(void *context, struct slice reply)
+{
+    struct inject_put *put = context;
+    struct inject_job *job = put->job;
+    if (!slice_starts_with(reply, SLICE("250"))) {
+        fail_range(job, put->first, put->end, inject_job_error(job, reply));
+    }
+    pool_give(&job->inject->puts, put);
+    job->open--;
+    if (job->state == INJECT_WAITING) {
+        job->state = INJECT_MAKING;
+        inject_job_ready(job);
+    } else if (job->state == INJECT_ENDING && job->open == 0) {
+        inject_job_answer(job);
+    }
+}
+
+static struct intake_ticket *put_message(struct inject_job *job, struct inject_put *put,
+                                         struct slice *refusal_out)
+{
+    struct server *server = job->inject->server;
+    const struct reception reception = {
+        .hostname = server->conf->node.hostname,
+        .peer = job->exchange->peer,
+        .http = true,
+        .received_header = job->request.trace.received_header,
+    };
+    const struct intake_owner owner = {.done = put_done, .context = put};
+    *put = (struct inject_put){.job = job, .first = job->first, .end = job->next};
+    return intake_put(server->intake, &job->transaction, &job->parts, &reception, &owner,
+                      refusal_out);
+}
+
+static void store(struct inject_job *job)
+{
+    struct inject *inject = job->inject;
+    struct slice refusal = SLICE("452 4.3.1 Insufficient memory");
+    struct inject_put *put = job->open < INJECT_OPEN_MAX ? pool_take(&inject->puts) : NULL;
+    struct intake_ticket *ticket = put == NULL ? NULL : put_message(job, put, &refusal);
+    if (ticket == NULL) {
+        if (put != NULL) {
+            pool_give(&inject->puts, put);
+        }
+        refuse_message(job, refusal);
+        return;
+    }
+    job->open++;
+    job->outcomes[job->first].id = ticket->message->id;
+    job->outcomes[job->first].count = job->transaction.recipient_count;
+    /* The ticket has them now. */
+    chain_clear(&job->parts, inject->server->blocks);
+    next_message(job);
+}
+
+/* One recipient more of a message that many share, or its end. */
+static void step_gather(struct inject_job *job)
+{
+    struct transaction *transaction = &job->transaction;
+    struct path_memory memory;
+    struct address recipient;
+    if (!job->is_shared || job->next == job->request.recipient_count ||
+        transaction->recipient_count == INJECT_GROUP_MAX) {
+        store(job);
+        return;
+    }
+    if (!take_recipient(job, job->next, &memory, &recipient)) {
+        job->next++;
+        return;
+    }
+    if (transaction_add_recipient(transaction, &recipient) != RECIPIENT_ADDED) {
+        store(job); /* it is the first of the next message */
+        return;
+    }
+    transaction->smtputf8 = transaction->smtputf8 || recipient.utf8;
+    job->next++;
+}
+
+void inject_job_step(struct inject_job *job)
+{
+    switch (job->state) {
+    case INJECT_MAKING:
+        step_make(job);
+        return;
+    case INJECT_FEEDING:
+        step_feed(job);
+        return;
+    case INJECT_GATHERING:
+        step_gather(job);
+        return;
+    case INJECT_SPILLING:
+    case INJECT_WAITING:
+    case INJECT_ENDING:
+    case INJECT_ANSWERING:
+        break;
+    }
+    CHECK(false);
+}

@@ -1,0 +1,255 @@
+/*
+ * The whole MTA in the simulator, fed by injection over HTTP and by SMTP at a time, by the ledger
+ * of tests/world/world.h: what was acknowledged is delivered, whole and once, and nothing else.
+ *
+ * SEED=n COUNT=m build/dev/tests/world_inject_test repeats or extends every campaign.
+ */
+#include "tests/world/world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- nothing goes wrong ----------------------------------------------------------------------- */
+
+static void calm_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 3);
+    world.body_bytes_max = 400 * KIB;
+    world.large = 100;
+    world.mood.plain = 300;
+    world.injected = 700;
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    if (world_start(&world)) {
+        world_mail(&world, 4, 30, 20 * NS_PER_MS);
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void what_is_injected_comes_out_once_and_whole_and_is_logged(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {
+        .name = "inject-calm", .count = 20, .body = calm_body, .context = &tally};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    world_tally_print(&tally);
+    assert_true(tally.taken > 0);
+    assert_int_equal(tally.refused, tally.no_room); /* of blocks there are few */
+    assert_int_equal(tally.unanswered + tally.partial, 0);
+    assert_int_equal(tally.duplicates[CAUSE_CRASH] + tally.duplicates[CAUSE_UNCERTAIN], 0);
+    assert_int_equal(tally.events, 2 * tally.deliveries);
+    assert_int_equal(tally.events_repeated, 0);
+}
+
+/* --- the network misbehaves, clients leave ---------------------------------------------------- */
+
+#define NETWORK_FAULTS                                                                             \
+    (SIM_FAULT_BIT(late_completion) | SIM_FAULT_BIT(slow_turn) | SIM_FAULT_BIT(split) |            \
+     SIM_FAULT_BIT(delay) | SIM_FAULT_BIT(small_window) | SIM_FAULT_BIT(multishot_end) |           \
+     SIM_FAULT_BIT(no_buffers) | SIM_FAULT_BIT(interrupted) | SIM_FAULT_BIT(short_send) |          \
+     SIM_FAULT_BIT(cancel_loses) | SIM_FAULT_BIT(reset) | SIM_FAULT_BIT(black_hole) |              \
+     SIM_FAULT_BIT(wall_jump) | SIM_FAULT_BIT(short_write) | SIM_FAULT_BIT(short_read))
+
+static void network_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 3);
+    world.body_bytes_max = sim_chance(sim, 200) ? 400 * KIB : 6 * KIB;
+    world.large = 50;
+    world.lossy = true;
+    world.aborts = 100;
+    world.injected = 800;
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world.mood = (struct sink_mood){.defer = 40, .bounce = 20};
+    world_short_timeouts(&world);
+    world_open(&world);
+    if (world_start(&world)) {
+        world_mail(&world, 4, 16, NS_PER_S);
+        (void)sim_run_for(sim, sim_below(sim, 60 * NS_PER_S));
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {.name = "inject-network",
+                                    .count = 40,
+                                    .swarm = NETWORK_FAULTS,
+                                    .body = network_body,
+                                    .context = &tally};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    world_tally_print(&tally);
+    assert_true(tally.taken > 0);
+    if (getenv("SEED") == NULL) {
+        assert_true(tally.partial > 0);
+    }
+}
+
+/* --- crashes ---------------------------------------------------------------------------------- */
+
+static void crash_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 2);
+    world.body_bytes_max = 300 * KIB;
+    world.large = 50;
+    world.injected = 800;
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (unsigned i = 0; i < 3 && good; i++) {
+        world_mail(&world, 4, 16, 20 * NS_PER_MS);
+        (void)sim_run_for(sim, sim_below(sim, 60 * NS_PER_MS));
+        world_crash(&world, sim_chance(sim, 500));
+        good = world_start(&world);
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void h14_what_was_acknowledged_survives_a_crash(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {
+        .name = "inject-crash", .count = 30, .body = crash_body, .context = &tally};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    world_tally_print(&tally);
+    assert_true(tally.taken > 0 && tally.crashes > 0);
+    assert_int_equal(tally.lost, 0);
+}
+
+/* --- stops and starts ------------------------------------------------------------------------- */
+
+static void stop_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 2);
+    world.body_bytes_max = 300 * KIB;
+    world.large = 50;
+    world.injected = 800;
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (unsigned i = 0; i < 2 && good; i++) {
+        world_mail(&world, 4, 16, 40 * NS_PER_MS);
+        (void)sim_run_for(sim, sim_below(sim, 60 * NS_PER_MS));
+        world_stop(&world, 1);
+        good = world_start(&world);
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void h16_a_start_or_stop_accepts_nothing_that_it_loses(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {
+        .name = "inject-stop", .count = 30, .body = stop_body, .context = &tally};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    world_tally_print(&tally);
+    assert_true(tally.taken > 0);
+    assert_int_equal(tally.duplicates[CAUSE_CRASH], 0);
+}
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+static const struct refusal {
+    const char *recipients;
+    const char *content;
+    const char *more; /* further fields */
+    const char *answer;
+    const char *line;
+} refusals[] = {
+    {"{\"email\":\"a b@d0.test\"},{\"email\":\"x@d0.test>\\r\\nDATA\"}",
+     "Subject: x\\n\\n{{ email }}", "",
+     "200", "\"success_count\":0,\"fail_count\":2,"},
+    {"{\"email\":\"a@d0.test@\"}", "Subject: x\\n\\nx", "", "200",
+     "\"errors\":[\"a@d0.test@: 501 5.1.3 Malformed recipient address\"],\"ids\":[]}"},
+    {"{\"email\":\"a@nowhere.test\"}", "Subject: x\\n\\nx", "", "200",
+     "\"errors\":[\"a@nowhere.test: 451 4.4.4 No route to this domain is configured\"]"},
+    {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\n{{ email", "", "422",
+     "content: line 3, column 3: the tag is not closed"},
+    {"{\"email\":\"a@d0.test\"}", "Subject: {{ s }}\\n\\nx",
+     ",\"substitutions\":{\"s\":\"a\\nB: c\"}", "422", "content: line 1, column 10"},
+    {"{\"email\":\"a@d0.test\"}", "no header\\n\\nx", "", "422", "content: line 1"},
+    {"{\"email\":\"a@d0.test\",\"metadata\":{\"a\":1}}", "Subject: x\\n\\nx", "", "400",
+     "recipients[0].metadata: not supported"},
+    {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\nx", ",\"deferred_generation\":true", "400",
+     "deferred_generation: not supported"},
+    {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\nx", ",\"odd\":1", "400", "odd: unknown field"},
+    {"", "Subject: x\\n\\nx", "", "400", "recipients: empty"},
+};
+
+static void refusals_body(struct sim *sim, void *context)
+{
+    struct world world;
+    char json[1024];
+    char text[4096];
+    (void)context;
+    world_init(&world, sim);
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (size_t i = 0; i < COUNT_OF(refusals) && good; i++) {
+        const struct refusal *row = &refusals[i];
+        snprintf(json, sizeof(json),
+                 "{\"envelope_sender\":\"\",\"recipients\":[%s],\"content\":\"%s\"%s}",
+                 row->recipients, row->content, row->more);
+        world_inject(&world, json, text, sizeof(text));
+        if (strncmp(text + strlen("HTTP/1.1 "), row->answer, 3) != 0 ||
+            strstr(text, row->line) == NULL) {
+            sim_fail(sim, "row %zu: %s", i, strstr(text, "\r\n\r\n"));
+        }
+    }
+    if (good && world_counter(&world, COUNTER_messages_received) != 0) {
+        sim_fail(sim, "what was refused is stored");
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void h11_what_is_refused_is_told_by_name_and_stored_nowhere(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "inject-refusals", .count = 3, .body = refusals_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(h11_what_is_refused_is_told_by_name_and_stored_nowhere),
+        cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),
+        cmocka_unit_test(h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing),
+        cmocka_unit_test(h14_what_was_acknowledged_survives_a_crash),
+        cmocka_unit_test(h16_a_start_or_stop_accepts_nothing_that_it_loses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
