@@ -181,6 +181,12 @@ static void ignore_void(void *context, struct spool_location location)
     (void)location;
 }
 
+static void ignore_checkpoint(void *context, uint64_t rows)
+{
+    (void)context;
+    (void)rows;
+}
+
 static void ignore_queue(void *context, uint32_t number, struct slice name)
 {
     (void)context;
@@ -254,8 +260,8 @@ static void boot(void)
         .pool = stage.pool};
     const struct spool_replay replay = {
         .message = ignore_message, .outcome = ignore_outcome, .void_message = ignore_void,
-        .queue = ignore_queue, .row = ignore_row, .reset = ignore_reset,
-        .finished = spool_finished};
+        .checkpoint = ignore_checkpoint, .queue = ignore_queue, .row = ignore_row,
+        .reset = ignore_reset, .finished = spool_finished};
     assert_int_equal(spool_start(shard, &spool, UUID, &replay, &stage.spool), 0);
     assert_true(sim_run_until(stage.sim, is_started, NULL, 600 * NS_PER_S));
     const struct spool_state state = {
