@@ -7,36 +7,9 @@
 #include "core/check.h"
 #include "core/digits.h"
 
-uint8_t *buf_reserve(struct buf *buf, size_t size)
-{
-    if (buf->overflow || size > buf_room(buf)) {
-        buf->overflow = true;
-        return NULL;
-    }
-    uint8_t *at = buf->data + buf->size;
-    buf->size += size;
-    return at;
-}
-
-void buf_put(struct buf *buf, struct slice bytes)
-{
-    uint8_t *at = buf_reserve(buf, bytes.size);
-    if (at != NULL && bytes.size > 0) {
-        memcpy(at, bytes.data, bytes.size);
-    }
-}
-
 void buf_put_string(struct buf *buf, const char *string)
 {
     buf_put(buf, slice_from_string(string));
-}
-
-void buf_put_byte(struct buf *buf, uint8_t byte)
-{
-    uint8_t *at = buf_reserve(buf, 1);
-    if (at != NULL) {
-        *at = byte;
-    }
 }
 
 static unsigned decimal_digits(uint64_t value)

@@ -5,6 +5,8 @@
 #ifndef RINGPOST_CORE_BUF_H
 #define RINGPOST_CORE_BUF_H
 
+#include <string.h>
+
 #include "core/base.h"
 #include "core/slice.h"
 
@@ -36,9 +38,36 @@ static inline size_t buf_room(const struct buf *buf)
     return buf->capacity - buf->size;
 }
 
-void buf_put(struct buf *buf, struct slice bytes);
+/* Reserves `size` bytes and returns where they stand, or null when they do not fit. */
+static inline uint8_t *buf_reserve(struct buf *buf, size_t size)
+{
+    if (buf->overflow || size > buf_room(buf)) {
+        buf->overflow = true;
+        return NULL;
+    }
+    uint8_t *at = buf->data + buf->size;
+    buf->size += size;
+    return at;
+}
+
+/* Inline, as what is put is a constant most of the time: its copying is a few moves then. */
+static inline void buf_put(struct buf *buf, struct slice bytes)
+{
+    uint8_t *at = buf_reserve(buf, bytes.size);
+    if (at != NULL && bytes.size > 0) {
+        memcpy(at, bytes.data, bytes.size);
+    }
+}
+
+static inline void buf_put_byte(struct buf *buf, uint8_t byte)
+{
+    uint8_t *at = buf_reserve(buf, 1);
+    if (at != NULL) {
+        *at = byte;
+    }
+}
+
 void buf_put_string(struct buf *buf, const char *string);
-void buf_put_byte(struct buf *buf, uint8_t byte);
 /* Decimal, without padding. */
 void buf_put_u64(struct buf *buf, uint64_t value);
 void buf_put_i64(struct buf *buf, int64_t value);
@@ -48,10 +77,5 @@ void buf_put_padded(struct buf *buf, uint64_t value, unsigned digits);
 void buf_put_hex(struct buf *buf, struct slice bytes);
 /* For cold paths only. */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF(2, 3);
-
-/*
- * Reserves `size` bytes and returns where they stand, or null (and overflow) when they do not fit.
- */
-uint8_t *buf_reserve(struct buf *buf, size_t size);
 
 #endif
