@@ -78,6 +78,14 @@ static void look_at_slots(struct server *server)
     (void)overload_set(&server->overload, OVERLOAD_SLOTS, used, limit);
 }
 
+/* Clients that another shard has accepted; those of one whose spool has failed are better off. */
+static bool may_receive(const struct server *server)
+{
+    bool listens = server->listener_count == server->conf->smtp_listener_count;
+    return listens && !server->stopping && !server->stressed &&
+           spool_admission(server->intake->spool, 0) != SPOOL_FAILED;
+}
+
 void server_look(struct server *server)
 {
     struct overload *overload = &server->overload;
@@ -96,8 +104,7 @@ void server_look(struct server *server)
                        ring_buffer_count(ring));
     look_at_slots(server);
     server->stressed = overload_any(overload);
-    bool listens = server->listener_count == server->conf->smtp_listener_count;
-    server_balance_open(server, listens && !server->stopping && !server->stressed);
+    server_balance_open(server, may_receive(server));
 }
 
 void server_fini(struct server *server)

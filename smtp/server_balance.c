@@ -81,6 +81,7 @@ static void conn_arrive(struct shard *shard, struct mail *mail)
     struct server_conn *from = CONTAINER_OF(mail, struct server_conn, mail);
     struct server_load *load = &from->server->balance.loads[shard->index];
     struct server *server = load->server;
+    server_look(server); /* much may have happened since its turn began */
     bool taken = is_open(load);
     struct server_conn *conn = taken ? pool_take(&server->conns) : NULL;
     from->taken = conn != NULL;

@@ -221,6 +221,46 @@ static void a_shard_that_is_short_of_something_sends_clients_home(void **state)
     assert_true(returned > 0);
 }
 
+static void say_whole(struct talk *talk)
+{
+    talk_say(talk, "MAIL FROM:<a@c.test>\r\nRCPT TO:<b@t.test>\r\n"
+                   "BDAT 14 LAST\r\nSubject: x\r\n\r\n");
+}
+
+static unsigned shards_open(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        count += stage.world.node.loads[i].open;
+    }
+    return count;
+}
+
+/* One client a shard; all shards but the last find out that nothing can be stored any more. */
+static void f03_a_shard_whose_spool_has_failed_is_sent_no_clients(void **state)
+{
+    (void)state;
+    begin(1);
+    stage_start(&stage);
+    for (unsigned i = 0; i < SHARDS; i++) {
+        assert_true(stage_begin(&stage, &talks[i], STAGE_CLIENT));
+    }
+    assert_true(sim_run_for(stage.sim, NS_PER_S)); /* segments are made ahead */
+    assert_int_equal(shards_open(), SHARDS);
+    sim_disk_failing_set(stage.world.disk, true, false, false);
+    for (unsigned i = 0; i < 2 * (SHARDS - 1); i++) {
+        say_whole(&talks[i / 2]); /* after the first one another segment is tried */
+        assert_true(sim_run_for(stage.sim, NS_PER_S / 10));
+    }
+    assert_int_equal(shards_open(), 1);
+    sim_disk_failing_set(stage.world.disk, false, false, false);
+    assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
+    assert_int_equal(shards_open(), SHARDS);
+    close_talks(0, SHARDS);
+    expect_nobody();
+    end();
+}
+
 /* Takes whatever the pools of all shards still have, or gives it back. */
 static void drain_pools(bool drain)
 {
@@ -743,6 +783,7 @@ int main(void)
         cmocka_unit_test(l10_clients_are_spread_however_the_kernel_deals_them_out),
         cmocka_unit_test(l10_limits_of_listeners_and_hosts_are_exact_meanwhile),
         cmocka_unit_test(a_shard_that_is_short_of_something_sends_clients_home),
+        cmocka_unit_test(f03_a_shard_whose_spool_has_failed_is_sent_no_clients),
         cmocka_unit_test(a_shard_whose_pool_is_empty_sends_clients_home),
         cmocka_unit_test(no_more_clients_are_on_their_way_than_there_may_be),
         cmocka_unit_test(l10_at_a_stop_at_any_moment_no_client_is_left_behind),
