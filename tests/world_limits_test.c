@@ -294,11 +294,11 @@ static void f08_under_memory_pressure_mail_gets_452_and_deliveries_go_on(void **
     world.mood = (struct sink_mood){.slow = 1000, .slow_ns = 4 * NS_PER_S};
     world_set(&world, "memory.staging=16MiB");
     world_open(&world);
-    world.memory_bytes = 2 * (node_memory_fixed(world.conf) + 12 * MIB);
+    world.memory_bytes = 2 * (node_memory_fixed(world.conf) + 11 * MIB);
     for (uint32_t i = 0; i < 2; i++) {
         assert_true(i > 0 || world_start(&world));
-        world_mail(&world, 8, 60, 20 * NS_PER_MS);
-        for (uint32_t at = world.message_count - 60; at < world.message_count; at++) {
+        world_mail(&world, 16, 120, 20 * NS_PER_MS);
+        for (uint32_t at = world.message_count - 120; at < world.message_count; at++) {
             world.messages[at].body_bytes = 200 * KIB;
         }
         assert_true(sim_run_until(sim, world_handed_in, &world, 600 * NS_PER_S));
