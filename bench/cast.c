@@ -130,7 +130,11 @@ static int source_process(void *context)
     char why[128];
     struct buf reason;
     buf_init(&reason, why, sizeof(why));
-    if (!bench_shard_open_or_say(&bench) || !domains_read(&domains, cast->domains, &reason)) {
+    if (!domains_read(&domains, cast->domains, &reason)) {
+        fprintf(stderr, "source: %.*s\n", (int)reason.size, why);
+        return 1;
+    }
+    if (!bench_shard_open_or_say(&bench)) {
         return 1;
     }
     struct source_options options = {

@@ -5,9 +5,10 @@
 
 #define WEIGHT_MAX 1000000000u
 
+/* The last one may lack its end. */
 static unsigned count_lines(struct slice text)
 {
-    unsigned lines = 1;
+    unsigned lines = text.size > 0 && text.data[text.size - 1] != '\n';
     for (size_t i = 0; i < text.size; i++) {
         lines += text.data[i] == '\n';
     }

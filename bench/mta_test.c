@@ -93,6 +93,25 @@ static void domains_come_as_often_as_they_weigh(void **state)
     }
 }
 
+static void a_million_domains_are_read_and_not_one_more(void **state)
+{
+    (void)state;
+    static char text[2 * DOMAINS_MAX + 1];
+    char why[128];
+    struct buf reason;
+    struct domains domains;
+    buf_init(&reason, why, sizeof(why));
+    for (size_t i = 0; i < DOMAINS_MAX; i++) {
+        memcpy(text + 2 * i, "a\n", 2);
+    }
+    text[2 * DOMAINS_MAX] = 'b';
+    assert_true(domains_read(&domains, slice_make(text, 2 * DOMAINS_MAX), &reason));
+    assert_int_equal(domains.count, DOMAINS_MAX);
+    domains_fini(&domains);
+    assert_false(domains_read(&domains, slice_make(text, sizeof(text)), &reason));
+    assert_true(slice_equal(buf_slice(&reason), SLICE("domains: more than 1000000 lines")));
+}
+
 static void mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses(void **state)
 {
     (void)state;
@@ -158,6 +177,7 @@ int main(void)
         cmocka_unit_test(allocations_come_from_the_line_of_a_build_that_counts),
         cmocka_unit_test(the_configuration_is_toml_with_ports_and_limits),
         cmocka_unit_test(domains_come_as_often_as_they_weigh),
+        cmocka_unit_test(a_million_domains_are_read_and_not_one_more),
         cmocka_unit_test(mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses),
         cmocka_unit_test(options_are_read_in_both_forms_and_wrong_ones_are_named),
     };
