@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "core/buf.h"
+
 #define LABEL_BYTES_MAX   63 /* RFC 1035 2.3.4 */
 #define LITERAL_BYTES_MAX 45 /* INET6_ADDRSTRLEN without its NUL */
 
@@ -215,5 +217,33 @@ bool address_parse_path(struct slice text, bool allow_null, struct address *addr
     address.utf8 = !slice_is_ascii(address.whole);
     *address_out = address;
     *rest_out = slice_skip(text, path);
+    return true;
+}
+
+bool address_parse_bare(struct slice text, bool allow_null, struct address *address_out)
+{
+    uint8_t path[ADDRESS_BYTES_MAX + 2];
+    struct address parsed;
+    struct slice rest;
+    struct buf buf;
+    if (text.size == 0) {
+        *address_out = (struct address){.whole = text};
+        return allow_null;
+    }
+    buf_init(&buf, path, sizeof(path));
+    buf_put_byte(&buf, '<');
+    buf_put(&buf, text);
+    buf_put_byte(&buf, '>');
+    /* A source route would be dropped: what is taken is what was given. */
+    if (buf.overflow || !address_parse_path(buf_slice(&buf), false, &parsed, &rest) ||
+        rest.size > 0 || parsed.domain.size == 0 || !slice_equal(parsed.whole, text)) {
+        return false;
+    }
+    *address_out = (struct address){
+        .whole = text,
+        .local = slice_first(text, parsed.local.size),
+        .domain = slice_skip(text, text.size - parsed.domain.size),
+        .utf8 = parsed.utf8,
+    };
     return true;
 }

@@ -30,6 +30,12 @@ struct address {
 MUST_USE bool address_parse_path(struct slice text, bool allow_null, struct address *address_out,
                                  struct slice *rest_out);
 
+/*
+ * An address alone, as JSON and templates have it: without brackets, and nothing before or behind
+ * it; the slices are of `text`. `allow_null` for an empty one.
+ */
+MUST_USE bool address_parse_bare(struct slice text, bool allow_null, struct address *address_out);
+
 /* A domain as after '@': labels of letters, digits, hyphens (and UTF-8), 1 to 63 each. */
 bool domain_is_valid(struct slice domain);
 /*

@@ -228,6 +228,44 @@ static void s10_what_a_client_may_call_itself(void **state)
     }
 }
 
+static void h11_an_address_alone_has_nothing_around_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool allow_null;
+        bool valid;
+        const char *local;
+        const char *domain;
+    } rows[] = {
+        {"a@b.test", false, true, "a", "b.test"},
+        {"\"a@b\"@[192.0.2.1]", true, true, "\"a@b\"", "[192.0.2.1]"},
+        {"", true, true, "", ""},
+        {"", false, false, NULL, NULL},
+        {"<a@b.test>", false, false, NULL, NULL},
+        {"a@b.test>", false, false, NULL, NULL},
+        {"a@b.test> SIZE=1", false, false, NULL, NULL},
+        {"a@b.test\r\nRCPT TO:<c@d.test>", false, false, NULL, NULL},
+        {" a@b.test", false, false, NULL, NULL},
+        {"@c.test:a@b.test", false, false, NULL, NULL},
+        {"postmaster", false, false, NULL, NULL},
+        {"a", false, false, NULL, NULL},
+        {"@", true, false, NULL, NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct slice text = slice_from_string(rows[i].text);
+        struct address address;
+        assert_int_equal(address_parse_bare(text, rows[i].allow_null, &address), rows[i].valid);
+        if (rows[i].valid) {
+            assert_ptr_equal(address.whole.data, text.data);
+            assert_slice(address.whole, rows[i].text);
+            assert_slice(address.local, rows[i].local);
+            assert_slice(address.domain, rows[i].domain);
+            assert_true(address.domain.size == 0 || address.domain.data > text.data);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +274,7 @@ int main(void)
         cmocka_unit_test(s15_routes_hacks_literals_and_ports),
         cmocka_unit_test(s16_null_and_postmaster),
         cmocka_unit_test(s20_non_ascii_is_marked_and_must_be_clean_utf8),
+        cmocka_unit_test(h11_an_address_alone_has_nothing_around_it),
         cmocka_unit_test(domains_and_literals),
         cmocka_unit_test(s10_what_a_client_may_call_itself),
     };

@@ -6,7 +6,6 @@
 #include "smtp/address.h"
 
 #define FIELD_BYTES_MAX 64 /* of a name in a problem */
-#define PATH_BYTES_MAX  (ADDRESS_BYTES_MAX + 2)
 
 /* ---- problems */
 
@@ -46,25 +45,11 @@ static const char *fault_of_text(struct slice text, size_t bytes_max)
 
 /* ---- mailboxes */
 
-static bool email_is_valid(struct slice email)
-{
-    uint8_t path[PATH_BYTES_MAX];
-    struct address address;
-    struct slice rest;
-    struct buf buf;
-    buf_init(&buf, path, sizeof(path));
-    buf_put_byte(&buf, '<');
-    buf_put(&buf, email);
-    buf_put_byte(&buf, '>');
-    /* A source route would be dropped: what is in the header is to be what was given. */
-    return !buf.overflow && address_parse_path(buf_slice(&buf), false, &address, &rest) &&
-           rest.size == 0 && address.domain.size > 0 && slice_equal(address.whole, email);
-}
-
 bool compose_check_mailbox(const struct compose_mailbox *mailbox, const char *field,
                           struct compose_problem *problem)
 {
-    if (!email_is_valid(mailbox->email)) {
+    struct address address;
+    if (!address_parse_bare(mailbox->email, false, &address)) {
         return refuse(problem, field, SLICE(".email"), "not an address");
     }
     const char *fault = fault_of_text(mailbox->name, COMPOSE_NAME_BYTES_MAX);

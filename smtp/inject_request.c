@@ -179,21 +179,6 @@ static void *take_list(struct reader *reader, const char *name, size_t count, si
 
 /* ---- parts of a request */
 
-static bool address_is_valid(struct slice address, bool allow_null)
-{
-    uint8_t path[ADDRESS_BYTES_MAX + 2];
-    struct address parsed;
-    struct slice rest;
-    struct buf buf;
-    buf_init(&buf, path, sizeof(path));
-    buf_put_byte(&buf, '<');
-    buf_put(&buf, address);
-    buf_put_byte(&buf, '>');
-    return !buf.overflow && address_parse_path(buf_slice(&buf), allow_null, &parsed, &rest) &&
-           rest.size == 0 && slice_equal(parsed.whole, address) &&
-           (parsed.domain.size > 0 || address.size == 0);
-}
-
 static bool read_mailbox(struct reader *reader, const char *name, const struct json_value *value,
                          struct compose_mailbox *mailbox)
 {
@@ -223,7 +208,8 @@ static bool read_recipient(struct reader *reader, const struct json_value *value
     if (!read_object(reader, value, fields, COUNT_OF(fields), recipient)) {
         return false;
     }
-    recipient->is_valid = address_is_valid(recipient->mailbox.email, false);
+    struct address address;
+    recipient->is_valid = address_parse_bare(recipient->mailbox.email, false, &address);
     return true;
 }
 
@@ -440,7 +426,8 @@ static bool read_whole(struct reader *reader, const struct json_value *root, str
     if (!read_object(reader, root, fields, COUNT_OF(fields), whole)) {
         return false;
     }
-    if (!address_is_valid(request->envelope_sender, true)) {
+    struct address sender;
+    if (!address_parse_bare(request->envelope_sender, true, &sender)) {
         return refuse(reader, SLICE("envelope_sender"), "not an address");
     }
     return read_dialect(reader, whole->dialect, &request->dialect) &&
