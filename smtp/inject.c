@@ -130,8 +130,7 @@ static struct inject_job *job_begin(struct inject *inject, struct http_exchange 
     job->inject = inject;
     job->exchange = exchange;
     list_init(&job->link);
-    chain_init(&job->piece);
-    chain_init(&job->parts);
+    spill_init(&job->spill, inject->server->intake, inject->server->blocks, inject_job_spilled);
     transaction_init(&job->transaction, inject->server->blocks,
                      &inject->hashes[pool_index(&inject->jobs, job)]);
     if (!room_take(inject)) {
@@ -144,7 +143,7 @@ static struct inject_job *job_begin(struct inject *inject, struct http_exchange 
 void inject_job_end(struct inject_job *job)
 {
     struct inject *inject = job->inject;
-    CHECK(job->open == 0 && !job->spill.in_flight);
+    CHECK(job->open == 0 && !spill_in_flight(&job->spill));
     list_remove(&job->link);
     transaction_reset(&job->transaction);
     metered_give(&inject->memory, job->rest, job->rest_bytes);

@@ -14,6 +14,7 @@
 
 #include "smtp/inject.h"
 #include "smtp/inject_message.h"
+#include "smtp/spill.h"
 
 enum inject_state {
     INJECT_MAKING,
@@ -62,9 +63,7 @@ struct inject_job {
     uint8_t *rest;                  /* owned, metered: what is not fed yet */
     size_t rest_bytes;
     size_t rest_at;
-    struct spool_write spill;
-    struct chain piece;             /* being spilled; owned */
-    struct chain parts;             /* struct spool_part of pieces stored; owned */
+    struct spill spill;
     /* The answer. */
     uint32_t answered;              /* recipients of the list that is being written */
     uint32_t successes;
@@ -74,6 +73,8 @@ struct inject_job {
 
 /* One step of the message in hand; the job is in one of the first four states. */
 void inject_job_step(struct inject_job *job);
+/* A piece of the body in hand is stored, or is not. */
+void inject_job_spilled(struct spill *spill, bool kept);
 /* It can go on. */
 void inject_job_ready(struct inject_job *job);
 /* The text as an error that lives as long as the job. */

@@ -17,24 +17,12 @@
 /* Of content, passed through in one step. */
 #define FEED_BYTES (64 * KIB)
 
-/* --- pieces --------------------------------------------------------------------------------- */
-
-/* Pieces of a body for which there will be no message, or whose message has them now. */
-static void drop_parts(struct inject_job *job)
-{
-    struct server *server = job->inject->server;
-    struct spool_part part;
-    for (uint64_t at = 0; at < job->parts.size; at += sizeof(part)) {
-        chain_copy_out(&job->parts, at, sizeof(part), &part);
-        spool_part_drop(server->intake->spool, &part);
-    }
-    chain_clear(&job->parts, server->blocks);
-}
+/* --- the message in hand -------------------------------------------------------------------- */
 
 /* What is left of the message in hand goes. */
 static void drop_message(struct inject_job *job)
 {
-    drop_parts(job);
+    spill_drop(&job->spill);
     transaction_reset(&job->transaction);
     metered_give(&job->inject->memory, job->rest, job->rest_bytes);
     job->rest = NULL;
@@ -89,25 +77,8 @@ static struct slice verdict_reply(struct verdict verdict, uint8_t *memory, size_
 
 /* --- recipients ----------------------------------------------------------------------------- */
 
-struct path_memory {
-    uint8_t bytes[ADDRESS_BYTES_MAX + 2];
-};
-
-static bool parse(struct slice text, bool allow_null, struct path_memory *memory,
-                  struct address *address_out)
-{
-    struct slice rest;
-    struct buf buf;
-    buf_init(&buf, memory->bytes, sizeof(memory->bytes));
-    buf_put_byte(&buf, '<');
-    buf_put(&buf, text);
-    buf_put_byte(&buf, '>');
-    return !buf.overflow &&
-           address_parse_path(buf_slice(&buf), allow_null, address_out, &rest) && rest.size == 0;
-}
-
 /* Parses a recipient; false, and it has its error, when it is refused. */
-static bool take_recipient(struct inject_job *job, uint32_t index, struct path_memory *memory,
+static bool take_recipient(struct inject_job *job, uint32_t index,
                            struct address *address_out)
 {
     const struct inject_recipient *recipient = &job->request.recipients[index];
@@ -115,8 +86,7 @@ static bool take_recipient(struct inject_job *job, uint32_t index, struct path_m
     uint8_t text[128];
     job->inject->work -= WORK_OF_RECIPIENT;
     *outcome = (struct inject_outcome){0};
-    if (!recipient->is_valid ||
-        !parse(recipient->mailbox.email, false, memory, address_out)) {
+    if (!address_parse_bare(recipient->mailbox.email, false, address_out)) {
         outcome->error = "501 5.1.3 Malformed recipient address";
         return false;
     }
@@ -186,9 +156,8 @@ static bool make(struct inject_job *job, uint32_t index, bool *utf8_out)
 /* Envelope with its first recipient. */
 static bool begin_envelope(struct inject_job *job, const struct address *recipient, bool utf8)
 {
-    struct path_memory memory;
     struct address sender;
-    if (!parse(job->request.envelope_sender, true, &memory, &sender)) {
+    if (!address_parse_bare(job->request.envelope_sender, true, &sender)) {
         CHECK(false); /* the request was read, and its sender checked */
     }
     const struct mail_params params = {
@@ -240,7 +209,6 @@ static bool is_admitted(struct inject_job *job)
 
 static void step_make(struct inject_job *job)
 {
-    struct path_memory memory;
     struct address recipient;
     bool utf8;
     if (job->next == job->request.recipient_count) {
@@ -251,7 +219,7 @@ static void step_make(struct inject_job *job)
         return;
     }
     uint32_t index = job->next;
-    if (!take_recipient(job, index, &memory, &recipient)) {
+    if (!take_recipient(job, index, &recipient)) {
         job->next++;
         return;
     }
@@ -270,21 +238,9 @@ static void step_make(struct inject_job *job)
 
 /* --- content -------------------------------------------------------------------------------- */
 
-static void spill_done(struct spool_write *write)
+void inject_job_spilled(struct spill *spill, bool kept)
 {
-    struct inject_job *job = CONTAINER_OF(write, struct inject_job, spill);
-    struct server *server = job->inject->server;
-    const struct spool_part part = {
-        .location = write->location,
-        .size = (uint32_t)job->piece.size,
-    };
-    chain_clear(&job->piece, server->blocks);
-    bool stored = write->status == SPOOL_STORED;
-    bool kept = stored &&
-                chain_append(&job->parts, server->blocks, slice_make(&part, sizeof(part)));
-    if (stored && !kept) {
-        spool_part_drop(server->intake->spool, &part);
-    }
+    struct inject_job *job = CONTAINER_OF(spill, struct inject_job, spill);
     job->state = INJECT_FEEDING;
     inject_job_ready(job);
     if (!kept) {
@@ -292,13 +248,11 @@ static void spill_done(struct spool_write *write)
     }
 }
 
-static void spill(struct inject_job *job)
+/* A piece is being stored. */
+static void await_piece(struct inject_job *job)
 {
     job->state = INJECT_SPILLING;
     list_remove(&job->link);
-    content_spill(&job->transaction.content, &job->piece);
-    job->spill = (struct spool_write){.done = spill_done};
-    spool_put_body(job->inject->server->intake->spool, &job->spill, &job->piece);
 }
 
 /* What the content pass, as SMTP has it, holds against a message is a fault of its content. */
@@ -317,9 +271,8 @@ static void refuse_content(struct inject_job *job, const char *reply)
 static void end_content(struct inject_job *job)
 {
     struct content *content = &job->transaction.content;
-    /* The rest of a body that has parts becomes the last part, so that parts are all of it. */
-    if (job->parts.size > 0 && content->body.size > 0) {
-        spill(job);
+    if (spill_last(&job->spill, content)) {
+        await_piece(job);
         return;
     }
     content_bdat_end(content);
@@ -343,7 +296,8 @@ static void step_feed(struct inject_job *job)
     job->rest_at += count;
     job->inject->work -= (int64_t)count;
     if (content->body.size > SPILL_BYTES) {
-        spill(job);
+        spill_begin(&job->spill, content);
+        await_piece(job);
     }
 }
 
@@ -378,7 +332,7 @@ static struct intake_ticket *put_message(struct inject_job *job, struct inject_p
     };
     const struct intake_owner owner = {.done = put_done, .context = put};
     *put = (struct inject_put){.job = job, .first = job->first, .end = job->next};
-    return intake_put(server->intake, &job->transaction, &job->parts, &reception, &owner,
+    return intake_put(server->intake, &job->transaction, &job->spill.parts, &reception, &owner,
                       refusal_out);
 }
 
@@ -398,8 +352,7 @@ static void store(struct inject_job *job)
     job->open++;
     job->outcomes[job->first].id = ticket->message->id;
     job->outcomes[job->first].count = job->transaction.recipient_count;
-    /* The ticket has them now. */
-    chain_clear(&job->parts, inject->server->blocks);
+    spill_passed(&job->spill);
     next_message(job);
 }
 
@@ -407,14 +360,13 @@ static void store(struct inject_job *job)
 static void step_gather(struct inject_job *job)
 {
     struct transaction *transaction = &job->transaction;
-    struct path_memory memory;
     struct address recipient;
     if (!job->is_shared || job->next == job->request.recipient_count ||
         transaction->recipient_count == INJECT_GROUP_MAX) {
         store(job);
         return;
     }
-    if (!take_recipient(job, job->next, &memory, &recipient)) {
+    if (!take_recipient(job, job->next, &recipient)) {
         job->next++;
         return;
     }

@@ -36,30 +36,17 @@ static void buffers_give(struct server_conn *conn)
 
 /* --- ending --------------------------------------------------------------------------------- */
 
-/* Pieces of a body for which there will be no message, or whose message has them now. */
-static void drop_parts(struct server_conn *conn)
-{
-    struct spool *spool = conn->server->intake->spool;
-    struct spool_part part;
-    for (uint64_t at = 0; at < conn->parts.size; at += sizeof(part)) {
-        chain_copy_out(&conn->parts, at, sizeof(part), &part);
-        spool_part_drop(spool, &part);
-    }
-    chain_clear(&conn->parts, conn->server->blocks);
-}
-
 /* Gives the connection back once nobody holds anything of it. */
 static void conn_join(struct server_conn *conn)
 {
-    if (!conn->released || conn->spill.in_flight) {
+    if (!conn->released || spill_in_flight(&conn->spill)) {
         return;
     }
     struct server *server = conn->server;
     shard_timer_clear(server->shard, &conn->timer);
     deferred_cancel(&conn->resume);
-    chain_clear(&conn->piece, server->blocks);
     buffers_give(conn);
-    drop_parts(conn);
+    spill_drop(&conn->spill);
     if (conn->host_counted) {
         server_host_give(server->hosts, &conn->peer);
     }
@@ -205,7 +192,7 @@ static void conn_clock(struct server_conn *conn)
 
 static void conn_answer(struct server_conn *conn, struct slice reply)
 {
-    drop_parts(conn);
+    spill_drop(&conn->spill);
     server_session_committed(&conn->session, reply, &conn->replies);
     conn->state = CONN_OPEN;
     conn->deadline_ns = conn_latest_ns(conn);
@@ -240,14 +227,13 @@ static void conn_store(struct server_conn *conn)
     const struct intake_owner owner = {.done = message_done, .context = conn};
     struct slice refusal;
     conn->state = CONN_STORING;
-    conn->ticket = intake_put(conn->server->intake, &conn->session.transaction, &conn->parts,
+    conn->ticket = intake_put(conn->server->intake, &conn->session.transaction, &conn->spill.parts,
                               &reception, &owner, &refusal);
     if (conn->ticket == NULL) {
         conn_answer(conn, refusal);
         return;
     }
-    /* The ticket has them now. */
-    chain_clear(&conn->parts, conn->server->blocks);
+    spill_passed(&conn->spill);
 }
 
 /* The content is still read to its end, where the message is refused. */
@@ -261,21 +247,9 @@ static void spill_failed(struct server_conn *conn)
     }
 }
 
-static void spill_done(struct spool_write *write)
+static void piece_done(struct spill *spill, bool kept)
 {
-    struct server_conn *conn = CONTAINER_OF(write, struct server_conn, spill);
-    struct server *server = conn->server;
-    const struct spool_part part = {
-        .location = write->location,
-        .size = (uint32_t)conn->piece.size,
-    };
-    chain_clear(&conn->piece, server->blocks);
-    bool stored = write->status == SPOOL_STORED;
-    bool kept = stored && conn->state != CONN_CLOSED &&
-                chain_append(&conn->parts, server->blocks, slice_make(&part, sizeof(part)));
-    if (stored && !kept) {
-        spool_part_drop(server->intake->spool, &part);
-    }
+    struct server_conn *conn = CONTAINER_OF(spill, struct server_conn, spill);
     if (conn->state == CONN_CLOSED) {
         conn_join(conn);
         return;
@@ -284,26 +258,7 @@ static void spill_done(struct spool_write *write)
     if (!kept) {
         spill_failed(conn);
     }
-    shard_defer(server->shard, &conn->resume);
-}
-
-static void conn_spill(struct server_conn *conn)
-{
-    struct content *content = &conn->session.transaction.content;
-    conn->state = CONN_SPILLING;
-    content_spill(content, &conn->piece);
-    conn->spill = (struct spool_write){.done = spill_done};
-    spool_put_body(conn->server->intake->spool, &conn->spill, &conn->piece);
-}
-
-/* The rest of a body that has parts becomes the last part, so that parts are all of it. */
-static bool conn_spill_rest(struct server_conn *conn)
-{
-    if (conn->parts.size == 0 || conn->session.transaction.content.body.size == 0) {
-        return false;
-    }
-    conn_spill(conn);
-    return true;
+    shard_defer(conn->server->shard, &conn->resume);
 }
 
 /* --- feeding -------------------------------------------------------------------------------- */
@@ -382,12 +337,15 @@ static bool conn_want(struct server_conn *conn, enum want want)
     case WANT_INPUT:
         return true;
     case WANT_COMMIT:
-        if (!conn_spill_rest(conn)) {
+        if (spill_last(&conn->spill, &conn->session.transaction.content)) {
+            conn->state = CONN_SPILLING;
+        } else {
             conn_store(conn);
         }
         return conn->state == CONN_OPEN;
     case WANT_SPILL:
-        conn_spill(conn);
+        conn->state = CONN_SPILLING;
+        spill_begin(&conn->spill, &conn->session.transaction.content);
         return false;
     case WANT_OUTPUT:
         return false;
@@ -411,8 +369,8 @@ static void drop_strays(struct server_conn *conn)
     const struct transaction *transaction = &conn->session.transaction;
     bool spilled =
         transaction->content_begun && transaction->content.size > transaction->content.body.size;
-    if (conn->parts.size > 0 && !spilled) {
-        drop_parts(conn);
+    if (conn->spill.parts.size > 0 && !spilled) {
+        spill_drop(&conn->spill);
     }
 }
 
@@ -653,8 +611,7 @@ static void conn_init(struct server_conn *conn, struct server *server,
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
     deferred_init(&conn->resume, conn_resume);
-    chain_init(&conn->piece);
-    chain_init(&conn->parts);
+    spill_init(&conn->spill, server->intake, server->blocks, piece_done);
 }
 
 static void conn_begin(struct server_conn *conn, struct server *server,

@@ -29,6 +29,7 @@
 #include "smtp/limits.h"
 #include "smtp/server.h"
 #include "smtp/server_session.h"
+#include "smtp/spill.h"
 
 /* Replies gathered before they are sent; the session is shown less, so that the reply to a stored
  * message always fits. */
@@ -78,9 +79,7 @@ struct server_conn {
     struct server_options options;
     struct server_session session;
     struct intake_ticket *ticket;           /* while STORING */
-    struct spool_write spill;
-    struct chain piece;                     /* being spilled; owned */
-    struct chain parts;                     /* struct spool_part of pieces stored; owned */
+    struct spill spill;
     struct mail mail;                       /* while AWAY */
     int fresh;                              /* while AWAY before the banner: the descriptor */
     bool taken;                             /* home again: it goes on elsewhere */

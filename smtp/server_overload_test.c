@@ -310,7 +310,7 @@ static bool has_piece(void *context)
     (void)context;
     struct list *link = mta()->server.open.next;
     return link != &mta()->server.open &&
-           CONTAINER_OF(link, struct server_conn, link)->parts.size > 0;
+           CONTAINER_OF(link, struct server_conn, link)->spill.parts.size > 0;
 }
 
 static void time_in_which_the_client_waits_for_us_is_not_its_own(void **state)
