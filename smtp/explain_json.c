@@ -1,42 +1,10 @@
 #include "smtp/explain.h"
 
-#include "core/date.h"
-#include "core/json.h"
+#include "core/json_member.h"
 
 static void put_text(struct json *json, const char *key, const struct explain_text *text)
 {
-    json_key(json, key);
-    if (text->bytes > 0) {
-        json_string(json, slice_make(text->text, text->bytes));
-    } else {
-        json_null(json);
-    }
-}
-
-static void put_time(struct json *json, const char *key, uint64_t wall_ns)
-{
-    uint8_t memory[32];
-    struct buf buf;
-    json_key(json, key);
-    if (wall_ns == 0) {
-        json_null(json);
-        return;
-    }
-    buf_init(&buf, memory, sizeof(memory));
-    date_put_rfc3339(&buf, wall_ns);
-    json_string(json, buf_slice(&buf));
-}
-
-static void put_number(struct json *json, const char *key, uint64_t value)
-{
-    json_key(json, key);
-    json_u64(json, value);
-}
-
-static void put_word(struct json *json, const char *key, const char *word)
-{
-    json_key(json, key);
-    json_string(json, slice_from_string(word));
+    json_member_text(json, key, slice_make(text->text, text->bytes));
 }
 
 static void put_limit(struct json *json, const struct explain_limit *limit)
@@ -45,35 +13,35 @@ static void put_limit(struct json *json, const struct explain_limit *limit)
     uint64_t count = 0;
     json_object(json);
     put_text(json, "name", &limit->name);
-    put_word(json, "kind", limit->kind);
+    json_member_word(json, "kind", limit->kind);
     json_key(json, "limit");
     if (!limit->rate && slice_parse_u64(text, &count)) {
         json_u64(json, count);
     } else {
         json_string(json, text);
     }
-    put_number(json, "used", limit->used);
-    put_number(json, "retry_in_ms", limit->retry_in_ms);
+    json_member_u64(json, "used", limit->used);
+    json_member_u64(json, "retry_in_ms", limit->retry_in_ms);
     json_object_end(json);
 }
 
 static void put_hold(struct json *json, const struct explain_found *found)
 {
-    put_word(json, "state", hold_state_name(found->reason));
-    put_word(json, "reason", hold_name(found->reason));
-    put_time(json, "since", found->since_ns);
-    put_time(json, "until", found->until_ns);
+    json_member_word(json, "state", hold_state_name(found->reason));
+    json_member_word(json, "reason", hold_name(found->reason));
+    json_member_time(json, "since", found->since_ns);
+    json_member_time(json, "until", found->until_ns);
     put_text(json, "detail", &found->detail);
     put_text(json, "queue", &found->name);
     put_text(json, "site", &found->site);
-    put_time(json, "next_attempt", found->next_due_s * NS_PER_S);
-    put_number(json, "attempts", found->attempts);
+    json_member_time(json, "next_attempt", found->next_due_s * NS_PER_S);
+    json_member_u64(json, "attempts", found->attempts);
     put_text(json, "last_response", &found->response);
     json_key(json, "time_by_reason_ms");
     json_object(json);
     for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
         if (found->times_ms[i] > 0) {
-            put_number(json, hold_name((enum hold_reason)i), found->times_ms[i]);
+            json_member_u64(json, hold_name((enum hold_reason)i), found->times_ms[i]);
         }
     }
     json_object_end(json);
@@ -88,31 +56,21 @@ static const char *kind_of(const struct explain_request *request,
                                              : "scheduled";
 }
 
-static void put_id(struct json *json, const char *key, const struct id *id)
-{
-    uint8_t memory[ID_TEXT_BYTES];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    id_put(&buf, id);
-    json_key(json, key);
-    json_string(json, buf_slice(&buf));
-}
-
 void explain_put_json(struct explain_request *request, const struct explain_found *found)
 {
     struct json json;
     json_init(&json, &request->answer);
     json_object(&json);
-    put_word(&json, "kind", kind_of(request, found));
+    json_member_word(&json, "kind", kind_of(request, found));
     if (request->what == EXPLAIN_ID) {
-        put_id(&json, "name", &request->id);
+        json_member_id(&json, "name", &request->id);
     } else {
         json_key(&json, "name");
         json_string(&json, request->name);
     }
-    put_number(&json, "queues", found->queues);
-    put_number(&json, "count", found->recipients);
-    put_number(&json, "due", found->due);
+    json_member_u64(&json, "queues", found->queues);
+    json_member_u64(&json, "count", found->recipients);
+    json_member_u64(&json, "due", found->due);
     put_hold(&json, found);
     json_key(&json, "limits");
     json_array(&json);
@@ -191,9 +149,9 @@ void explain_put_shown(struct explain *explain, struct explain_request *request,
     json_array_end(&json);
     json_key(&json, "cut_short");
     json_bool(&json, cut_short);
-    put_number(&json, ready ? "num_ready" : "num_scheduled", sum->recipients);
-    put_word(&json, "state", hold_state_name(sum->reason));
-    put_word(&json, "reason", hold_name(sum->reason));
-    put_time(&json, "now", explain->shard->wall_ns);
+    json_member_u64(&json, ready ? "num_ready" : "num_scheduled", sum->recipients);
+    json_member_word(&json, "state", hold_state_name(sum->reason));
+    json_member_word(&json, "reason", hold_name(sum->reason));
+    json_member_time(&json, "now", explain->shard->wall_ns);
     json_object_end(&json);
 }

@@ -5,7 +5,7 @@
 #include "core/arena.h"
 #include "core/conf_text.h"
 #include "core/date.h"
-#include "core/json.h"
+#include "core/json_member.h"
 #include "core/json_value.h"
 #include "smtp/node.h"
 
@@ -222,36 +222,10 @@ static const char *order_read(struct order *order, unsigned for_what)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static void put_id(struct json *json, const struct id *id)
-{
-    uint8_t memory[ID_TEXT_BYTES];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    id_put(&buf, id);
-    json_key(json, "id");
-    json_string(json, buf_slice(&buf));
-}
-
-static void put_number(struct json *json, const char *key, uint64_t value)
-{
-    json_key(json, key);
-    json_u64(json, value);
-}
-
-static void put_time(struct json *json, const char *key, uint64_t wall_ns)
-{
-    uint8_t memory[32];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    date_put_rfc3339(&buf, wall_ns);
-    json_key(json, key);
-    json_string(json, buf_slice(&buf));
-}
-
 static void put_found(struct json *json, const struct admin_found *found)
 {
-    put_number(json, "queues", found->queues);
-    put_number(json, "recipients", found->recipients);
+    json_member_u64(json, "queues", found->queues);
+    json_member_u64(json, "recipients", found->recipients);
     json_key(json, "samples");
     json_array(json);
     for (unsigned i = 0; i < found->sample_count; i++) {
@@ -271,13 +245,13 @@ static void answer_done(struct order *order)
     json_init(&json, room);
     json_object(&json);
     if (!request->dry_run) {
-        put_id(&json, &request->id);
+        json_member_id(&json, "id", &request->id);
     }
     if (request->action != ADMIN_DO_CANCEL) {
         put_found(&json, &request->found);
     }
     if (request->expires_ns > 0) {
-        put_time(&json, "expires", request->expires_ns);
+        json_member_time(&json, "expires", request->expires_ns);
     }
     json_object_end(&json);
     http_answer_written(order->exchange, 200, JSON_TYPE);
@@ -342,22 +316,12 @@ static void order_begin(struct http_exchange *exchange, enum admin_action action
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
-static void put_text(struct json *json, const char *key, struct slice text)
-{
-    json_key(json, key);
-    if (text.size > 0) {
-        json_string(json, text);
-    } else {
-        json_null(json);
-    }
-}
-
 static void put_criteria(struct json *json, const struct admin_criteria *criteria)
 {
-    put_text(json, "campaign", criteria->campaign);
-    put_text(json, "tenant", criteria->tenant);
-    put_text(json, "domain", criteria->domain);
-    put_text(json, "routing_domain", criteria->routing_domain);
+    json_member_text(json, "campaign", criteria->campaign);
+    json_member_text(json, "tenant", criteria->tenant);
+    json_member_text(json, "domain", criteria->domain);
+    json_member_text(json, "routing_domain", criteria->routing_domain);
     json_key(json, "queue_names");
     json_array(json);
     for (unsigned i = 0; i < criteria->name_count; i++) {
@@ -378,17 +342,17 @@ static void put_entry(struct json *json, const struct admin *admin,
     buf_put_u64(&left, (entry->until_ns - MIN_OF(now_ns, entry->until_ns)) / NS_PER_S);
     buf_put_byte(&left, 's');
     json_object(json);
-    put_id(json, &entry->id);
+    json_member_id(json, "id", &entry->id);
     if (entry->kind == ADMIN_SUSPEND_READY) {
-        put_text(json, "name", entry->criteria.names[0]);
+        json_member_text(json, "name", entry->criteria.names[0]);
     } else {
         put_criteria(json, &entry->criteria);
     }
-    put_text(json, "reason", entry->reason);
-    put_text(json, "duration", buf_slice(&left));
-    put_time(json, "expires", entry->expires_ns);
+    json_member_text(json, "reason", entry->reason);
+    json_member_text(json, "duration", buf_slice(&left));
+    json_member_time(json, "expires", entry->expires_ns);
     if (entry->kind == ADMIN_BOUNCE) {
-        put_number(json, "total_bounced", admin_bounced(admin, entry));
+        json_member_u64(json, "total_bounced", admin_bounced(admin, entry));
     }
     json_object_end(json);
 }

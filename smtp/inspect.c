@@ -4,7 +4,7 @@
 #include <sys/uio.h>
 
 #include "core/check.h"
-#include "core/date.h"
+#include "core/json_member.h"
 #include "smtp/body_cursor.h"
 #include "smtp/egress.h"
 #include "smtp/envelope.h"
@@ -32,47 +32,19 @@ void inspection_init(struct inspection *inspection, struct delivery *delivery, u
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-static void put_text(struct json *json, const char *key, struct slice text)
-{
-    json_key(json, key);
-    if (text.size > 0) {
-        json_string(json, text);
-    } else {
-        json_null(json);
-    }
-}
-
-static void put_id(struct json *json, const char *key, struct id id)
-{
-    uint8_t memory[ID_TEXT_BYTES];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    id_put(&buf, &id);
-    put_text(json, key, buf_slice(&buf));
-}
-
-static void put_endpoint(struct json *json, const char *key, const struct endpoint *endpoint)
-{
-    uint8_t memory[ENDPOINT_TEXT_MAX];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    endpoint_put(&buf, endpoint);
-    put_text(json, key, buf_slice(&buf));
-}
-
 static void put_meta(struct json *json, const struct message *message)
 {
     struct metadata metadata;
     json_key(json, "meta");
     json_object(json);
     if (metadata_parse(message->metadata, &metadata)) {
-        put_text(json, "reception_protocol", metadata.protocol);
-        put_endpoint(json, "received_from", &metadata.peer);
-        put_endpoint(json, "received_via", &metadata.local);
-        put_text(json, "hello", metadata.hello);
-        put_text(json, "tenant", metadata.tenant);
-        put_text(json, "campaign", metadata.campaign);
-        put_text(json, "class", metadata.urgent ? SLICE("urgent") : SLICE("bulk"));
+        json_member_text(json, "reception_protocol", metadata.protocol);
+        json_member_endpoint(json, "received_from", &metadata.peer);
+        json_member_endpoint(json, "received_via", &metadata.local);
+        json_member_text(json, "hello", metadata.hello);
+        json_member_text(json, "tenant", metadata.tenant);
+        json_member_text(json, "campaign", metadata.campaign);
+        json_member_text(json, "class", metadata.urgent ? SLICE("urgent") : SLICE("bulk"));
     }
     json_object_end(json);
 }
@@ -159,15 +131,6 @@ static struct slice recipient_of(const struct message *message, uint16_t index,
     return SLICE_NONE;
 }
 
-static void put_time(struct json *json, const char *key, uint64_t wall_ns)
-{
-    uint8_t memory[32];
-    struct buf buf;
-    buf_init(&buf, memory, sizeof(memory));
-    date_put_rfc3339(&buf, wall_ns);
-    put_text(json, key, buf_slice(&buf));
-}
-
 static void put_message(struct json *json, struct inspect_slot *slot)
 {
     const struct queues *queues = slot->inspection->delivery->queues;
@@ -176,25 +139,25 @@ static void put_message(struct json *json, struct inspect_slot *slot)
     struct slice sender = SLICE_NONE;
     struct slice recipient = recipient_of(message, row->recipient, &sender);
     json_object(json);
-    put_id(json, "id", id_with_index(message->id, row->recipient));
+    const struct id id = id_with_index(message->id, row->recipient);
+    json_member_id(json, "id", &id);
     json_key(json, "message");
     json_object(json);
     json_key(json, "sender");
     json_string(json, sender);
-    put_text(json, "recipient", recipient);
+    json_member_text(json, "recipient", recipient);
     put_meta(json, message);
     if (row->state == ROW_WAITING) {
-        put_time(json, "due", row->due_s * NS_PER_S);
+        json_member_time(json, "due", row->due_s * NS_PER_S);
     } else {
-        put_text(json, "due", SLICE_NONE);
+        json_member_text(json, "due", SLICE_NONE);
     }
-    json_key(json, "num_attempts");
-    json_u64(json, row->attempts);
-    put_text(json, "queue", sched_queue_name(queues, queues_at(queues, row->queue)));
-    put_text(json, "state", slice_from_string(row_word(row)));
-    put_time(json, "created", message->created_ns);
-    json_key(json, "size");
-    json_u64(json, message_sent_bytes(message->prepend, message->body_bytes, message->cuts));
+    json_member_u64(json, "num_attempts", row->attempts);
+    json_member_text(json, "queue", sched_queue_name(queues, queues_at(queues, row->queue)));
+    json_member_text(json, "state", slice_from_string(row_word(row)));
+    json_member_time(json, "created", message->created_ns);
+    json_member_u64(json, "size",
+                    message_sent_bytes(message->prepend, message->body_bytes, message->cuts));
     if (slot->inspection->order.wants_body) {
         put_body(json, slot);
     }
@@ -236,14 +199,13 @@ void inspection_put_site(struct inspection *inspection, const struct egress *egr
             size_t before;
             struct json json = text_begin(inspection, &before);
             json_object(&json);
-            put_id(&json, "session_id", conn->id);
-            put_endpoint(&json, "peer", &conn->peer);
-            put_text(&json, "state",
+            json_member_id(&json, "session_id", &conn->id);
+            json_member_endpoint(&json, "peer", &conn->peer);
+            json_member_text(&json, "state",
                      lists[i] == &egress->idle
                          ? SLICE("idle")
                          : slice_from_string(client_session_doing(&conn->session)));
-            json_key(&json, "transactions");
-            json_u64(&json, conn->transactions);
+            json_member_u64(&json, "transactions", conn->transactions);
             json_object_end(&json);
             text_end(inspection, before);
         }
