@@ -5,8 +5,6 @@
 #include "core/check.h"
 #include "smtp/server_conn.h"
 
-/* After an accept error (no descriptors, no memory) the listener rests this long (F-23). */
-#define ACCEPT_REST_NS  (100 * NS_PER_MS)
 /* How many clients are told so each time, lest they wait for a banner until they give up. */
 #define TURNED_AWAY_MAX 64
 #define BACKLOG         4096
@@ -296,26 +294,6 @@ struct verdict server_recipient_verdict(const struct conf *conf, const struct ad
 
 /* --- listeners ------------------------------------------------------------------------------ */
 
-static void listener_accept(struct server_listener *listener)
-{
-    ring_accept(listener->server->shard->ring, &listener->accept_op, listener->fd);
-}
-
-static void listener_close(struct server_listener *listener)
-{
-    struct ring *ring = listener->server->shard->ring;
-    shard_timer_clear(listener->server->shard, &listener->again);
-    if (!op_idle(&listener->accept_op)) {
-        if (op_idle(&listener->cancel_op)) {
-            ring_cancel(ring, &listener->cancel_op, listener->fd);
-        }
-        return;
-    }
-    if (listener->fd >= 0 && op_idle(&listener->cancel_op) && op_idle(&listener->close_op)) {
-        ring_close_fd(ring, &listener->close_op, listener->fd);
-    }
-}
-
 static void spare_take(struct server *server)
 {
     if (server->spare < 0 && !server->stopping) {
@@ -325,53 +303,22 @@ static void spare_take(struct server *server)
 }
 
 /* No descriptor is left: who waits is told so. */
-static void turn_away(struct server_listener *listener)
+static void turn_away(struct listener *socket, int error)
 {
-    struct server *server = listener->server;
-    int result = 0;
+    struct server *server = CONTAINER_OF(socket, struct server_listener, socket)->server;
+    int result = error == -EMFILE || error == -ENFILE ? 0 : error;
     for (unsigned i = 0; i < TURNED_AWAY_MAX && result == 0; i++) {
-        result = ring_turn_away(server->shard->ring, listener->fd,
+        result = ring_turn_away(server->shard->ring, socket->fd,
                                 SLICE("421 4.3.2 Too many open files\r\n"), &server->spare);
         counters_add(&server->shard->counters, COUNTER_connections_refused, result == 0);
     }
 }
 
-static void accept_done(struct op *op)
+static void accepted(struct listener *socket, int fd)
 {
-    struct server_listener *listener = CONTAINER_OF(op, struct server_listener, accept_op);
-    struct server *server = listener->server;
-    if (op->result >= 0) {
-        spare_take(server);
-        admit(listener, op->result);
-    }
-    if ((op->flags & OP_MORE) != 0) {
-        return;
-    }
-    if (server->stopping) {
-        listener_close(listener);
-    } else if (op->result >= 0) {
-        listener_accept(listener);
-    } else {
-        if (op->result == -EMFILE || op->result == -ENFILE) {
-            turn_away(listener);
-        }
-        shard_timer_set(server->shard, &listener->again, ACCEPT_REST_NS);
-    }
-}
-
-static void cancel_done(struct op *op)
-{
-    listener_close(CONTAINER_OF(op, struct server_listener, cancel_op));
-}
-
-static void close_done(struct op *op)
-{
-    CONTAINER_OF(op, struct server_listener, close_op)->fd = -1;
-}
-
-static void accept_again(struct timer *timer)
-{
-    listener_accept(CONTAINER_OF(timer, struct server_listener, again));
+    struct server_listener *listener = CONTAINER_OF(socket, struct server_listener, socket);
+    spare_take(listener->server);
+    admit(listener, fd);
 }
 
 /*
@@ -416,20 +363,15 @@ int server_start(struct server *server, struct endpoint *bound, struct buf *reas
             .server = server,
             .conf = &server->conf->smtp_listeners[i],
             .slots = &server->slots[i],
+            .socket = {.accepted = accepted, .failed = turn_away},
         };
-        op_init(&listener->accept_op, accept_done);
-        op_init(&listener->cancel_op, cancel_done);
-        op_init(&listener->close_op, close_done);
-        timer_init(&listener->again, accept_again);
-        listener->fd =
-            ring_listen(server->shard->ring, &endpoint, &sockets, &listener->bound);
-        if (listener->fd < 0) {
+        error = listener_open(&listener->socket, server->shard, &endpoint, &sockets);
+        if (error != 0) {
             endpoint_put(reason_out, &endpoint);
-            return listener->fd;
+            return error;
         }
-        bound[i] = listener->bound;
+        bound[i] = listener->socket.bound;
         server->listener_count++;
-        listener_accept(listener);
     }
     spare_take(server);
     server_balance_open(server, true); /* not a sleep later */
@@ -447,7 +389,7 @@ void server_stop(struct server *server)
         server->spare = -1;
     }
     for (unsigned i = 0; i < server->listener_count; i++) {
-        listener_close(&server->listeners[i]);
+        listener_close(&server->listeners[i].socket);
     }
     struct list *link = server->open.next;
     while (link != &server->open) {
@@ -478,7 +420,7 @@ uint32_t server_open(const struct server *server)
 {
     uint32_t open = server->conns.used;
     for (unsigned i = 0; i < server->listener_count; i++) {
-        open += server->listeners[i].fd >= 0;
+        open += !listener_is_closed(&server->listeners[i].socket);
     }
     return open;
 }

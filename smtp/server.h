@@ -10,6 +10,7 @@
 #include "core/conf.h"
 #include "core/pool.h"
 #include "shard/boot.h"
+#include "shard/io/listener.h"
 #include "shard/queue/cells.h"
 #include "smtp/intake.h"
 #include "smtp/overload.h"
@@ -27,12 +28,7 @@ struct server_listener {
     struct server *server;
     const struct conf_smtp_listener *conf; /* borrowed from the snapshot */
     struct cell *slots; /* borrowed from the node: connections of all shards, max_connections */
-    int fd;
-    struct endpoint bound;
-    struct op accept_op;
-    struct op cancel_op;
-    struct op close_op;
-    struct timer again; /* after an accept error */
+    struct listener socket;
 };
 
 /*

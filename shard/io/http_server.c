@@ -6,8 +6,6 @@
 #include "shard/io/http_conn.h"
 
 #define BACKLOG 1024
-/* After an accept error (no descriptors, no memory) the listener rests this long (F-23). */
-#define ACCEPT_REST_NS (100 * NS_PER_MS)
 /* Connections that are closing already, beside connections_max. */
 #define CLOSING_MAX 64
 /* Connections on their way to other shards. */
@@ -157,136 +155,69 @@ void http_server_send(struct http_transfer *transfer)
 
 /* --- listeners ------------------------------------------------------------------------------ */
 
-static void listener_accept(struct http_listener *listener)
+static void accepted(struct listener *socket, int fd)
 {
-    ring_accept(listener->server->shard->ring, &listener->accept_op, listener->fd);
-}
-
-static void listener_close(struct http_listener *listener)
-{
-    struct ring *ring = listener->server->shard->ring;
-    shard_timer_clear(listener->server->shard, &listener->again);
-    if (!op_idle(&listener->accept_op)) {
-        if (op_idle(&listener->cancel_op)) {
-            ring_cancel(ring, &listener->cancel_op, listener->fd);
-        }
-        return;
-    }
-    if (listener->fd >= 0 && op_idle(&listener->cancel_op) && op_idle(&listener->close_op)) {
-        ring_close_fd(ring, &listener->close_op, listener->fd);
-    }
-}
-
-static void accept_done(struct op *op)
-{
-    struct http_listener *listener = CONTAINER_OF(op, struct http_listener, accept_op);
-    struct http_server *server = listener->server;
-    if (op->result >= 0) {
-        admit(listener, op->result);
-    }
-    if ((op->flags & OP_MORE) != 0) {
-        return;
-    }
-    if (server->stopping) {
-        listener_close(listener);
-    } else if (op->result >= 0) {
-        listener_accept(listener);
-    } else {
-        shard_timer_set(server->shard, &listener->again, ACCEPT_REST_NS);
-    }
-}
-
-static void cancel_done(struct op *op)
-{
-    listener_close(CONTAINER_OF(op, struct http_listener, cancel_op));
-}
-
-static void close_done(struct op *op)
-{
-    CONTAINER_OF(op, struct http_listener, close_op)->fd = -1;
-}
-
-static void accept_again(struct timer *timer)
-{
-    listener_accept(CONTAINER_OF(timer, struct http_listener, again));
-}
-
-static int listener_open(struct http_server *server, const struct conf_http_listener *conf,
-                         struct endpoint *bound_out)
-{
-    const struct socket_options sockets = {.congestion = "", .backlog = BACKLOG};
-    struct http_listener *listener = &server->listeners[server->listener_count];
-    *listener = (struct http_listener){.server = server, .conf = conf};
-    op_init(&listener->accept_op, accept_done);
-    op_init(&listener->cancel_op, cancel_done);
-    op_init(&listener->close_op, close_done);
-    timer_init(&listener->again, accept_again);
-    listener->fd = ring_listen(server->shard->ring, &conf->listen, &sockets, bound_out);
-    if (listener->fd < 0) {
-        return listener->fd;
-    }
-    server->listener_count++;
-    listener_accept(listener);
-    return 0;
+    admit(CONTAINER_OF(socket, struct http_listener, socket), fd);
 }
 
 int http_server_start(struct http_server *server, struct endpoint *bound_out,
                       struct buf *reason_out)
 {
+    const struct socket_options sockets = {.congestion = "", .backlog = BACKLOG};
     const struct conf *conf = server->options.conf;
     CHECK(conf->http_listener_count <= HTTP_LISTENERS_MAX);
     for (size_t i = server->listener_count; i < conf->http_listener_count; i++) {
-        int error = listener_open(server, &conf->http_listeners[i], &bound_out[i]);
+        struct http_listener *listener = &server->listeners[i];
+        *listener = (struct http_listener){
+            .server = server,
+            .conf = &conf->http_listeners[i],
+            .socket = {.accepted = accepted},
+        };
+        int error =
+            listener_open(&listener->socket, server->shard, &listener->conf->listen, &sockets);
         if (error != 0) {
-            endpoint_put(reason_out, &conf->http_listeners[i].listen);
+            endpoint_put(reason_out, &listener->conf->listen);
             return error;
         }
+        bound_out[i] = listener->socket.bound;
+        server->listener_count++;
     }
     return 0;
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
 
+static void for_all(struct http_server *server, void (*act)(struct http_conn *conn))
+{
+    struct list *const lists[] = {&server->idle, &server->busy};
+    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
+        struct list *link = lists[i]->next;
+        while (link != lists[i]) {
+            struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+            link = link->next;
+            act(conn);
+        }
+    }
+}
+
 void http_server_stop(struct http_server *server)
 {
     server->stopping = true;
     http_server_set_takes(server, false);
     for (unsigned i = 0; i < server->listener_count; i++) {
-        listener_close(&server->listeners[i]);
+        listener_close(&server->listeners[i].socket);
     }
-    struct list *const lists[] = {&server->idle, &server->busy};
-    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
-        struct list *link = lists[i]->next;
-        while (link != lists[i]) {
-            struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
-            link = link->next;
-            http_conn_stop(conn);
-        }
-    }
+    for_all(server, http_conn_stop);
 }
 
 void http_server_cut(struct http_server *server)
 {
-    struct list *const lists[] = {&server->idle, &server->busy};
-    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
-        struct list *link = lists[i]->next;
-        while (link != lists[i]) {
-            struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
-            link = link->next;
-            http_conn_close(conn);
-        }
-    }
+    for_all(server, http_conn_close);
 }
 
 void http_server_fini(struct http_server *server)
 {
-    struct list *const lists[] = {&server->idle, &server->busy};
-    for (unsigned i = 0; i < COUNT_OF(lists); i++) {
-        struct list *link = lists[i]->next;
-        for (; link != lists[i]; link = link->next) {
-            http_conn_forget(CONTAINER_OF(link, struct http_conn, link)); /* decoders */
-        }
-    }
+    for_all(server, http_conn_forget); /* decoders */
     metered_fini(&server->memory);
 }
 
@@ -300,7 +231,7 @@ uint32_t http_server_open(const struct http_server *server)
 {
     uint32_t open = server->conns.used + server->transfers.used;
     for (unsigned i = 0; i < server->listener_count; i++) {
-        open += server->listeners[i].fd >= 0;
+        open += !listener_is_closed(&server->listeners[i].socket);
     }
     return open;
 }

@@ -22,6 +22,7 @@
 #include "core/pool.h"
 #include "shard/boot.h"
 #include "shard/io/http_exchange.h"
+#include "shard/io/listener.h"
 #include "shard/metered.h"
 #include "shard/shard.h"
 
@@ -34,12 +35,7 @@ struct http_conn;
 struct http_listener {
     struct http_server *server;
     const struct conf_http_listener *conf; /* borrowed from the snapshot */
-    int fd;
-    struct endpoint bound;
-    struct op accept_op;
-    struct op cancel_op;
-    struct op close_op;
-    struct timer again; /* after an accept error */
+    struct listener socket;
 };
 
 struct http_options {
