@@ -9,8 +9,16 @@
 
 #include "core/base.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 __attribute__((noreturn, cold)) void check_failed(const char *expression, const char *file,
                                                   int line);
+
+#ifdef __cplusplus
+}
+#endif
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \

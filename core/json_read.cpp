@@ -3,6 +3,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "core/check.h"
 #include "core/json_value.h"
 
 #define SIMDJSON_EXCEPTIONS 0
@@ -146,6 +147,7 @@ struct level {
     simdjson::dom::object::iterator member_end;
     json_value *elements;
     json_member *members;
+    uint32_t count; /* that there is memory for */
     uint32_t filled;
 };
 
@@ -176,7 +178,9 @@ bool copy_string(copier *copier, std::string_view text, json_value *value_out)
 bool open_array(copier *copier, simdjson::dom::array array, json_value *value_out)
 {
     size_t count = array.size();
-    void *memory = arena_take(copier->into, count, sizeof(json_value));
+    void *memory = count > JSON_ELEMENTS_MAX
+                       ? nullptr
+                       : arena_take(copier->into, count, sizeof(json_value));
     if (memory == nullptr) {
         return refuse(copier, JSON_TOO_LARGE);
     }
@@ -185,6 +189,7 @@ bool open_array(copier *copier, simdjson::dom::array array, json_value *value_ou
     level->element = array.begin();
     level->element_end = array.end();
     level->elements = static_cast<json_value *>(memory);
+    level->count = static_cast<uint32_t>(count);
     level->filled = 0;
     value_out->kind = JSON_ARRAY;
     value_out->size = static_cast<uint32_t>(count);
@@ -206,6 +211,7 @@ bool open_object(copier *copier, simdjson::dom::object object, json_value *value
     level->member = object.begin();
     level->member_end = object.end();
     level->members = static_cast<json_member *>(memory);
+    level->count = static_cast<uint32_t>(count);
     level->filled = 0;
     value_out->kind = JSON_OBJECT;
     value_out->size = static_cast<uint32_t>(count);
@@ -279,6 +285,7 @@ bool copy_step(copier *copier)
         if (!(level->member != level->member_end)) {
             return close_level(copier, level);
         }
+        CHECK(level->filled < level->count);
         json_member *member = &level->members[level->filled++];
         std::string_view key = level->member.key();
         simdjson::dom::element element = level->member.value();
@@ -289,6 +296,7 @@ bool copy_step(copier *copier)
     if (!(level->element != level->element_end)) {
         return close_level(copier, level);
     }
+    CHECK(level->filled < level->count);
     simdjson::dom::element element = *level->element;
     ++level->element;
     return copy_value(copier, element, &level->elements[level->filled++]);

@@ -18,6 +18,8 @@ extern "C" {
 
 #define JSON_DEPTH_MAX   64    /* objects and arrays around a value */
 #define JSON_MEMBERS_MAX 10000 /* of one object */
+/* Of one array. The parser's count of them ends at 0xFFFFFF, whatever there are. */
+#define JSON_ELEMENTS_MAX 16000000
 
 struct json_member;
 
@@ -45,7 +47,7 @@ enum json_fault {
     JSON_OK,
     JSON_MALFORMED,  /* no JSON document, or more than one */
     JSON_TOO_DEEP,
-    JSON_TOO_LARGE,  /* does not fit the arena, or an object has too many members */
+    JSON_TOO_LARGE,  /* does not fit the arena, or too many members or elements */
     JSON_BAD_STRING, /* not UTF-8, a bad escape, a lone surrogate, NUL */
     JSON_BAD_NUMBER,
     JSON_KEY_TWICE,

@@ -226,6 +226,31 @@ static void h09_a_document_beyond_its_memory_or_its_members_is_refused(void **st
     free(text);
 }
 
+/* Where the parser's count of elements ends, with memory for as many. */
+static void h09_an_array_of_more_elements_than_are_counted_is_refused(void **state)
+{
+    const size_t counted = 0xFFFFFF;
+    const size_t size = 2 * (counted + 1000) + 1;
+    const size_t memory_bytes = counted * sizeof(struct json_value) + MIB;
+    struct fixture *fixture = *state;
+    struct arena arena;
+    char *text = malloc(size);
+    void *memory = malloc(memory_bytes);
+    assert_true(text != NULL && memory != NULL);
+    for (size_t i = 0; i < size; i += 2) {
+        text[i] = ',';
+        text[i + 1 < size ? i + 1 : i] = '1';
+    }
+    text[0] = '[';
+    text[size - 1] = ']';
+    arena_init(&arena, memory, memory_bytes);
+    assert_null(json_value_read(fixture->reader, slice_make(text, size), &arena,
+                                &fixture->problem));
+    assert_int_equal(fixture->problem.fault, JSON_TOO_LARGE);
+    free(memory);
+    free(text);
+}
+
 static void h09_every_size_of_memory_is_enough_or_refused(void **state)
 {
     struct slice text = SLICE("{\"a\":[1,\"two\",{\"b\":null}],\"c\":\"text\"}");
@@ -253,6 +278,7 @@ int main(void)
         TEST(members_are_found_however_many_there_are),
         TEST(h09_a_key_twice_is_named_wherever_it_stands),
         TEST(h09_a_document_beyond_its_memory_or_its_members_is_refused),
+        TEST(h09_an_array_of_more_elements_than_are_counted_is_refused),
         TEST(h09_every_size_of_memory_is_enough_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
