@@ -109,6 +109,26 @@ static void h06_a_reader_that_stops_is_closed_and_holds_no_more_than_it_did(void
     assert_int_equal(http_server_memory(&rig.servers[RIG_TSA]), 0);
 }
 
+static void h06_an_answer_behind_a_100_that_nobody_reads_has_its_deadline(void **state)
+{
+    (void)state;
+    sim_window_set(rig.sim, 16); /* less than 100 Continue */
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    sim_window_set(rig.sim, 0);
+    http_client_say(&client, "POST /tsa HTTP/1.1\r\n" H J
+                             "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(sim_peer_input(client.peer).size, 16);
+    http_client_say(&client, "abc");
+    assert_true(sim_run_for(rig.sim, 29 * NS_PER_S));
+    assert_int_equal(rig.told[RIG_TSA].handled, 1);
+    assert_int_equal(http_server_open(&rig.servers[RIG_TSA]), 2);
+    assert_true(sim_run_for(rig.sim, 2 * NS_PER_S));
+    assert_int_equal(http_server_open(&rig.servers[RIG_TSA]), 1); /* the listener */
+    assert_int_equal(http_rig_counter(&rig, RIG_TSA, COUNTER_http_timed_out), 1);
+    http_client_close(&client);
+}
+
 /* --- expectations and codings --------------------------------------------------------------- */
 
 static void h07_a_client_that_waits_is_told_to_go_on(void **state)
@@ -439,6 +459,7 @@ int main(void)
         TEST(h06_who_says_nothing_is_closed_without_a_word),
         TEST(h06_a_body_below_the_least_rate_is_given_up),
         TEST(h06_a_reader_that_stops_is_closed_and_holds_no_more_than_it_did),
+        TEST(h06_an_answer_behind_a_100_that_nobody_reads_has_its_deadline),
         TEST(h07_a_client_that_waits_is_told_to_go_on),
         TEST(h08_the_decoded_size_is_what_is_limited),
         TEST(head_and_old_clients_get_what_they_understand),

@@ -305,7 +305,9 @@ void http_exchange_send(struct http_conn *conn)
     struct iovec iovecs[2];
     unsigned count = 0;
     if (stream_sending(&conn->stream)) {
-        return; /* 100 Continue: its end calls again */
+        /* 100 Continue: its end calls again, and may be long in coming. */
+        shard_timer_set(conn->server->shard, &conn->timer, HTTP_WRITE_NS);
+        return;
     }
     if (conn->text.size > 0) {
         iovecs[count++] = (struct iovec){conn->text.data, conn->text.size};
