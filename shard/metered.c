@@ -64,38 +64,38 @@ void *metered_take(struct metered *metered, size_t bytes)
     return chunk->data;
 }
 
-void *metered_resize(struct metered *metered, void *memory, size_t old_bytes, size_t new_bytes)
+void *metered_resize(struct metered *metered, void *memory, size_t bytes)
 {
     if (memory == NULL) {
-        return metered_take(metered, new_bytes);
+        return metered_take(metered, bytes);
     }
     struct chunk *chunk = chunk_of(memory);
-    CHECK(new_bytes > 0 && chunk->bytes == old_bytes);
-    if (new_bytes > old_bytes && !metered_book(metered, new_bytes - old_bytes)) {
+    size_t old_bytes = chunk->bytes;
+    CHECK(bytes > 0);
+    if (bytes > old_bytes && !metered_book(metered, bytes - old_bytes)) {
         return NULL;
     }
     list_remove(&chunk->link);
-    struct chunk *moved = realloc(chunk, sizeof(*chunk) + new_bytes);
+    struct chunk *moved = realloc(chunk, sizeof(*chunk) + bytes);
     struct chunk *kept = moved != NULL ? moved : chunk;
     list_init(&kept->link);
     list_push_back(&metered->chunks, &kept->link);
     if (moved == NULL) {
-        metered_unbook(metered, new_bytes > old_bytes ? new_bytes - old_bytes : 0);
+        metered_unbook(metered, bytes > old_bytes ? bytes - old_bytes : 0);
         return NULL;
     }
-    metered_unbook(metered, old_bytes > new_bytes ? old_bytes - new_bytes : 0);
-    moved->bytes = new_bytes;
+    metered_unbook(metered, old_bytes > bytes ? old_bytes - bytes : 0);
+    moved->bytes = bytes;
     return moved->data;
 }
 
-void metered_give(struct metered *metered, void *memory, size_t bytes)
+void metered_give(struct metered *metered, void *memory)
 {
     if (memory == NULL) {
         return;
     }
     struct chunk *chunk = chunk_of(memory);
-    CHECK(chunk->bytes == bytes);
     list_remove(&chunk->link);
-    metered_unbook(metered, bytes);
+    metered_unbook(metered, chunk->bytes);
     free(chunk);
 }

@@ -23,10 +23,9 @@ void metered_fini(struct metered *metered);
 /* With arbitrary content; `bytes` > 0. */
 MUST_USE void *metered_take(struct metered *metered, size_t bytes);
 /* Keeps what fits, and may move. On null `memory` is as it was. `memory` null: metered_take. */
-MUST_USE void *metered_resize(struct metered *metered, void *memory, size_t old_bytes,
-                              size_t new_bytes);
-/* Null is nothing. `bytes` as taken. */
-void metered_give(struct metered *metered, void *memory, size_t bytes);
+MUST_USE void *metered_resize(struct metered *metered, void *memory, size_t bytes);
+/* Null is nothing. */
+void metered_give(struct metered *metered, void *memory);
 
 /* For what a library takes by itself and tells of. False: not so much. */
 MUST_USE bool metered_book(struct metered *metered, size_t bytes);

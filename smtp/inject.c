@@ -99,8 +99,7 @@ static bool room_take(struct inject *inject)
     if (inject->room != NULL) {
         return true;
     }
-    inject->room_bytes = 2 * message + SCRATCH_BYTES;
-    inject->room = metered_take(&inject->memory, inject->room_bytes);
+    inject->room = metered_take(&inject->memory, 2 * message + SCRATCH_BYTES);
     if (inject->room == NULL) {
         return false;
     }
@@ -113,7 +112,7 @@ static bool room_take(struct inject *inject)
 static void room_give(struct inject *inject)
 {
     if (inject->jobs.used == 0) {
-        metered_give(&inject->memory, inject->room, inject->room_bytes);
+        metered_give(&inject->memory, inject->room);
         inject->room = NULL;
     }
 }
@@ -146,8 +145,8 @@ void inject_job_end(struct inject_job *job)
     CHECK(job->open == 0 && !spill_in_flight(&job->spill));
     list_remove(&job->link);
     transaction_reset(&job->transaction);
-    metered_give(&inject->memory, job->rest, job->rest_bytes);
-    metered_give(&inject->memory, job->memory, job->memory_bytes);
+    metered_give(&inject->memory, job->rest);
+    metered_give(&inject->memory, job->memory);
     pool_give(&inject->jobs, job);
     room_give(inject);
 }
@@ -255,14 +254,14 @@ static bool read_within(struct inject_job *job, struct slice body, unsigned fact
 {
     struct inject *inject = job->inject;
     size_t reader_bytes = READER_FACTOR * body.size + ARENA_BYTES_LEAST;
-    metered_give(&inject->memory, job->memory, job->memory_bytes);
-    job->memory_bytes = factor * body.size + ARENA_BYTES_LEAST;
-    job->memory = metered_take(&inject->memory, job->memory_bytes);
+    size_t arena_bytes = factor * body.size + ARENA_BYTES_LEAST;
+    metered_give(&inject->memory, job->memory);
+    job->memory = metered_take(&inject->memory, arena_bytes);
     if (job->memory == NULL || !metered_book(&inject->memory, reader_bytes)) {
         refuse(refusal, 503, "No memory for this request now");
         return true;
     }
-    arena_init(&job->arena, job->memory, job->memory_bytes);
+    arena_init(&job->arena, job->memory, arena_bytes);
     read_request(job, body, refusal);
     metered_unbook(&inject->memory, reader_bytes);
     return !job->arena.overflow;

@@ -41,7 +41,6 @@ struct inject {
     uint64_t message_bytes_max;
     /* What messages are made in, one after another; held while there is a job. */
     uint8_t *room;
-    size_t room_bytes;
     struct arena texts;
     struct arena scratch;
     struct buf out;

@@ -47,7 +47,6 @@ struct inject_job {
     struct list link;               /* in inject->ready, or in none */
     enum inject_state state;
     uint8_t *memory;                /* owned, metered: the arena's */
-    size_t memory_bytes;
     struct arena arena;
     struct inject_request request;
     struct inject_templates templates;

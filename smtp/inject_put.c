@@ -24,7 +24,7 @@ static void drop_message(struct inject_job *job)
 {
     spill_drop(&job->spill);
     transaction_reset(&job->transaction);
-    metered_give(&job->inject->memory, job->rest, job->rest_bytes);
+    metered_give(&job->inject->memory, job->rest);
     job->rest = NULL;
     job->rest_bytes = 0;
 }

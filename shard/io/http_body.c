@@ -41,7 +41,7 @@ static bool body_grow(struct http_body *body)
 {
     size_t most = body->expected > 0 ? body->expected : body->bytes_max + 1;
     size_t capacity = MIN_OF(MAX_OF(body->capacity * 2, (size_t)FIRST_BYTES), most);
-    uint8_t *data = metered_resize(body->memory, body->data, body->capacity, capacity);
+    uint8_t *data = metered_resize(body->memory, body->data, capacity);
     if (data == NULL) {
         return false;
     }
@@ -215,6 +215,6 @@ void http_body_fini(struct http_body *body)
     }
     (void)ZSTD_freeDStream(body->zstd);
     metered_unbook(body->memory, body->booked);
-    metered_give(body->memory, body->data, body->capacity);
+    metered_give(body->memory, body->data);
     *body = (struct http_body){0};
 }

@@ -57,7 +57,7 @@ static size_t head_bytes(uint32_t capacity)
 static void head_give(struct http_conn *conn)
 {
     if (conn->head != NULL) {
-        metered_give(&conn->server->memory, conn->head, head_bytes(conn->head->capacity));
+        metered_give(&conn->server->memory, conn->head);
         conn->head = NULL;
     }
 }

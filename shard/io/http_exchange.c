@@ -23,7 +23,7 @@ static struct http_conn *conn_of(struct http_exchange *exchange)
 
 static void answer_memory_give(struct http_conn *conn)
 {
-    metered_give(&conn->server->memory, conn->answer.data, conn->answer.capacity);
+    metered_give(&conn->server->memory, conn->answer.data);
     conn->answer = (struct buf){0};
     conn->answer_at = 0;
 }

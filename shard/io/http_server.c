@@ -121,7 +121,7 @@ static void transfer_home(struct shard *receiver, struct mail *mail)
     struct http_transfer *transfer = CONTAINER_OF(mail, struct http_transfer, mail);
     struct http_server *server = transfer->from;
     (void)receiver;
-    metered_give(&server->memory, transfer->bytes, transfer->size);
+    metered_give(&server->memory, transfer->bytes);
     pool_give(&server->transfers, transfer);
 }
 
