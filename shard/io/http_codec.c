@@ -384,7 +384,7 @@ static enum http_step head_whole(struct http_codec *codec, struct http_head *hea
     if (!head_check(codec, head)) {
         return HTTP_STEP_REFUSED;
     }
-    codec->guard = (struct http_guard){.begun = true}; /* for trailers */
+    codec->guard = (struct http_guard){.begun = true, .lines = 1}; /* for trailers */
     codec->left = head->length;
     codec->line_bytes = 0;
     if (head->chunked) {

@@ -264,6 +264,8 @@ static void h02_chunks_are_framed_exactly(void **state)
         {"0\r\n\rX", "400"},
         {"0\r\n", ""},
         {"0\r\n\r", ""},
+        {"0\r\nX: y\tz\r\n\r\n", ";"},
+        {"0\r\nX: \xC3\xA4\r\n\r\n", ";"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char bytes[256];
@@ -311,6 +313,8 @@ static void h02_h03_what_is_too_long_is_refused_and_not_kept(void **state)
     (void)snprintf(body, sizeof(body), "%s5;", chunked);
     assert_long(body, "0123456789", 100000, "POST / 413");
     (void)snprintf(body, sizeof(body), "%s0\r\n", chunked);
+    assert_long(body, "X: y\r\n", 100, "POST / ");
+    assert_long(body, "X: y\r\n", 101, "POST / 431");
     assert_long(body, "X: y\r\n", 100000, "POST / 431");
     assert_long(body, "0123456789", 100000, "POST / 431");
 }
