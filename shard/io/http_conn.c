@@ -175,6 +175,13 @@ void http_conn_answered(struct http_conn *conn)
     shard_defer(conn->server->shard, &conn->resume);
 }
 
+/* A request counts where it stays, once. */
+static void request_count(const struct http_conn *conn)
+{
+    counters_add(&conn->server->shard->counters, COUNTER_http_requests,
+                 conn->state != HTTP_CONN_LEAVING);
+}
+
 /* --- another shard -------------------------------------------------------------------------- */
 
 static void conn_leave(struct http_conn *conn, struct http_server *destination)
@@ -216,6 +223,7 @@ static void conn_detached(struct stream *stream)
         stream_attach(stream);
         conn->exchange.retry_after_s = 1;
         http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
+        request_count(conn);
         return;
     }
     transfer->from = server;
@@ -361,7 +369,6 @@ static void request_begin(struct http_conn *conn)
         .context = server->options.context,
     };
     conn->close = conn->close || head->close;
-    counters_add(&server->shard->counters, COUNTER_http_requests, 1);
     if (!conn->trusted) {
         http_refuse(conn, 403, 0, SLICE("Your address is not in trusted_hosts"));
         return;
@@ -460,6 +467,7 @@ static bool conn_step(struct http_conn *conn, size_t *budget)
         return true;
     case HTTP_STEP_HEAD:
         request_begin(conn);
+        request_count(conn);
         return true;
     case HTTP_STEP_END:
         request_whole(conn);

@@ -78,6 +78,11 @@ static void h05_pipelined_requests_are_answered_in_order_over_shards(void **stat
     assert_non_null(strstr(client.head, "Connection: close"));
     assert_true(http_client_closed(&client, NS_PER_S));
     assert_int_equal(http_rig_counter(&rig, RIG_TSA, COUNTER_http_handed), 2);
+    uint64_t requests = 0;
+    for (unsigned i = 0; i <= RIG_MAILS; i++) {
+        requests += http_rig_counter(&rig, i, COUNTER_http_requests);
+    }
+    assert_int_equal(requests, 6);
 }
 
 static void h05_ten_thousand_pipelined_requests_hold_bounded_memory(void **state)
