@@ -89,6 +89,17 @@ void http_conn_forget(struct http_conn *conn)
     conn->decoding = false;
 }
 
+static void exchange_reset(struct http_conn *conn)
+{
+    conn->exchange = (struct http_exchange){.shard = conn->server->shard};
+}
+
+static void refuse_no_memory(struct http_conn *conn)
+{
+    conn->exchange.retry_after_s = 1;
+    http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
+}
+
 /* --- states --------------------------------------------------------------------------------- */
 
 void http_conn_set_state(struct http_conn *conn, enum http_conn_state state)
@@ -157,6 +168,7 @@ void http_conn_answered(struct http_conn *conn)
 {
     bool whole = conn->codec.state == HTTP_CODEC_ENDED && conn_unread(conn) == 0;
     http_conn_forget(conn);
+    exchange_reset(conn);
     conn->fill = NULL;
     conn->served = true;
     if (conn->close && whole) {
@@ -221,8 +233,7 @@ static void conn_detached(struct stream *stream)
             pool_give(&server->transfers, transfer);
         }
         stream_attach(stream);
-        conn->exchange.retry_after_s = 1;
-        http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
+        refuse_no_memory(conn);
         request_count(conn);
         return;
     }
@@ -261,8 +272,7 @@ static void refuse_body(struct http_conn *conn, enum http_body_result result)
         http_refuse(conn, 400, 0, SLICE("The body is not what Content-Encoding says"));
         return;
     case HTTP_BODY_NO_MEMORY:
-        conn->exchange.retry_after_s = 1;
-        http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
+        refuse_no_memory(conn);
         return;
     }
     CHECK(false);
@@ -441,8 +451,8 @@ static bool conn_step(struct http_conn *conn, size_t *budget)
     enum http_step step;
     struct slice piece;
     if (conn->head == NULL && !head_grow(conn)) {
-        http_conn_close(conn); /* there is not even memory to hear what is wanted */
-        return false;
+        refuse_no_memory(conn);
+        return true;
     }
     size_t taken = http_codec_feed(&conn->codec, conn->head, input, &step, &piece);
     if (step == HTTP_STEP_BODY) {
@@ -461,8 +471,7 @@ static bool conn_step(struct http_conn *conn, size_t *budget)
     case HTTP_STEP_ROOM:
         head_comes(conn, idle);
         if (!head_grow(conn)) {
-            conn->exchange.retry_after_s = 1;
-            http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
+            refuse_no_memory(conn);
         }
         return true;
     case HTTP_STEP_HEAD:
@@ -473,7 +482,6 @@ static bool conn_step(struct http_conn *conn, size_t *budget)
         request_whole(conn);
         return true;
     case HTTP_STEP_REFUSED:
-        conn->exchange = (struct http_exchange){.shard = conn->server->shard};
         refuse_codec(conn);
         return true;
     case HTTP_STEP_BODY:
@@ -538,7 +546,6 @@ static void conn_timer(struct timer *timer)
             http_conn_close(conn);
             return;
         }
-        conn->exchange = (struct http_exchange){.shard = conn->server->shard};
         http_refuse(conn, 408, 0, SLICE("The request took too long to come"));
         return;
     case HTTP_CONN_BODY:
@@ -640,6 +647,7 @@ static void conn_begin(struct http_conn *conn, struct http_server *server,
         .peer = *peer,
         .trusted = is_trusted(conf, peer),
     };
+    exchange_reset(conn);
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
     deferred_init(&conn->resume, conn_resume);

@@ -350,6 +350,33 @@ static void h16_requests_of_mail_are_503_while_no_thread_takes_them(void **state
     assert_int_equal(rig.told[0].handled, 0);
 }
 
+static void a_head_that_finds_no_memory_is_503_whatever_was_asked_before(void **state)
+{
+    (void)state;
+    static char request[4 * KIB];
+    struct metered *memory = &rig.servers[RIG_TSA].memory;
+    memory->limit = 0;
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_heard(&client, 503, "Out of memory for HTTP\n");
+    assert_non_null(strstr(client.head, "Retry-After: 1\r\n"));
+    assert_true(http_client_closed(&client, 3 * NS_PER_S));
+    assert_int_equal(http_rig_counter(&rig, RIG_TSA, COUNTER_http_refused), 1);
+    /* Behind a HEAD, and for want of room for a longer head. */
+    memory->limit = sizeof(struct http_head) + 2 * KIB;
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    http_client_say(&client, "HEAD /tsa HTTP/1.1\r\n" H "\r\n");
+    assert_int_equal(http_client_head(&client), 200);
+    (void)snprintf(request, sizeof(request), "GET /tsa HTTP/1.1\r\n" H "X: %03000d\r\n\r\n", 0);
+    http_client_say(&client, request);
+    assert_heard(&client, 503, "Out of memory for HTTP\n");
+    assert_non_null(strstr(client.head, "Retry-After: 1\r\n"));
+    assert_true(http_client_closed(&client, 3 * NS_PER_S));
+    assert_int_equal(http_rig_counter(&rig, RIG_TSA, COUNTER_http_refused), 2);
+    assert_int_equal(rig.told[RIG_TSA].handled, 1);
+    memory->limit = RIG_MEMORY;
+}
+
 static void a_stop_ends_what_has_begun_and_closes_the_rest(void **state)
 {
     (void)state;
@@ -400,6 +427,7 @@ int main(void)
         TEST(the_longest_idle_connection_makes_room_for_a_new_one),
         TEST(strangers_leave_connections_to_others),
         TEST(h16_requests_of_mail_are_503_while_no_thread_takes_them),
+        TEST(a_head_that_finds_no_memory_is_503_whatever_was_asked_before),
         TEST(a_stop_ends_what_has_begun_and_closes_the_rest),
         TEST(a_connection_sent_to_a_thread_that_stops_is_closed_and_nothing_is_lost),
     };
