@@ -676,7 +676,7 @@ void http_conn_receive(struct http_conn *conn, struct http_server *server,
     conn_begin(conn, server, transfer->conf, &transfer->peer);
     conn->early = transfer;
     stream_accept(&conn->stream, server->shard, &conn_user, transfer->fd);
-    http_server_sort(conn, true);
+    http_server_sort(conn, false); /* a request of it has come */
     shard_defer(server->shard, &conn->resume);
 }
 

@@ -306,6 +306,37 @@ static void the_longest_idle_connection_makes_room_for_a_new_one(void **state)
     }
 }
 
+static void a_connection_that_comes_with_a_request_makes_no_room_for_others(void **state)
+{
+    (void)state;
+    static const char *const begun = "POST /mail HTTP/1.1\r\n" H J "Content-Length: 1\r\n\r\n";
+    static struct http_client all[RIG_CONNS];
+    static struct http_client more[4];
+    http_server_set_takes(&rig.servers[1], false);
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        http_client_open(&all[i], rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&all[i], begun);
+    }
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(http_server_open(&rig.servers[0]), RIG_CONNS); /* all busy with bodies */
+    for (unsigned i = 0; i < COUNT_OF(more); i++) {
+        http_client_open(&more[i], rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&more[i], begun);
+        http_client_say(&more[i], "a");
+    }
+    for (unsigned i = 0; i < COUNT_OF(more); i++) {
+        assert_heard(&more[i], 200, "0 POST /mail a\n");
+    }
+    for (unsigned i = 0; i < COUNT_OF(all); i++) {
+        http_client_say(&all[i], "b");
+        assert_heard(&all[i], 200, "0 POST /mail b\n");
+        http_client_close(&all[i]);
+    }
+    for (unsigned i = 0; i < COUNT_OF(more); i++) {
+        http_client_close(&more[i]);
+    }
+}
+
 static void strangers_leave_connections_to_others(void **state)
 {
     (void)state;
@@ -425,6 +456,7 @@ int main(void)
         TEST(h17_a_post_of_a_form_is_no_json),
         TEST(an_idle_connection_is_small),
         TEST(the_longest_idle_connection_makes_room_for_a_new_one),
+        TEST(a_connection_that_comes_with_a_request_makes_no_room_for_others),
         TEST(strangers_leave_connections_to_others),
         TEST(h16_requests_of_mail_are_503_while_no_thread_takes_them),
         TEST(a_head_that_finds_no_memory_is_503_whatever_was_asked_before),
