@@ -61,11 +61,11 @@ static bool is_meant(const struct admin_part *part, struct slice name, bool read
                   : admin_criteria_match(&entry->criteria, name));
 }
 
-/* What waits in it becomes due by the walk over the rows. */
+/* What waits in it, or will again, becomes due by the walk over the rows. */
 static void queue_mark(struct admin_part *part, struct sched_queue *queue, bool mark)
 {
     queue->marks &= (uint8_t)~QUEUE_MARK_ORDER;
-    if (mark && queue->waiting > 0) {
+    if (mark && queue->rows > sched_queue_due(queue)) {
         queue->marks |= QUEUE_MARK_ORDER;
         part->rows_marked = true;
     }
@@ -102,12 +102,17 @@ static void site_visit(struct admin_part *part, struct egress *egress)
 
 static void row_visit(struct queues *queues, uint32_t handle)
 {
-    const struct row *row = row_at(&queues->rows, handle);
-    if (row->state == ROW_WAITING &&
-        (queues_at(queues, row->queue)->marks & QUEUE_MARK_ORDER) != 0) {
-        queues_row_hold(queues, handle);
-        queues_row_due(queues, handle, false);
+    struct row *row = row_at(&queues->rows, handle);
+    if ((row->state != ROW_WAITING && row->state != ROW_HELD) ||
+        (queues_at(queues, row->queue)->marks & QUEUE_MARK_ORDER) == 0) {
+        return;
     }
+    if (row->state == ROW_HELD) {
+        row->due_s = 0; /* whoever writes its message again puts it back: then it is due */
+        return;
+    }
+    queues_row_hold(queues, handle);
+    queues_row_due(queues, handle, false);
 }
 
 /* True: all queues, sites or rows have been looked at. */

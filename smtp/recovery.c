@@ -234,8 +234,7 @@ static void replay_finished(void *context, int error, struct slice reason)
 static uint32_t due_of(const struct recovery *recovery, const struct row *row, uint32_t now_s)
 {
     const struct queue_options *options = queue_options_of(recovery->queues, row->queue);
-    bool doomed = queues_at(recovery->queues, row->queue)->order == QUEUE_DOOMED;
-    if (row->due_s <= now_s || doomed) {
+    if (row->due_s <= now_s) {
         uint64_t seconds = recovery->conf->spool.recovery_spread_ns / NS_PER_S + 1;
         uint64_t mixed = ((uint64_t)row->segment << 32 | row->offset_64) * 0x9E3779B97F4A7C15ull;
         return now_s + (uint32_t)((mixed >> 32) * seconds >> 32);

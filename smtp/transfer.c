@@ -681,11 +681,7 @@ static void settle_rows(struct transfer *transfer)
         }
         row->attempts = result.attempts;
         row->due_s = result.due_s;
-        if (queues_at(delivery->queues, row->queue)->order == QUEUE_DOOMED) {
-            queues_row_due(delivery->queues, transfer->rows[i], false);
-        } else {
-            queues_row_wait(delivery->queues, transfer->rows[i]);
-        }
+        queues_row_wait(delivery->queues, transfer->rows[i]);
     }
     message_attempted(delivery->messages, transfer->message, transfer->first_count);
     if (final_count > 0) {

@@ -500,6 +500,28 @@ static void a12_what_is_being_sent_is_bounced_only_when_it_comes_back(void **sta
     assert_int_equal(told("\"type\":\"AdminBounce\""), 1);
 }
 
+/* The bounce is stored, and nothing that it ends is, when the node dies. */
+static void a12_what_was_deferred_before_a_restart_is_bounced_when_that_is_over(void **state)
+{
+    (void)state;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    world_set(&stage.world, "spool.recovery_spread=10m");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(2);
+    mta()->delivery.stopping = true; /* no batch of it is begun */
+    (void)order(&stage.world, ADMIN_DO_BOUNCE, SLICE("t.test"));
+    mta()->delivery.stopping = false;
+    assert_int_equal(world_counter(&stage.world, COUNTER_admin_bounces), 0);
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    run_s(2);
+    assert_int_equal(world_rows(&stage.world), 0);
+    assert_int_equal(world_counter(&stage.world, COUNTER_admin_bounces), 1);
+    assert_int_equal(told("\"type\":\"AdminBounce\""), 1);
+}
+
 static void a13_a_message_that_cannot_be_read_is_bounced_as_well(void **state)
 {
     (void)state;
@@ -532,6 +554,25 @@ static void a14_a_flush_makes_due_what_waits(void **state)
     run_s(1);
     assert_int_equal(stage.sink.mails, 1);
     assert_int_equal(only_row()->state, ROW_WAITING);
+}
+
+/* Its message is being written again: it is held until it comes back. */
+static void a14_a_flush_reaches_what_a_rewrite_holds(void **state)
+{
+    (void)state;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(2);
+    stage.sink.defer = NULL;
+    queues_row_hold(&mta()->queues, 0);
+    struct question question = domain_question(ADMIN_DO_FLUSH, SLICE("t.test"));
+    assert_int_equal(ask(&stage.world, &question), ADMIN_DONE);
+    assert_int_equal(only_row()->state, ROW_HELD);
+    queues_row_wait(&mta()->queues, 0);
+    run_s(1);
+    assert_int_equal(stage.sink.mails, 1);
 }
 
 static void a15_a_stop_answers_everybody(void **state)
@@ -668,8 +709,10 @@ int main(void)
         ON_STAGE(a18_the_answer_comes_when_every_shard_has_obeyed),
         ON_STAGE(a11_a_bounce_ends_what_waits_what_is_due_and_what_comes_later),
         ON_STAGE(a12_what_is_being_sent_is_bounced_only_when_it_comes_back),
+        ON_STAGE(a12_what_was_deferred_before_a_restart_is_bounced_when_that_is_over),
         ON_STAGE(a13_a_message_that_cannot_be_read_is_bounced_as_well),
         ON_STAGE(a14_a_flush_makes_due_what_waits),
+        ON_STAGE(a14_a_flush_reaches_what_a_rewrite_holds),
         ON_STAGE(a15_a_stop_answers_everybody),
         cmocka_unit_test(a16_orders_under_load_lose_and_double_no_mail),
         cmocka_unit_test(a17_crashes_in_the_middle_of_orders_lose_and_double_no_mail),

@@ -424,7 +424,7 @@ void queues_row_wait(struct queues *queues, uint32_t handle)
 {
     struct row *row = row_at(&queues->rows, handle);
     struct sched_queue *queue = queues_at(queues, row->queue);
-    if (row->due_s <= now_s(queues)) {
+    if (row->due_s <= now_s(queues) || queue->order == QUEUE_DOOMED) {
         queues_row_due(queues, handle, false);
         return;
     }

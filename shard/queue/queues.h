@@ -31,7 +31,8 @@
 
 enum queue_class { QUEUE_BULK, QUEUE_URGENT, QUEUE_CLASSES };
 
-/* What an operator has ordered for a scheduled queue. Its rows become due as ever. */
+/* What an operator has ordered for a scheduled queue. Its rows become due as ever, but for those
+ * that come back to a doomed one: they are due at once. */
 enum queue_order {
     QUEUE_RUNS,
     QUEUE_SUSPENDED, /* what is due stays so: no attempt begins */
@@ -169,7 +170,7 @@ MUST_USE uint32_t queues_row_new(struct queues *queues, uint32_t queue);
 MUST_USE uint32_t queues_row_again(struct queues *queues, uint32_t queue);
 /* New, hot or held → due now, behind the others; `first` puts it before them. */
 void queues_row_due(struct queues *queues, uint32_t handle, bool first);
-/* New, hot or held → waiting until row.due_s; due when that is over. */
+/* New, hot or held → waiting until row.due_s; due when that is over, or the queue is doomed. */
 void queues_row_wait(struct queues *queues, uint32_t handle);
 /* New, hot or held → gone. */
 void queues_row_done(struct queues *queues, uint32_t handle);

@@ -721,6 +721,23 @@ static void what_is_due_of_doomed_queues_is_taken_in_turn_and_held(void **state)
     assert_null(queues_doomed(queues));
 }
 
+static void what_comes_back_to_a_doomed_queue_is_due_at_once(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t now_s = (uint32_t)(queues_now_ns(queues) / NS_PER_S);
+    uint32_t handles[BATCH_ROWS_MAX];
+    uint32_t handle = add(world, "doomed.test", 1, 0);
+    row_at(&queues->rows, handle)->due_s = now_s + 3600;
+    for (unsigned i = 0; i < 2; i++) { /* new, and held */
+        queues_row_wait(queues, handle);
+        assert_int_equal(row(world, handle)->state, ROW_DUE);
+        assert_non_null(queues_doomed(queues));
+        assert_int_equal(queues_take_doomed(queues, queues_doomed(queues), 100, handles), 1);
+    }
+    queues_row_done(queues, handle);
+}
+
 /* What its ready queues count is what their running queues have due, whatever happens. */
 static void check_due(struct world *world)
 {
@@ -841,6 +858,7 @@ int main(void)
         WORLD_TEST(a_suspended_queue_is_passed_over_and_goes_on_where_it_stood),
         WORLD_TEST(a_suspended_queue_without_a_route_asks_for_none),
         WORLD_TEST(what_is_due_of_doomed_queues_is_taken_in_turn_and_held),
+        WORLD_TEST(what_comes_back_to_a_doomed_queue_is_due_at_once),
         WORLD_TEST(orders_routes_and_gates_in_any_order_lose_no_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
