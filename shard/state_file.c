@@ -60,6 +60,13 @@ void state_file_set_aside(struct state_file *file)
     submit(file);
 }
 
+static void replaced(struct state_file *file)
+{
+    const struct work_job *job = &file->job;
+    file->unknown = job->result < 0 && (file->unknown || job->renamed_out);
+    file->done(file, MIN_OF(job->result, 0));
+}
+
 static void write_job(struct state_file *file, work_done *done)
 {
     file->job = (struct work_job){.kind = WORK_REPLACE,
@@ -70,6 +77,11 @@ static void write_job(struct state_file *file, work_done *done)
     submit(file);
 }
 
+static void second_write_done(struct work_job *job)
+{
+    replaced(CONTAINER_OF(job, struct state_file, job));
+}
+
 static void dir_made(struct work_job *job)
 {
     struct state_file *file = CONTAINER_OF(job, struct state_file, job);
@@ -77,14 +89,14 @@ static void dir_made(struct work_job *job)
         file->done(file, job->result);
         return;
     }
-    write_job(file, file_done);
+    write_job(file, second_write_done);
 }
 
 static void job_done(struct work_job *job)
 {
     struct state_file *file = CONTAINER_OF(job, struct state_file, job);
-    if (job->result != -ENOENT) {
-        file->done(file, MIN_OF(job->result, 0));
+    if (job->result != -ENOENT || job->renamed_out) {
+        replaced(file);
         return;
     }
     file->job = (struct work_job){.kind = WORK_MAKE_DIR, .done = dir_made, .path = file->dir};

@@ -17,6 +17,7 @@ struct state_file {
     const char *dir;     /* borrowed: node.state_dir */
     /* From the loop: what was begun has ended; of a read the bytes, else 0, or -errno. */
     void (*done)(struct state_file *file, int64_t result);
+    bool unknown; /* the last that could be replaced was not durably: see there */
     struct work_job job;
     struct timer retry;
     const void *data;
@@ -32,7 +33,11 @@ void state_file_init(struct state_file *file, struct shard *shard, const char *d
 void state_file_read(struct state_file *file, void *data, size_t capacity);
 /* It makes no sense: from now on it has the name `name`.damaged, so that nothing is lost. */
 void state_file_set_aside(struct state_file *file);
-/* `data` stands as it is until done. After a failure the file is what it was. */
+/*
+ * `data` stands as it is until done. After a failure the file is what it was, unless `unknown` is
+ * set: it has its new bytes, and may get the old ones back in a power cut. So it remains until it
+ * is replaced with success.
+ */
 void state_file_replace(struct state_file *file, const void *data, size_t size);
 /* A line about it in the log; `error` 0: without one. */
 void state_file_say(const struct state_file *file, const struct log_sink *log, const char *event,

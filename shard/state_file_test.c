@@ -94,6 +94,31 @@ static void after_a_failure_it_is_what_it_was(void **state)
     assert_int_equal(read_it(sizeof(memory)), strlen("first"));
 }
 
+static bool has_new_name(void *context)
+{
+    uint8_t text[8];
+    int64_t size = sim_disk_get(disk, "some/state/thing", 0, text, sizeof(text));
+    return size == (int64_t)strlen(context) && memcmp(text, context, strlen(context)) == 0;
+}
+
+static void when_its_name_cannot_be_synced_it_is_unknown_until_it_is_replaced(void **state)
+{
+    (void)state;
+    assert_int_equal(replace("first"), 0);
+    assert_false(file.unknown);
+    state_file_replace(&file, "second", strlen("second"));
+    assert_true(sim_run_until(sim, has_new_name, "second", 30 * NS_PER_S));
+    sim_disk_failing_set(disk, false, true, false);
+    assert_true(wait() < 0);
+    assert_true(file.unknown);
+    assert_true(replace("third") < 0); /* which does not come that far */
+    assert_true(file.unknown);
+    assert_int_equal(read_it(sizeof(memory)), strlen("second"));
+    sim_disk_failing_set(disk, false, false, false);
+    assert_int_equal(replace("first"), 0);
+    assert_false(file.unknown);
+}
+
 static void what_makes_no_sense_is_kept_under_another_name(void **state)
 {
     (void)state;
@@ -112,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_replaced_is_read_back_and_its_directory_is_made),
         TEST(after_a_failure_it_is_what_it_was),
+        TEST(when_its_name_cannot_be_synced_it_is_unknown_until_it_is_replaced),
         TEST(what_makes_no_sense_is_kept_under_another_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,9 @@ enum work_kind {
                          was killed may have left names that a power cut would still undo */
     WORK_LOCK,        /* path: opened or created, locked for the life of the process → fd, -EBUSY */
     WORK_READ_FILE,   /* path → whole file in `data` (≤ data_size, else -EFBIG); size */
-    WORK_REPLACE,     /* path, data → written beside, synced, renamed over, directory synced */
+    WORK_REPLACE,     /* path, data → written beside, synced, renamed over, directory synced. Where
+                         that failed last, the file is the new one (renamed_out), until a power cut
+                         at least */
     WORK_APPEND,      /* fd, data: written at the end of the file, whole or not; WORK_SYNC syncs */
     WORK_CLOSE,       /* fd; with WORK_READ_ONLY made 0440 first */
     WORK_SPACE,       /* path → free bytes and inodes of its file system */
@@ -64,6 +66,7 @@ struct work_job {
     uint8_t flags;
     bool in_flight;
     bool direct_out;
+    bool renamed_out;     /* WORK_REPLACE */
     int level;            /* WORK_COMPRESS */
     int fd;
     const char *path;     /* borrowed until done; relative to the working directory or absolute */

@@ -95,12 +95,13 @@ static int open_direct(const char *path, int flags, bool *direct_out)
 }
 
 /* Syncs what was written to `fd` under the name beside, and gives it its own name, durably. */
-static int settle(int fd, const char *beside, const char *path)
+static int settle(struct work_job *job, int fd, const char *beside)
 {
-    if (fsync(fd) != 0 || rename(beside, path) != 0) {
+    if (fsync(fd) != 0 || rename(beside, job->path) != 0) {
         return -errno;
     }
-    return sync_directory_of(path);
+    job->renamed_out = true;
+    return sync_directory_of(job->path);
 }
 
 /* --- jobs ------------------------------------------------------------------------------------- */
@@ -219,7 +220,7 @@ static int job_create(struct work_job *job)
     }
     int result = write_zeros(fd, job->size);
     if (result == 0) {
-        result = settle(fd, beside, job->path);
+        result = settle(job, fd, beside);
     }
     if (result < 0) {
         close(fd);
@@ -242,7 +243,7 @@ static int job_replace(struct work_job *job)
     }
     int result = write_all(fd, job->data, job->data_size, 0);
     if (result == 0) {
-        result = settle(fd, beside, job->path);
+        result = settle(job, fd, beside);
     }
     close(fd);
     if (result < 0) {

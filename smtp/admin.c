@@ -6,16 +6,20 @@
 #include "core/check.h"
 #include "core/date.h"
 
+#define RESTORE_NS NS_PER_S /* between tries to write the file as it was */
+
 enum {
     STAGE_IDLE,
     STAGE_READING,
     STAGE_SETTING_ASIDE,
     STAGE_STORING,
+    STAGE_RESTORING,
     STAGE_TELLING,
 };
 
 static void file_done(struct state_file *file, int64_t result);
 static void expiry_fire(struct timer *timer);
+static void restore_fire(struct timer *timer);
 static void step_run(struct deferred *deferred);
 static void part_home(struct admin_part *part);
 
@@ -33,6 +37,7 @@ void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pag
     id_source_init(&admin->ids, (uint16_t)shard->index, boot % ID_BOOTS);
     list_init(&admin->waiting);
     timer_init(&admin->expiry, expiry_fire);
+    timer_init(&admin->restore, restore_fire);
     deferred_init(&admin->step, step_run);
     admin->file.done = file_done;
     state_file_init(&admin->file, shard, dir, "admin");
@@ -301,12 +306,12 @@ static void copy_table(struct admin *admin, const struct id *without)
     }
 }
 
-static void store_next(struct admin *admin)
+static void store(struct admin *admin, const struct admin_table *table, unsigned stage)
 {
     struct buf buf;
     buf_init(&buf, admin->data, ADMIN_FILE_BYTES_MAX);
-    admin_table_encode(admin->next, &buf);
-    admin->stage = STAGE_STORING;
+    admin_table_encode(table, &buf);
+    admin->stage = (uint8_t)stage;
     state_file_replace(&admin->file, buf.data, buf.size);
 }
 
@@ -322,7 +327,33 @@ static void stored(struct admin *admin, int error)
     if (!cancels) {
         slot_give(admin, admin->entry.slot);
     }
-    answer(admin, ADMIN_NOT_STORED);
+    if (admin->file.unknown) {
+        store(admin, admin->table, STAGE_RESTORING);
+    } else {
+        answer(admin, ADMIN_NOT_STORED);
+    }
+}
+
+/* The file is what is in force, or still unknown. */
+static void restored(struct admin *admin, int error)
+{
+    if (error != 0) {
+        shard_timer_set(admin->shard, &admin->restore, RESTORE_NS);
+    } else {
+        state_file_say(&admin->file, &admin->log, "admin", "is written as it was", 0);
+    }
+    if (admin->current != NULL) {
+        answer(admin, error == 0 ? ADMIN_NOT_STORED : ADMIN_NOT_KNOWN);
+    } else {
+        next_please(admin);
+    }
+}
+
+static void restore_fire(struct timer *timer)
+{
+    struct admin *admin = CONTAINER_OF(timer, struct admin, restore);
+    admin->restores = true;
+    shard_defer(admin->shard, &admin->step);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -386,7 +417,7 @@ static void cancel(struct admin *admin)
         if (entry->kind == request->kind &&
             memcmp(entry->id.bytes, request->id.bytes, sizeof(request->id.bytes)) == 0) {
             copy_table(admin, &request->id);
-            store_next(admin);
+            store(admin, admin->next, STAGE_STORING);
             return;
         }
     }
@@ -423,7 +454,7 @@ static void begin(struct admin *admin)
         answer(admin, ADMIN_FULL);
         return;
     }
-    store_next(admin);
+    store(admin, admin->next, STAGE_STORING);
 }
 
 static void refuse_waiting(struct admin *admin)
@@ -461,6 +492,13 @@ static void step_run(struct deferred *deferred)
         copy_table(admin, NULL);
         tell(admin, ADMIN_OBEY, NULL);
         return;
+    }
+    if (admin->restores) {
+        admin->restores = false;
+        if (admin->file.unknown) { /* else an order was stored meanwhile */
+            store(admin, admin->table, STAGE_RESTORING);
+            return;
+        }
     }
     struct list *link = list_pop_front(&admin->waiting);
     if (link != NULL) {
@@ -542,6 +580,9 @@ static void file_done(struct state_file *file, int64_t result)
     case STAGE_SETTING_ASIDE:
         loaded(admin);
         return;
+    case STAGE_RESTORING:
+        restored(admin, (int)result);
+        return;
     default:
         stored(admin, (int)result);
         return;
@@ -558,6 +599,7 @@ void admin_stop(struct admin *admin)
 {
     admin->stopping = true;
     shard_timer_clear(admin->shard, &admin->expiry);
+    shard_timer_clear(admin->shard, &admin->restore);
     shard_defer(admin->shard, &admin->step);
 }
 
@@ -569,5 +611,6 @@ bool admin_idle(const struct admin *admin)
 void admin_fini(struct admin *admin)
 {
     shard_timer_clear(admin->shard, &admin->expiry);
+    shard_timer_clear(admin->shard, &admin->restore);
     deferred_cancel(&admin->step);
 }

@@ -7,8 +7,9 @@
  * What is ordered is called an entry: which queues, why, and until when. It holds for queues that
  * come later as well, on every shard, and over restarts: a start reads the file before it reads the
  * spool. One request is dealt with at a time. An entry is in the file before any shard hears of it,
- * and every shard has obeyed before the asker hears that it is done. One that has expired is gone
- * from all shards soon afterwards, and from the file when that is written next.
+ * and every shard has obeyed before the asker hears that it is done. When it cannot be stored for
+ * sure, the file is written as it was, again and again until that is sure. One that has expired is
+ * gone from all shards soon afterwards, and from the file when that is written next.
  *
  *   suspend   no attempt begins; nothing is counted and nothing told. What has begun ends as ever.
  *             Mail does not expire meanwhile.
@@ -45,6 +46,8 @@ enum admin_status {
     ADMIN_UNKNOWN,    /* CANCEL: there is no such entry */
     ADMIN_FULL,       /* there are as many entries, names or texts as there may be */
     ADMIN_NOT_STORED, /* the file could not be written: nothing was changed */
+    ADMIN_NOT_KNOWN,  /* neither that, nor could it be written as it was: nothing was changed, but a
+                         restart before it can may find it done */
     ADMIN_STOPPING,
 };
 
@@ -84,6 +87,8 @@ struct admin {
     unsigned out;              /* parts that are not home */
     bool stopping;
     struct timer expiry;
+    struct timer restore;      /* the file is to be written as it was, once more */
+    bool restores;             /* … and now */
     struct deferred step;
     unsigned slot_next;
     uint64_t slots[ADMIN_ENTRIES_MAX / 64 + 1]; /* taken */

@@ -277,6 +277,10 @@ static void order_done(struct admin_request *request)
     case ADMIN_NOT_STORED:
         http_answer_text(exchange, 500, SLICE("it could not be stored; nothing is changed"));
         break;
+    case ADMIN_NOT_KNOWN:
+        http_answer_text(exchange, 500, SLICE("it could not be stored for sure; nothing is "
+                                              "changed, but a restart may find it done"));
+        break;
     case ADMIN_STOPPING:
         http_answer_text(exchange, 503, SLICE("the server is stopping"));
         break;

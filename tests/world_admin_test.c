@@ -360,6 +360,57 @@ static void a07_what_cannot_be_stored_is_not_done(void **state)
     assert_int_equal(cancel(&stage.world, ADMIN_SUSPEND, id), ADMIN_DONE);
 }
 
+static bool has_file(void *context)
+{
+    return sim_disk_exists(((struct world *)context)->disk, "var/admin");
+}
+
+/* The new file has its name, and that cannot be synced. Twice: until a restart, and before one. */
+static void a07_what_is_not_stored_for_sure_is_taken_back(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct question question = domain_question(ADMIN_DO_SUSPEND, SLICE("t.test"));
+    put(&stage.world, &question);
+    assert_true(sim_run_until(stage.sim, has_file, &stage.world, 60 * NS_PER_S));
+    sim_disk_failing_set(stage.world.disk, false, true, false);
+    assert_true(sim_run_until(stage.sim, is_answered, &question, 60 * NS_PER_S));
+    assert_int_equal(question.request.status, ADMIN_NOT_KNOWN);
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
+    run_s(5); /* tried in vain */
+    sim_disk_failing_set(stage.world.disk, false, false, false);
+    run_s(2);
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(1);
+    assert_int_equal(stage.sink.mails, 1);
+}
+
+static bool has_said_so(void *context)
+{
+    return strstr(((struct world *)context)->log_line, "nothing is changed") != NULL;
+}
+
+/* It fails once: the file is as it was when the asker hears of it. */
+static void a07_what_is_taken_back_at_once_is_not_stored(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct question question = domain_question(ADMIN_DO_SUSPEND, SLICE("t.test"));
+    put(&stage.world, &question);
+    assert_true(sim_run_until(stage.sim, has_file, &stage.world, 60 * NS_PER_S));
+    sim_disk_failing_set(stage.world.disk, false, true, false);
+    assert_true(sim_run_until(stage.sim, has_said_so, &stage.world, 60 * NS_PER_S));
+    sim_disk_failing_set(stage.world.disk, false, false, false);
+    assert_true(sim_run_until(stage.sim, is_answered, &question, 60 * NS_PER_S));
+    assert_int_equal(question.request.status, ADMIN_NOT_STORED);
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
+}
+
 static void a08_a_dry_run_counts_names_five_and_does_nothing(void **state)
 {
     (void)state;
@@ -703,6 +754,8 @@ int main(void)
         ON_STAGE(a05_a_ready_queue_is_suspended_by_its_name_and_its_queues_say_why),
         ON_STAGE(a06_what_cannot_be_ordered_changes_nothing),
         ON_STAGE(a07_what_cannot_be_stored_is_not_done),
+        ON_STAGE(a07_what_is_not_stored_for_sure_is_taken_back),
+        ON_STAGE(a07_what_is_taken_back_at_once_is_not_stored),
         ON_STAGE(a08_a_dry_run_counts_names_five_and_does_nothing),
         ON_STAGE(a09_entries_survive_stops_and_kills_and_are_obeyed_before_mail_moves),
         ON_STAGE(a10_a_damaged_file_is_set_aside_and_named),

@@ -255,6 +255,7 @@ static int step_create(struct work_actor *actor, struct work_job *job, const cha
         break;
     case 2:
         sim_name_move(disk, temporary, path);
+        job->renamed_out = true;
         return STEP_AGAIN;
     default:
         result = directory_sync(disk, path);
