@@ -7,7 +7,6 @@
 #include "smtp/template_text.h"
 
 #define DECIMALS_MAX      15
-#define BYTES_A_STEP      64
 #define INTEGER_AS_DOUBLE 9007199254740992.0 /* beyond it a double skips integers */
 
 typedef bool filter_apply(struct template_filtering *filtering);
@@ -18,18 +17,39 @@ static bool complain(struct template_filtering *filtering, const char *text)
     return false;
 }
 
+/* Before the work; false: it is too much. */
+static bool charge(struct template_filtering *filtering, uint64_t steps)
+{
+    filtering->cost += steps;
+    return filtering->cost <= filtering->steps;
+}
+
+static bool charge_bytes(struct template_filtering *filtering, size_t bytes)
+{
+    return charge(filtering, bytes / TEMPLATE_BYTES_A_STEP);
+}
+
+static bool charge_value(struct template_filtering *filtering, const struct json_value *value)
+{
+    return value->kind == JSON_DOUBLE ? charge(filtering, TEMPLATE_STEPS_OF_A_DOUBLE)
+                                      : value->kind != JSON_STRING ||
+                                            charge_bytes(filtering, value->size);
+}
+
 /* The text of value `index`. Numbers are written into scratch. */
 static bool text_of(struct template_filtering *filtering, unsigned index, struct slice *text_out)
 {
     uint8_t memory[TEMPLATE_SCALAR_BYTES_MAX];
     const struct json_value *value = &filtering->values[index];
+    if (!charge_value(filtering, value)) {
+        return false;
+    }
     if (!template_text_of(TEMPLATE_JINJA, value, memory, text_out)) {
         return complain(filtering, "a list or a mapping is no text");
     }
     if (value->kind != JSON_STRING) {
         *text_out = arena_copy(filtering->scratch, *text_out);
     }
-    filtering->cost += text_out->size / BYTES_A_STEP;
     return !filtering->scratch->overflow;
 }
 
@@ -75,8 +95,11 @@ static bool change_letters(struct template_filtering *filtering, enum letter_cas
     }
     /* Where capitals and small letters have different sizes ("ÿ" and its capital) both have two. */
     uint8_t *memory = arena_take_bytes(filtering->scratch, text.size);
-    buf_init(&buf, memory, memory == NULL ? 0 : text.size);
-    for (size_t i = 0, used; i < text.size && memory != NULL; i += used) {
+    if (memory == NULL || !charge(filtering, text.size / 4)) {
+        return false;
+    }
+    buf_init(&buf, memory, text.size);
+    for (size_t i = 0, used; i < text.size; i += used) {
         uint32_t point = template_decode(slice_skip(text, i), &used);
         if (point < 0x80 || used > 1) {
             template_put_point(&buf, change_letter(letters, point, before, i == 0));
@@ -85,7 +108,6 @@ static bool change_letters(struct template_filtering *filtering, enum letter_cas
         }
         before = point;
     }
-    filtering->cost += text.size / 4;
     return give_text(filtering, buf_slice(&buf));
 }
 
@@ -190,7 +212,7 @@ static bool apply_replace(struct template_filtering *filtering)
     }
     size_t size = replaced_size(text, from, to);
     uint8_t *memory = arena_take_bytes(filtering->scratch, size);
-    if (memory == NULL) {
+    if (memory == NULL || !charge_bytes(filtering, size)) {
         return false;
     }
     buf_init(&buf, memory, size);
@@ -200,7 +222,6 @@ static bool apply_replace(struct template_filtering *filtering)
         text = slice_skip(text, at + from.size);
     }
     buf_put(&buf, text);
-    filtering->cost += size / BYTES_A_STEP;
     return give_text(filtering, buf_slice(&buf));
 }
 
@@ -210,10 +231,12 @@ static bool apply_length(struct template_filtering *filtering)
 {
     const struct json_value *value = &filtering->values[0];
     int64_t length = value->size;
+    if (!charge_value(filtering, value)) {
+        return false;
+    }
     switch ((enum json_kind)value->kind) {
     case JSON_STRING:
         length = (int64_t)template_count_points(json_value_text(value));
-        filtering->cost += value->size / BYTES_A_STEP;
         break;
     case JSON_ARRAY:
     case JSON_OBJECT:
@@ -236,7 +259,6 @@ static bool apply_list(struct template_filtering *filtering)
 {
     const struct json_value *value = &filtering->values[0];
     struct slice text = value->kind == JSON_STRING ? json_value_text(value) : SLICE_NONE;
-    size_t count = value->kind == JSON_STRING ? template_count_points(text) : value->size;
     if (value->kind == JSON_ARRAY) {
         filtering->result = *value;
         return true;
@@ -244,8 +266,12 @@ static bool apply_list(struct template_filtering *filtering)
     if (value->kind != JSON_STRING && value->kind != JSON_OBJECT && value->kind != JSON_ABSENT) {
         return complain(filtering, "this value is no list");
     }
+    if (!charge_value(filtering, value)) {
+        return false;
+    }
+    size_t count = value->kind == JSON_STRING ? template_count_points(text) : value->size;
     struct json_value *elements = arena_take(filtering->scratch, count, sizeof(*elements));
-    if (elements == NULL) {
+    if (elements == NULL || !charge(filtering, count)) {
         return false;
     }
     for (size_t i = 0, used; i < count; i++) {
@@ -257,7 +283,6 @@ static bool apply_list(struct template_filtering *filtering)
         elements[i] = json_value_string(slice_first(text, used));
         text = slice_skip(text, used);
     }
-    filtering->cost += count;
     filtering->result =
         (struct json_value){.kind = JSON_ARRAY, .size = (uint32_t)count, .elements = elements};
     return true;
@@ -294,6 +319,10 @@ static bool put_joined(struct template_filtering *filtering, const struct json_v
     for (uint32_t i = 0; i < list->size; i++) {
         uint8_t memory[TEMPLATE_SCALAR_BYTES_MAX];
         struct slice text;
+        bool is_double = list->elements[i].kind == JSON_DOUBLE;
+        if (!charge(filtering, is_double ? TEMPLATE_STEPS_OF_A_DOUBLE : 1)) {
+            return false;
+        }
         if (!template_text_of(TEMPLATE_JINJA, &list->elements[i], memory, &text)) {
             return complain(filtering, "a list or a mapping is no text");
         }
@@ -320,11 +349,10 @@ static bool apply_join(struct template_filtering *filtering)
         return false;
     }
     uint8_t *memory = arena_take_bytes(filtering->scratch, size);
-    if (memory == NULL) {
+    if (memory == NULL || !charge_bytes(filtering, size)) {
         return false;
     }
     buf_init(&buf, memory, size);
-    filtering->cost += list.size + size / BYTES_A_STEP;
     return put_joined(filtering, &list, between, &buf, &size) &&
            give_text(filtering, buf_slice(&buf));
 }
@@ -354,6 +382,9 @@ static bool number_of(struct template_filtering *filtering, struct json_value *n
     char text[TEMPLATE_SCALAR_BYTES_MAX] = "";
     char *end = text;
     *number_out = *value;
+    if (!charge_value(filtering, value)) {
+        return false;
+    }
     if (value->kind == JSON_BOOL) {
         *number_out = (struct json_value){.kind = JSON_INTEGER, .integer = value->boolean};
         return true;

@@ -18,12 +18,16 @@ struct template_filtering {
     unsigned argument_count;
     const struct json_value *values; /* the value, then the arguments; borrowed */
     struct arena *scratch;           /* borrowed */
-    uint64_t cost;                   /* out: further steps */
+    uint64_t steps;                  /* that it may take */
+    uint64_t cost;                   /* out: steps taken; beyond `steps` when there were too few */
     const char *complaint;           /* out, of false: why not */
     struct json_value result;        /* out */
 };
 
-/* False: the values are not fit for it, or scratch has overflowed (no complaint then). */
+/*
+ * What a filter works on is charged before the work. False: the values are not fit for it, there
+ * are too few steps, or scratch has overflowed (no complaint then).
+ */
 MUST_USE bool template_filter_apply(struct template_filtering *filtering);
 
 #endif

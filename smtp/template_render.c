@@ -14,6 +14,9 @@
 #include "smtp/template_program.h"
 #include "smtp/template_text.h"
 
+/* With which a name is compared in the largest of objects. */
+#define NAMES_COMPARED 16u
+
 /* A loop, or a context of Handlebars: a loop with one item. */
 struct frame {
     struct json_value over;
@@ -78,6 +81,26 @@ static bool spend(struct machine *machine, uint64_t steps)
     }
     machine->run->steps -= steps;
     return true;
+}
+
+/* Texts are looked through. */
+static bool spend_bytes(struct machine *machine, size_t bytes)
+{
+    return spend(machine, bytes / TEMPLATE_BYTES_A_STEP);
+}
+
+/* A member is looked for: its name is compared with some of the others. */
+static bool spend_name(struct machine *machine, struct slice name)
+{
+    return spend(machine, name.size / TEMPLATE_BYTES_A_STEP * NAMES_COMPARED);
+}
+
+/* Two values are compared: of texts no more than the shorter one. */
+static bool spend_pair(struct machine *machine, const struct json_value *a,
+                       const struct json_value *b)
+{
+    bool is_text = a->kind == JSON_STRING && b->kind == JSON_STRING;
+    return !is_text || spend_bytes(machine, MIN_OF(a->size, b->size));
 }
 
 static struct json_value *top(struct machine *machine)
@@ -198,6 +221,9 @@ static bool do_field(struct machine *machine)
     struct json_value value = pop(machine);
     struct slice name = name_of(machine, machine->op->c);
     bool is_handlebars = machine->template->dialect == TEMPLATE_HANDLEBARS;
+    if (!spend_name(machine, name)) {
+        return false;
+    }
     if (is_handlebars && value.kind == JSON_ARRAY) {
         return push(machine, list_member(&value, name));
     }
@@ -218,7 +244,9 @@ static bool do_index(struct machine *machine)
         return fail_value(machine, "what stands before the index is undefined");
     }
     if (key.kind == JSON_STRING) {
-        return push(machine, value_or_absent(json_value_member(&value, json_value_text(&key))));
+        struct slice name = json_value_text(&key);
+        return spend_name(machine, name) &&
+               push(machine, value_or_absent(json_value_member(&value, name)));
     }
     if (key.kind != JSON_INTEGER) {
         return fail_value(machine, "an index is a number or a text");
@@ -335,6 +363,9 @@ static bool is_in(struct machine *machine, const struct json_value *item,
     if (!spend(machine, container->size)) {
         return false;
     }
+    if (item->kind == JSON_STRING && !spend_name(machine, json_value_text(item))) {
+        return false;
+    }
     if (container->kind == JSON_STRING && item->kind == JSON_STRING) {
         *in_out = item->size == 0 ||
                   (container->size > 0 && memmem(container->text, container->size, item->text,
@@ -350,6 +381,9 @@ static bool is_in(struct machine *machine, const struct json_value *item,
                fail_value(machine, "'in' wants a list, a mapping or texts");
     }
     for (uint32_t i = 0; i < container->size && !*in_out; i++) {
+        if (!spend_pair(machine, item, &container->elements[i])) {
+            return false;
+        }
         *in_out = is_equal(item, &container->elements[i]);
     }
     return true;
@@ -370,6 +404,9 @@ static bool do_compare(struct machine *machine)
     if (comparison == TEMPLATE_IN || comparison == TEMPLATE_NOT_IN) {
         return is_in(machine, &left, &right, &in) &&
                push_bool(machine, in == (comparison == TEMPLATE_IN));
+    }
+    if (!spend_pair(machine, &left, &right)) {
+        return false;
     }
     if (comparison == TEMPLATE_EQUAL || comparison == TEMPLATE_UNEQUAL) {
         if (is_container(&left) && is_container(&right)) {
@@ -432,6 +469,9 @@ static bool do_print(struct machine *machine)
     struct json_value value = pop(machine);
     uint8_t memory[TEMPLATE_SCALAR_BYTES_MAX];
     struct slice text;
+    if (value.kind == JSON_DOUBLE && !spend(machine, TEMPLATE_STEPS_OF_A_DOUBLE)) {
+        return false;
+    }
     if (!template_text_of(machine->template->dialect, &value, memory, &text)) {
         return fail_value(machine, "a list or a mapping cannot be printed");
     }
@@ -459,13 +499,18 @@ static bool do_filter(struct machine *machine)
         .argument_count = count,
         .values = &machine->stack[machine->stack_count],
         .scratch = machine->run->scratch,
+        .steps = machine->run->steps,
     };
-    if (!template_filter_apply(&filtering)) {
+    bool good = template_filter_apply(&filtering);
+    if (!spend(machine, filtering.cost)) {
+        return false;
+    }
+    if (!good) {
         return filtering.complaint != NULL
                    ? fail_value(machine, filtering.complaint)
                    : fail(machine, TEMPLATE_MEMORY, "the template makes too much text");
     }
-    return spend(machine, filtering.cost) && push(machine, filtering.result);
+    return push(machine, filtering.result);
 }
 
 static bool do_list(struct machine *machine)
@@ -621,9 +666,11 @@ static bool step(struct machine *machine)
     case TEMPLATE_OP_CONSTANT:
         return push(machine, machine->template->constants[op->c]);
     case TEMPLATE_OP_NAME:
-        return push(machine, look_up(machine, op->c));
+        return spend_name(machine, name_of(machine, op->c)) &&
+               push(machine, look_up(machine, op->c));
     case TEMPLATE_OP_FIND:
-        return push(machine, find(machine, op->a, name_of(machine, op->c)));
+        return spend_name(machine, name_of(machine, op->c)) &&
+               push(machine, find(machine, op->a, name_of(machine, op->c)));
     case TEMPLATE_OP_FRAME:
         return push(machine, machine->frames[op->a].item);
     case TEMPLATE_OP_FIELD:

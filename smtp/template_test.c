@@ -347,6 +347,64 @@ static void h13_a_template_ends_after_its_steps_its_output_or_its_memory(void **
     }
 }
 
+/* What works on much: five thousand times takes less than the steps but for the work. */
+static void h13_the_steps_bound_the_work_on_large_values(void **state)
+{
+    static const char *const works[] = {
+        "{% if s == t %}{% endif %}",
+        "{% if s != t %}{% endif %}",
+        "{% if s < t %}{% endif %}",
+        "{% if s >= t %}{% endif %}",
+        "{% if s in [t, t] %}{% endif %}",
+        "{% if s in u %}{% endif %}",
+        "{% if s in m %}{% endif %}",
+        "{% if m[s] %}{% endif %}",
+        "{% if s|trim %}{% endif %}",
+        "{% if s|length %}{% endif %}",
+        "{% if s|list %}{% endif %}",
+        "{% if s|first %}{% endif %}",
+        "{% if s|upper %}{% endif %}",
+        "{% if s|escape %}{% endif %}",
+        "{% if s|replace('ab', 'c') %}{% endif %}",
+        "{% if 'a'|replace(s, 'c') %}{% endif %}",
+        "{% if 'a'|replace('b', s) %}{% endif %}",
+        "{% if d|join %}{% endif %}",
+        "{% if [s]|join %}{% endif %}",
+        "{% if [1, 2]|join(s) %}{% endif %}",
+        "{% set x = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]|join %}",
+        "{% set x = 0.1|string %}",
+        "{{ 0.1 }}",
+    };
+    struct fixture *fixture = *state;
+    struct buf context;
+    char *large = need(12001);
+    memset(large, 'x', 12000);
+    large[12000] = '\0';
+    buf_init(&context, need(MIB), MIB);
+    buf_printf(&context, "{\"s\":\"%s\",\"t\":\"%s\",\"m\":{\"%s\":1},\"u\":[\"%s\"],\"l\":[",
+               large, large, large, large);
+    for (unsigned i = 0; i < 70; i++) {
+        buf_put_string(&context, i == 0 ? "0" : ",0");
+    }
+    buf_put_string(&context, "],\"d\":[0.1");
+    for (unsigned i = 1; i < 70; i++) {
+        buf_put_string(&context, ",0.1");
+    }
+    buf_put(&context, slice_make("]}", 3)); /* with its NUL */
+    assert_false(context.overflow);
+    for (size_t i = 0; i < COUNT_OF(works); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "{%% for a in l %%}{%% for b in l %%}%s{%% endfor %%}{%% endfor %%}", works[i]);
+        if (render(fixture, TEMPLATE_JINJA, text, (const char *)context.data) ||
+            fixture->problem.fault != TEMPLATE_STEPS) {
+            fail_msg("%s: %u %s", works[i], fixture->problem.fault, fixture->problem.text);
+        }
+    }
+    free(context.data);
+    free(large);
+}
+
 static void h13_steps_are_counted_down_and_just_enough_is_enough(void **state)
 {
     struct fixture *fixture = *state;
@@ -571,6 +629,7 @@ int main(void)
         TEST(what_is_outside_the_subset_is_refused_with_its_place),
         TEST(what_a_value_cannot_do_is_refused_with_its_place),
         TEST(h13_a_template_ends_after_its_steps_its_output_or_its_memory),
+        TEST(h13_the_steps_bound_the_work_on_large_values),
         TEST(h13_steps_are_counted_down_and_just_enough_is_enough),
         TEST(h13_a_template_of_endless_depth_or_length_is_refused),
         TEST(h13_every_size_of_memory_is_enough_or_refused),

@@ -10,6 +10,10 @@
 /* Room for any number, boolean or none. */
 #define TEMPLATE_SCALAR_BYTES_MAX 40
 
+/* Work that is no operation, in steps: of texts that are looked through, and of numbers printed. */
+#define TEMPLATE_BYTES_A_STEP     64u
+#define TEMPLATE_STEPS_OF_A_DOUBLE 32u
+
 /* Objects are true in Handlebars, and in Jinja when they have members. */
 bool template_truth(enum template_dialect dialect, const struct json_value *value);
 
