@@ -220,6 +220,9 @@ static bool make_parts(struct making *making, const struct compose_mailbox *to, 
     parts.hostname = making->maker->hostname;
     parts.wall_ns = making->maker->wall_ns;
     parts.attachments_are_checked = true;
+    for (uint32_t i = 0; i < parts.attachment_count; i++) {
+        making->run.work += parts.attachments[i].data.size;
+    }
     return render(making, templates->text_body, "content.text_body", SLICE(""),
                   &parts.text_body) &&
            render(making, templates->html_body, "content.html_body", SLICE(""),
@@ -242,6 +245,7 @@ bool inject_make(struct inject_maker *maker, const struct inject_recipient *reci
             .scopes = {recipient->substitutions, NULL, maker->templates->request->substitutions},
             .scratch = maker->scratch,
             .steps = maker->steps,
+            .work = maker->work,
         },
     };
     size_t mark = arena_mark(maker->texts);
@@ -256,13 +260,14 @@ bool inject_make(struct inject_maker *maker, const struct inject_recipient *reci
                    ? make_raw(&making, out, utf8_out)
                    : make_parts(&making, &recipient->mailbox, out, utf8_out);
     }
+    maker->work = making.run.work + out->size - before.size;
+    maker->steps = making.run.steps;
     if (good && out->overflow) {
         good = refuse(problem_out, "content: the message is too large");
     }
     if (!good) {
         *out = before;
     }
-    maker->steps = making.run.steps;
     arena_rewind(maker->texts, mark);
     return good;
 }

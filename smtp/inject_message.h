@@ -40,6 +40,7 @@ struct inject_maker {
     struct slice hostname;
     uint64_t wall_ns;
     uint64_t steps; /* that templates may take in all; what is left when it ends */
+    uint64_t work;  /* bytes worked on are added, whether a message came of it or not */
 };
 
 /*

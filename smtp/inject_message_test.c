@@ -22,6 +22,7 @@ struct fixture {
     struct inject_templates templates;
     struct inject_problem problem;
     bool utf8;
+    uint64_t work; /* of the last make */
 };
 
 static void *need(size_t bytes)
@@ -97,6 +98,8 @@ static bool make(struct fixture *fixture, uint32_t recipient)
     assert_int_equal(arena_mark(&fixture->scratch), 0);
     assert_true(good || fixture->out.size == 0);
     assert_true(maker.steps <= STEPS);
+    assert_true(maker.work >= fixture->out.size);
+    fixture->work = maker.work;
     return good;
 }
 
@@ -240,6 +243,43 @@ static void a_recipient_for_whom_there_is_no_message_is_refused_with_the_field(v
     }
 }
 
+static void h13_what_fails_late_has_worked_as_much_as_what_succeeds(void **state)
+{
+    /* 10,000 bytes each: faults of a template, of the whole message, and of the parts of one. */
+    static const char *const cases[][3] = {
+        {"\"A: b\\n\\n", "{{ x.y }}\"", "content: line 23, column 16: "},
+        {"\"A: b\\n\\n", "\\n{% for a in 'abcdefghijklmnopqrst'|list %}"
+                           "{% for b in 'abcdefghijklmnopqrst'|list %}{{ s }}"
+                           "{% endfor %}{% endfor %}\"", "content: line 24: more than 998 bytes"},
+        {"{\"text_body\":\"", "\",\"from\":{\"email\":\"x\"}}", "content.from.email: "},
+        {"{\"text_body\":\"", "\",\"from\":{\"email\":\"a@b\"},\"subject\":\"{{ x.y }}\"}",
+         "content.subject: "},
+        {"{\"attachments\":[{\"content_type\":\"a/b\",\"data\":\"",
+         "\"}],\"from\":{\"email\":\"a@b\"},\"text_body\":\"{{ x.y }}\"}", "content.text_body: "},
+    };
+    struct fixture *fixture = *state;
+    char *content = need(12000);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf buf;
+        buf_init(&buf, content, 12000);
+        buf_put_string(&buf, cases[i][0]);
+        for (unsigned k = 0; k < 1000; k++) {
+            buf_put_string(&buf, k % 50 == 49 ? "\\n........." : "..........");
+        }
+        buf_put_string(&buf, cases[i][1]);
+        buf_put_byte(&buf, '\0');
+        assert_false(buf.overflow);
+        assert_true(compile(fixture, "{\"email\":\"a@b\",\"substitutions\":{\"s\":\"0123456789"
+                                     "0123456789012345678901234567890123456789\"}}", content));
+        assert_false(make(fixture, 0));
+        if (strncmp(fixture->problem.text, cases[i][2], strlen(cases[i][2])) != 0 ||
+            fixture->work < 10000) {
+            fail_msg("case %zu: %u bytes: %s", i, (unsigned)fixture->work, fixture->problem.text);
+        }
+    }
+    free(content);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -250,6 +290,7 @@ int main(void)
         TEST(h13_a_template_that_is_wrong_is_refused_with_its_field),
         TEST(h10_no_substitution_makes_a_header_field),
         TEST(a_recipient_for_whom_there_is_no_message_is_refused_with_the_field),
+        TEST(h13_what_fails_late_has_worked_as_much_as_what_succeeds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

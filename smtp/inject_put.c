@@ -145,7 +145,7 @@ static bool make(struct inject_job *job, uint32_t index, bool *utf8_out)
     buf_reset(&inject->out);
     bool good = inject_make(&maker, job->is_shared ? &nobody : recipient, &inject->out, utf8_out,
                             &problem);
-    inject->work -= (int64_t)(WORK_OF_MESSAGE + inject->out.size +
+    inject->work -= (int64_t)(WORK_OF_MESSAGE + maker.work +
                               WORK_OF_STEP * (STEPS_MAX - maker.steps));
     if (!good) {
         fail_content(job, index, problem.text);
@@ -197,6 +197,7 @@ static bool is_admitted(struct inject_job *job)
 {
     uint8_t text[128];
     struct verdict verdict = server_sender_verdict(job->inject->server, 0);
+    job->inject->work -= WORK_OF_RECIPIENT;
     job->first = job->next;
     if (verdict.code == 0) {
         return true;

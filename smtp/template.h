@@ -75,6 +75,7 @@ struct template_run {
     const struct json_value *scopes[TEMPLATE_SCOPES_MAX];
     struct arena *scratch; /* borrowed; left as it was */
     uint64_t steps;        /* that may still be taken; what is left when it ends */
+    uint64_t work;         /* bytes written and, for the place of a fault, read are added */
 };
 
 /* Appends to `out`. False on a fault, and `out` has what it had before. */

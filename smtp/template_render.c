@@ -740,7 +740,9 @@ bool template_render(const struct template *template, struct template_run *run, 
         }
     }
     arena_rewind(run->scratch, mark);
+    run->work += out->size - size;
     if (!good) {
+        run->work += machine.op->at;
         out->size = size;
         out->overflow = false;
     }
