@@ -24,12 +24,6 @@ void adopt_fini(struct adopt *adopt)
     }
 }
 
-static void adopt_end(struct adopt *adopt)
-{
-    adopt_fini(adopt);
-    adopt->done(adopt);
-}
-
 PRINTF(3, 4)
 static void adopt_fail(struct adopt *adopt, int error, const char *format, ...)
 {
@@ -38,7 +32,6 @@ static void adopt_fail(struct adopt *adopt, int error, const char *format, ...)
     vsnprintf(adopt->reason, sizeof(adopt->reason), format, arguments);
     va_end(arguments);
     adopt->error = error;
-    adopt_end(adopt);
 }
 
 /* --- what a lane leaves ----------------------------------------------------------------------- */
@@ -61,7 +54,7 @@ static void adopt_retry(struct timer *timer)
     adopt_submit(CONTAINER_OF(timer, struct adopt, retry));
 }
 
-/* Its checkpoints are read. */
+/* Its checkpoints are read, or this is over: a job may be on its way with a file of it even so. */
 static void adopt_close(struct adopt *adopt)
 {
     while (adopt->closing < CHECKPOINT_FILES) {
@@ -152,9 +145,9 @@ static void adopt_recovered(struct recover *recover)
     } else {
         adopt_tail(adopt);
         adopt_count(adopt);
-        adopt->closing = 0;
-        adopt_close(adopt);
     }
+    adopt->closing = 0;
+    adopt_close(adopt);
 }
 
 /* --- the next lane ---------------------------------------------------------------------------- */
@@ -163,8 +156,8 @@ static void adopt_lane(struct deferred *deferred)
 {
     struct adopt *adopt = CONTAINER_OF(deferred, struct adopt, step);
     adopt_fini(adopt);
-    if (adopt->at == adopt->options->foreign_count) {
-        adopt_end(adopt);
+    if (adopt->error != 0 || adopt->at == adopt->options->foreign_count) {
+        adopt->done(adopt);
         return;
     }
     adopt->foreign_options = *adopt->options;
@@ -181,6 +174,7 @@ static void adopt_lane(struct deferred *deferred)
     if (error != 0) {
         adopt_fail(adopt, error, "spool: lane %u: %s", adopt->foreign_options.lane,
                    strerror(-error));
+        adopt->done(adopt);
         return;
     }
     adopt->busy = true;

@@ -1,6 +1,7 @@
 /* Few files of a lane are open, whatever its log holds. */
 #include "shard/spool/descriptors.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -109,14 +110,19 @@ static void a_start_opens_one_file_after_another(void **state)
 }
 
 /* The lane is given up for one that has nothing yet: numbers of segments stay the same. */
-static void f27_a_start_that_adopts_a_lane_opens_few_files_of_it(void **state)
+static void give_up_lane(void)
 {
     static const uint16_t foreign[] = {0};
-    (void)state;
-    open_long(1, 0);
     rig.options.lane = 1;
     rig.options.foreign = foreign;
     rig.options.foreign_count = COUNT_OF(foreign);
+}
+
+static void f27_a_start_that_adopts_a_lane_opens_few_files_of_it(void **state)
+{
+    (void)state;
+    open_long(1, 0);
+    give_up_lane();
     assert_in_range(start_again(), KEPT, START_OPEN);
     assert_int_equal(sim_node_descriptors(rig.node), 0);
     sim_run_for(rig.sim, 3 * NS_PER_S);
@@ -124,6 +130,32 @@ static void f27_a_start_that_adopts_a_lane_opens_few_files_of_it(void **state)
     rig_read_all(&rig);
     assert_true(sim_node_descriptors(rig.node) <= KEPT + OTHERS);
     rig_close(&rig);
+}
+
+static bool finished(void *context)
+{
+    (void)context;
+    return rig.ledger.finished;
+}
+
+/* While the file before the last is still being closed. */
+static void f27_a_lane_that_cannot_be_adopted_is_closed_whole_before_the_start_fails(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        open_long(seed, 0);
+        rig_crash(&rig, false);
+        assert_int_equal(sim_disk_make_dir(rig.disk, "spool/lane-000/segment-000999"), 0);
+        give_up_lane();
+        sim_fault_set(rig.sim, SIM_FAULT_slow_job, 500);
+        rig_boot(&rig);
+        assert_true(sim_run_until(rig.sim, finished, NULL, 600 * NS_PER_S));
+        assert_int_equal(rig.ledger.error, -EISDIR);
+        assert_non_null(strstr(rig.ledger.reason, "lane-000/segment-000999"));
+        assert_int_equal(sim_node_descriptors(rig.node), 0);
+        sim_run_for(rig.sim, 10 * NS_PER_S);
+        rig_close(&rig);
+    }
 }
 
 static void what_is_being_read_stays_open(void **state)
@@ -318,6 +350,8 @@ int main(void)
         cmocka_unit_test(the_log_keeps_few_files_open),
         cmocka_unit_test(a_start_opens_one_file_after_another),
         cmocka_unit_test(f27_a_start_that_adopts_a_lane_opens_few_files_of_it),
+        cmocka_unit_test(
+            f27_a_lane_that_cannot_be_adopted_is_closed_whole_before_the_start_fails),
         cmocka_unit_test(what_is_being_read_stays_open),
         cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
         cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),
