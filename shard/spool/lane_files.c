@@ -20,7 +20,7 @@ enum {
     STEP_MAKE_DIR,
     STEP_LIST,
     STEP_CHECKPOINT,
-    STEP_HEAD,        /* the first two pages at once */
+    STEP_HEAD,        /* the first two pages at once, once */
     STEP_FIRST_PAGE,  /* each of them, when that has failed */
     STEP_SECOND_PAGE,
     STEP_LAST_PAGE,
@@ -396,7 +396,7 @@ static void lane_files_page_read(struct op *op)
     int result = op->result;
     bool single = files->step == STEP_FIRST_PAGE || files->step == STEP_SECOND_PAGE;
     if (result == -EINTR || result == -EAGAIN ||
-        (result < 0 && single && ++files->tries < TRIES_MAX)) {
+        (result < 0 && files->step != STEP_HEAD && ++files->tries < TRIES_MAX)) {
         lane_files_page(files);
     } else if (single) {
         lane_files_single_read(files, result);

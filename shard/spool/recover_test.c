@@ -215,6 +215,17 @@ static bool first_page_has_failed(void *context)
     return sim_fault_count(rig->sim, SIM_FAULT_read_error) == 1 + 3; /* with the second, alone */
 }
 
+/* Of files that were ever used, or may be: each is used again when its time has come. */
+static void expect_every_file_in_use(const struct rig *rig)
+{
+    const struct segments *segments = spool_segments(rig->spool);
+    assert_true(segments->count > 0);
+    for (uint32_t i = 0; i < segments->count; i++) {
+        assert_true(segments->table[i].state != SEGMENT_ASIDE);
+        assert_true(segments->table[i].reusable);
+    }
+}
+
 /* A start whose first read after so long a time fails; false: it had ended before. */
 static bool start_with_one_error(uint64_t after_ns)
 {
@@ -232,6 +243,7 @@ static bool start_with_one_error(uint64_t after_ns)
     assert_false(counts->checkpoint_lost);
     assert_int_equal(counts->damaged_records, 0);
     assert_true(counts->rows > 0);
+    expect_every_file_in_use(&rig);
     rig_read_all(&rig);
     rig_close(&rig);
     return failed;
