@@ -121,8 +121,8 @@ static void adopted_file_open(struct descriptor_wait *wait)
     } else if (wait->error == -ENOENT) {
         adopted_over(adopted, "is not there", false);
     } else {
-        snprintf(adopted->reason, sizeof(adopted->reason), "spool: %s: cannot be used: %s",
-                 segments_file_path(segments, wait->segment), lane_files_refusal(wait->error));
+        lane_files_refuse(segments_file_path(segments, wait->segment), wait->error,
+                          adopted->reason, sizeof(adopted->reason));
         segments_unpin(segments, wait->segment);
         adopted_end(adopted, wait->error);
     }

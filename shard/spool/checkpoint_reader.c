@@ -8,7 +8,7 @@
 #define MEMORY_BYTES (CHECKPOINT_READS * CHECKPOINT_BLOCK_BYTES)
 #define PAGE_BYTES   4096u
 #define TRIES_MAX    16
-#define ERRORS_MAX   2 /* the checkpoint before this one costs more than a short wait */
+#define ERRORS_MAX   2 /* more tries; then the checkpoint before this one counts */
 
 static void reader_read(struct op *op);
 

@@ -83,6 +83,18 @@ static unsigned start_again(void)
     return most;
 }
 
+static void put_without_syncs(void)
+{
+    rig_crash(&rig, false);
+    rig.options.sync = false;
+    assert_true(rig_start(&rig));
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        ledger_put(&rig.ledger, 30000, 1);
+        rig_wait(&rig);
+    }
+    rig.options.sync = true;
+}
+
 /* Of a log whose groups are known to be durable, and of one all of which has to be made so. */
 static void a_start_opens_one_file_after_another(void **state)
 {
@@ -91,14 +103,7 @@ static void a_start_opens_one_file_after_another(void **state)
     for (size_t i = 0; i < COUNT_OF(synced); i++) {
         open_long(1, 0);
         if (!synced[i]) {
-            rig_crash(&rig, false);
-            rig.options.sync = false;
-            assert_true(rig_start(&rig));
-            for (unsigned j = 0; j < MESSAGES; j++) {
-                ledger_put(&rig.ledger, 30000, 1);
-                rig_wait(&rig);
-            }
-            rig.options.sync = true;
+            put_without_syncs();
         }
         assert_in_range(start_again(), KEPT, START_OPEN);
         sim_run_for(rig.sim, 3 * NS_PER_S);
@@ -136,6 +141,32 @@ static bool finished(void *context)
 {
     (void)context;
     return rig.ledger.finished;
+}
+
+/* Whatever it wants the file for: to look at it, to read it, or to make durable what it holds. */
+static void f23_a_start_that_lacks_descriptors_names_the_file_and_says_why(void **state)
+{
+    (void)state;
+    unsigned failed = 0;
+    open_long(1, 0);
+    put_without_syncs();
+    for (;;) {
+        rig_crash(&rig, false);
+        rig_boot(&rig);
+        sim_run_for(rig.sim, failed * NS_PER_MS);
+        sim_fault_set(rig.sim, SIM_FAULT_no_descriptors, 1000);
+        assert_true(sim_run_until(rig.sim, finished, NULL, 600 * NS_PER_S));
+        sim_fault_set(rig.sim, SIM_FAULT_no_descriptors, 0);
+        if (rig.ledger.error == 0) {
+            break;
+        }
+        assert_non_null(strstr(rig.ledger.reason, "lane-000"));
+        assert_non_null(strstr(rig.ledger.reason, ": cannot be used: Too many open files"));
+        failed++;
+    }
+    assert_in_range(failed, 20, 1000);
+    rig_read_all(&rig);
+    rig_close(&rig);
 }
 
 /* While the file before the last is still being closed. */
@@ -352,6 +383,7 @@ int main(void)
         cmocka_unit_test(f27_a_start_that_adopts_a_lane_opens_few_files_of_it),
         cmocka_unit_test(
             f27_a_lane_that_cannot_be_adopted_is_closed_whole_before_the_start_fails),
+        cmocka_unit_test(f23_a_start_that_lacks_descriptors_names_the_file_and_says_why),
         cmocka_unit_test(what_is_being_read_stays_open),
         cmocka_unit_test(loads_of_many_files_at_once_are_all_answered),
         cmocka_unit_test(f23_a_file_that_cannot_be_opened_now_is_tried_again),

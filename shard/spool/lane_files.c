@@ -169,7 +169,7 @@ void lane_files_open(struct lane_files *files, uint64_t uuid, bool foreign,
 }
 
 /* Files of a kind that no spool has are not read past: somebody should look. */
-const char *lane_files_refusal(int error)
+static const char *lane_files_refusal(int error)
 {
     switch (-error) {
     case ELOOP:
@@ -189,6 +189,19 @@ const char *lane_files_refusal(int error)
     }
 }
 
+void lane_files_refuse(const char *path, int error, char *reason_out, size_t reason_bytes)
+{
+    snprintf(reason_out, reason_bytes, "spool: %s: cannot be used: %s", path,
+             lane_files_refusal(error));
+}
+
+static void lane_files_unusable(struct lane_files *files, const char *path, int error)
+{
+    char reason[sizeof(files->reason)];
+    lane_files_refuse(path, error, reason, sizeof(reason));
+    lane_files_fail(files, error, "%s", reason);
+}
+
 static void lane_files_job_done(struct work_job *job)
 {
     struct lane_files *files = CONTAINER_OF(job, struct lane_files, job);
@@ -202,9 +215,9 @@ static void lane_files_job_done(struct work_job *job)
         lane_files_too_many(files); /* not even their names have room */
         files->done(files);
     } else if (job->result < 0 && !existing) {
-        lane_files_fail(files, job->result, "spool: %s: cannot be used: %s",
-                        files->step == STEP_CHECKPOINT ? segments->path : segments->lane_path,
-                        lane_files_refusal(job->result));
+        lane_files_unusable(files, files->step == STEP_CHECKPOINT ? segments->path
+                                                                  : segments->lane_path,
+                            job->result);
         files->done(files);
     } else if (files->step == STEP_MAKE_DIR) {
         lane_files_list(files);
@@ -306,9 +319,7 @@ static void lane_files_file_open(struct descriptor_wait *wait)
         lane_files_step(files, STEP_HEAD);
         return;
     }
-    lane_files_fail(files, wait->error, "spool: %s: cannot be used: %s",
-                    segments_file_path(files->segments, wait->segment),
-                    lane_files_refusal(wait->error));
+    lane_files_unusable(files, segments_file_path(files->segments, wait->segment), wait->error);
     lane_files_file_over(files);
 }
 

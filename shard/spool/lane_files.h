@@ -52,7 +52,7 @@ void lane_files_open(struct lane_files *files, uint64_t uuid, bool foreign,
 /* When they are found: reads their first pages, fills `headers` and `order`, then `done`. */
 void lane_files_read(struct lane_files *files, void (*done)(struct lane_files *files));
 
-/* Why a file cannot be opened, in words: some of a spool must not be what they are. */
-const char *lane_files_refusal(int error);
+/* The reason of a start that cannot open this file: some of a spool must not be what they are. */
+void lane_files_refuse(const char *path, int error, char *reason_out, size_t reason_bytes);
 
 #endif

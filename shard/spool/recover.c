@@ -58,6 +58,14 @@ void recover_fail(struct recover *recover, int error, const char *format, ...)
     }
 }
 
+void recover_open_failed(struct recover *recover, const struct descriptor_wait *wait)
+{
+    char reason[sizeof(recover->reason)];
+    lane_files_refuse(segments_file_path(recover->segments, wait->segment), wait->error, reason,
+                      sizeof(reason));
+    recover_fail(recover, wait->error, "%s", reason);
+}
+
 int recover_init(struct recover *recover, struct shard *shard, struct segments *segments,
                  struct pieces *pieces, const struct spool_options *options,
                  const struct spool_replay *replay)
@@ -183,9 +191,7 @@ static void recover_segment_open(struct descriptor_wait *wait)
         recover_read_segment(recover);
         return;
     }
-    recover_fail(recover, wait->error, "spool: %s: cannot be used: %s",
-                 segments_file_path(recover->segments, wait->segment),
-                 lane_files_refusal(wait->error));
+    recover_open_failed(recover, wait);
     recover_finish(recover);
 }
 

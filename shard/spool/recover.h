@@ -87,6 +87,8 @@ uint64_t recover_next_sequence(const struct recover *recover);
 uint64_t recover_void_from(const struct recover *recover);
 /* For the parts of recovery: the first reason is kept. */
 void recover_fail(struct recover *recover, int error, const char *format, ...) PRINTF(3, 4);
+/* For the parts of recovery: because this file cannot be opened. */
+void recover_open_failed(struct recover *recover, const struct descriptor_wait *wait);
 /*
  * For the parts of recovery: the file of this segment, until that of another one is used. True: it
  * is open. False: `open` says so, or with wait->error that it cannot be opened.

@@ -135,7 +135,8 @@ static void recover_secure_open(struct descriptor_wait *wait)
 {
     struct recover *recover = CONTAINER_OF(wait, struct recover, wait);
     if (wait->error != 0) {
-        recover_secure_failed(recover, wait->error);
+        recover_open_failed(recover, wait);
+        recover_end(recover);
     } else {
         recover_secure_next(recover);
     }
