@@ -182,17 +182,20 @@ static unsigned open_until_away(void)
     return 0;
 }
 
-/* All shards are short of memory, or no longer: nobody takes clients of others. */
-static void hog_all(bool hog)
+#define HOG_ROOM    82 /* per cent of memory: nobody takes clients of others */
+#define HOG_READING 98 /* nothing more is read */
+
+/* So much memory of all shards is in use; 0: no longer. */
+static void hog_all(unsigned percent)
 {
     static uint64_t hogged[SHARDS];
     for (unsigned i = 0; i < SHARDS; i++) {
         struct account *account = &stage.world.node.mtas[i].shard.memory;
-        if (!hog) {
+        if (percent == 0) {
             account_give(account, ACCOUNT_QUEUES, hogged[i]);
             continue;
         }
-        uint64_t bytes = account->limit / 100 * 82;
+        uint64_t bytes = account->limit / 100 * percent;
         assert_true(account_used(account) < bytes);
         hogged[i] = bytes - account_used(account);
         assert_true(account_take(account, ACCOUNT_QUEUES, hogged[i]));
@@ -208,11 +211,11 @@ static void a_shard_that_is_short_of_something_sends_clients_home(void **state)
         stage_start(&stage);
         unsigned count = open_until_away();
         if (count > 0) {
-            hog_all(true);
+            hog_all(HOG_ROOM);
             assert_true(stage_hears(&talks[count - 1], "220 "));
             assert_int_equal(away(), 0);
             returned += world_counter(&stage.world, COUNTER_clients_placed) == 0;
-            hog_all(false);
+            hog_all(0);
         }
         close_talks(0, count > 0 ? count : SHARDS);
         expect_nobody();
@@ -497,9 +500,9 @@ static bool run_until_away(void)
 static void short_of_memory(void)
 {
     if (run_until_away()) {
-        hog_all(true);
+        hog_all(HOG_ROOM);
         assert_true(sim_run_until(stage.sim, is_none_away, NULL, NS_PER_S));
-        hog_all(false);
+        hog_all(0);
     }
 }
 
@@ -529,6 +532,35 @@ static void l11_a_session_that_nobody_takes_goes_on_where_it_was(void **state)
             expect_nobody();
             end();
         }
+    }
+}
+
+/* Where memory is short while nobody takes it: when it leaves, or when it comes home. */
+static void l11_a_session_that_comes_home_is_read_if_the_others_are(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2 * SEEDS; seed++) {
+        struct talk *talk = &talks[0];
+        bool at_home = seed % 2 == 0;
+        begin(seed);
+        stage_start(&stage);
+        assert_true(stage_begin(&stage, talk, STAGE_CLIENT));
+        struct server_conn *conn = only_conn();
+        order_move(conn);
+        talk_say(talk, "NOOP\r\n");
+        assert_true(run_until_away());
+        conn->stream.stopped = !at_home;
+        hog_all(at_home ? HOG_READING : HOG_ROOM);
+        assert_true(sim_run_until(stage.sim, is_none_away, NULL, NS_PER_S));
+        assert_true(only_conn() == conn);
+        assert_int_equal(conn->stream.stopped, at_home);
+        hog_all(0);
+        assert_true(stage_hears(talk, "250 2.0.0"));
+        say_message(talk, ONE_BY_ONE, 0);
+        hear_message(talk, ONE_BY_ONE);
+        close_talks(0, 1);
+        expect_nobody();
+        end();
     }
 }
 
@@ -790,6 +822,7 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_on_its_way_is_counted_nowhere),
         cmocka_unit_test(l11_a_session_changes_shards_at_any_moment_and_nobody_notices),
         cmocka_unit_test(l11_a_session_that_nobody_takes_goes_on_where_it_was),
+        cmocka_unit_test(l11_a_session_that_comes_home_is_read_if_the_others_are),
         cmocka_unit_test(l11_at_a_stop_at_any_moment_no_session_is_left_behind),
         cmocka_unit_test(l11_a_client_may_leave_while_its_session_changes_shards),
         cmocka_unit_test(l11_a_client_that_says_too_much_meanwhile_stays),

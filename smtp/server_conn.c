@@ -740,6 +740,8 @@ void server_conn_return(struct server_conn *conn)
         server_conn_open(conn, server, conn->listener, conn->fresh);
     } else {
         conn_stay(conn);
+        /* Nobody has told it: it was none of those that are open. */
+        server_conn_set_reading(conn, !overload_is(&server->overload, OVERLOAD_READING));
         shard_defer(server->shard, &conn->resume);
     }
     if (server->cut) {
