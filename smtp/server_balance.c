@@ -15,6 +15,11 @@ static uint32_t clients_of(const struct server_load *load)
     return atomic_load_explicit(&load->clients, memory_order_relaxed);
 }
 
+static uint32_t busy_of(const struct server_load *load)
+{
+    return atomic_load_explicit(&load->busy, memory_order_relaxed);
+}
+
 static void clients_add(struct server_load *load, int by)
 {
     atomic_fetch_add_explicit(&load->clients, (uint32_t)by, memory_order_relaxed);
@@ -33,7 +38,10 @@ void server_balance_init(struct server *server)
 
 void server_balance_open(struct server *server, bool open)
 {
-    atomic_store_explicit(&own_load(server)->open, open, memory_order_relaxed);
+    struct server_load *load = own_load(server);
+    if (is_open(load) != open) { /* others look at this line all the time */
+        atomic_store_explicit(&load->open, open, memory_order_relaxed);
+    }
 }
 
 void server_balance_count(struct server *server, int by)
@@ -41,20 +49,21 @@ void server_balance_count(struct server *server, int by)
     clients_add(own_load(server), by);
 }
 
-/* The shard with the fewest clients, of several the next after this one; null: there is no other
- * that takes any. */
-static struct server_load *fewest(const struct server *server)
+/* The shard of which this is least, of several the next after this one; null: there is no other
+ * that takes clients. */
+static struct server_load *least(const struct server *server,
+                                 uint32_t (*of)(const struct server_load *load))
 {
     const struct server_balance *balance = &server->balance;
-    struct server_load *least = NULL;
+    struct server_load *found = NULL;
     for (unsigned i = 1; i < balance->shards; i++) {
         unsigned at = (server->shard->index + i) % balance->shards;
         struct server_load *load = &balance->loads[at];
-        if (is_open(load) && (least == NULL || clients_of(load) < clients_of(least))) {
-            least = load;
+        if (is_open(load) && (found == NULL || of(load) < of(found))) {
+            found = load;
         }
     }
-    return least;
+    return found;
 }
 
 /* --- on the way ------------------------------------------------------------------------------- */
@@ -107,7 +116,7 @@ static void conn_send(struct server_conn *conn, struct server_load *to)
 bool server_balance_place(struct server_listener *listener, int fd)
 {
     struct server *server = listener->server;
-    struct server_load *to = fewest(server);
+    struct server_load *to = least(server, clients_of);
     if (to == NULL || server->balance.away == SERVER_AWAY_MAX) {
         return false;
     }
@@ -126,11 +135,6 @@ bool server_balance_place(struct server_listener *listener, int fd)
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-static uint32_t busy_of(const struct server_load *load)
-{
-    return atomic_load_explicit(&load->busy, memory_order_relaxed);
-}
-
 static void share_turn(struct server_share *share, uint32_t second)
 {
     if (share->second != second) {
@@ -143,7 +147,7 @@ static void share_turn(struct server_share *share, uint32_t second)
 void server_balance_spent(struct server_conn *conn, uint64_t bytes)
 {
     struct server_balance *balance = &conn->server->balance;
-    share_turn(&conn->share, balance->second);
+    share_turn(&conn->share, balance->all.second);
     conn->share.now += bytes;
     balance->all.now += bytes;
 }
@@ -159,43 +163,24 @@ static uint32_t measure(struct server *server)
     return passed_ns == 0 ? 0 : (uint32_t)((passed_ns - slept_ns) * SERVER_LOAD_ONE / passed_ns);
 }
 
-/* The least busy of the others that take clients; null: there is none. */
-static struct server_load *idlest(const struct server *server)
-{
-    const struct server_balance *balance = &server->balance;
-    struct server_load *least = NULL;
-    for (unsigned i = 1; i < balance->shards; i++) {
-        unsigned at = (server->shard->index + i) % balance->shards;
-        struct server_load *load = &balance->loads[at];
-        if (is_open(load) && (least == NULL || busy_of(load) < busy_of(least))) {
-            least = load;
-        }
-    }
-    return least;
-}
-
 void server_balance_tick(struct server *server)
 {
     struct server_balance *balance = &server->balance;
-    balance->busy = measure(server);
-    atomic_store_explicit(&own_load(server)->busy, balance->busy, memory_order_relaxed);
-    share_turn(&balance->all, ++balance->second);
+    uint32_t busy = measure(server);
+    atomic_store_explicit(&own_load(server)->busy, busy, memory_order_relaxed);
+    share_turn(&balance->all, balance->all.second + 1);
     balance->moves = 0;
-    balance->full = balance->busy < SERVER_LOAD_FULL ? 0 : balance->full + 1;
-    if (balance->moved) {
-        balance->moved = false;
-        balance->rest = SERVER_MOVES_REST;
-    }
+    balance->full = busy < SERVER_LOAD_FULL ? 0 : balance->full + 1;
     if (balance->rest > 0) {
         balance->rest--;
         return;
     }
-    balance->to = idlest(server);
+    balance->to = least(server, busy_of);
     if (balance->full < SERVER_LOAD_SECONDS || balance->to == NULL ||
         busy_of(balance->to) > SERVER_LOAD_ROOM) {
         return;
     }
-    balance->gap = balance->busy - busy_of(balance->to);
+    balance->gap = busy - busy_of(balance->to);
     balance->moves = SERVER_MOVES_MAX;
 }
 
@@ -206,13 +191,13 @@ bool server_balance_choose(struct server_conn *conn)
         balance->away == SERVER_AWAY_MAX) {
         return false;
     }
-    share_turn(&conn->share, balance->second);
-    uint64_t load = conn->share.before * balance->busy / balance->all.before;
+    share_turn(&conn->share, balance->all.second);
+    uint64_t load = conn->share.before * busy_of(own_load(conn->server)) / balance->all.before;
     if (load == 0 || load + SERVER_LOAD_GAIN > balance->gap) {
         return false;
     }
     balance->moves--;
-    balance->moved = true;
+    balance->rest = SERVER_MOVES_REST;
     balance->gap -= (uint32_t)MIN_OF(2 * load, balance->gap);
     return true;
 }

@@ -4,13 +4,13 @@
  * all. So who accepts a connection while another shard has clearly fewer clients sends it there,
  * before its banner: nothing has been said, nothing of it is in flight.
  *
- * Nor does anybody know how much a client will do. A shard that has slept less than a fifth of two
- * seconds while another slept more than half sends sessions there that have kept it busy, each
- * between two transactions: the next that come to that point, which are the busy ones. What a
- * session is worth is its part of what all have sent in the last second. It goes only when the
- * other would still be clearly less busy with it than this shard was: a single session that fills a
- * shard stays, and nothing goes to and fro. After that the shard waits until loads have been
- * measured that know of it. So where nobody is short of time nobody ever goes.
+ * Nor does anybody know how much a client will do. A shard that has slept less than a fifth of each
+ * of two seconds, while another slept at least half of its last one, sends sessions there that have
+ * kept it busy, each between two transactions: the next that come to that point, which are the busy
+ * ones. What a session is worth is its part of what all have sent in the last second. It goes only
+ * when the other would still be clearly less busy with it than this shard was: a single session
+ * that fills a shard stays, and nothing goes to and fro. After that the shard waits until loads
+ * have been measured that know of it. So where nobody is short of time nobody ever goes.
  *
  * What travels is a struct server_conn of the giver's pool, by mail, and comes home in any case.
  * Who receives it goes on with the connection in a struct of its own; or does not, when it stops or
@@ -68,17 +68,14 @@ struct server_balance {
     struct server_load *loads; /* borrowed: the node's, one for each mail shard */
     unsigned shards;
     uint32_t away;             /* ≤ SERVER_AWAY_MAX */
-    uint32_t second;           /* number of this one */
-    uint64_t measured_ns;      /* its beginning */
+    uint64_t measured_ns;      /* the beginning of this second */
     uint64_t slept_ns;         /* shard->slept_ns then */
-    struct server_share all;
-    uint32_t busy;             /* of the second before */
+    struct server_share all;   /* its seconds are those of the shard */
     uint32_t moves;            /* sessions that may still go */
     struct server_load *to;    /* there */
     uint32_t gap;              /* how much busier this shard is, those that have gone included */
     uint32_t full;             /* seconds in a row that this shard has been at its limit */
-    uint32_t rest;             /* seconds to wait */
-    bool moved;                /* one has gone in this second */
+    uint32_t rest;             /* seconds to wait, since the last one went */
 };
 
 /* Boot. */

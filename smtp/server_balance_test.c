@@ -394,11 +394,11 @@ static void order_move(struct server_conn *conn)
     struct server_balance *balance = &conn->server->balance;
     unsigned next = (conn->server->shard->index + 1) % SHARDS;
     balance->to = &stage.world.node.loads[next];
-    balance->busy = SERVER_LOAD_ONE;
+    balance->loads[conn->server->shard->index].busy = SERVER_LOAD_ONE;
     balance->gap = SERVER_LOAD_ONE;
     balance->moves = 1;
     balance->all.before = 2;
-    conn->share = (struct server_share){.second = balance->second, .before = 1};
+    conn->share = (struct server_share){.second = balance->all.second, .before = 1};
 }
 
 static bool step(unsigned count)
