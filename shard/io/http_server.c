@@ -71,7 +71,7 @@ static void admit(struct http_listener *listener, int fd)
     }
     http_conn_open(conn, server, listener->conf, fd);
     server->strangers += !conn->trusted;
-    if (server->strangers > server->options.connections_max / 100 * STRANGERS_PERCENT + 1) {
+    if (server->strangers > server->options.connections_max * STRANGERS_PERCENT / 100) {
         http_conn_close(conn);
     }
 }
@@ -143,7 +143,6 @@ static void transfer_arrives(struct shard *receiver, struct mail *mail)
         return;
     }
     http_conn_receive(conn, server, transfer);
-    server->strangers += !conn->trusted;
 }
 
 void http_server_send(struct http_transfer *transfer)

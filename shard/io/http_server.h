@@ -61,7 +61,7 @@ struct http_server {
     struct list idle;          /* struct http_conn between requests, the longest first */
     struct list busy;
     unsigned turn;             /* the mail shard that is next */
-    uint32_t strangers;        /* connections from outside trusted_hosts */
+    uint32_t strangers;        /* connections from outside trusted_hosts; they never leave */
     bool stopping;
     _Atomic bool takes;        /* connections of other shards; they look at it */
     struct http_listener listeners[HTTP_LISTENERS_MAX];
