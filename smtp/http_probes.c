@@ -3,18 +3,21 @@
 #include "core/check.h"
 #include "smtp/node.h"
 
-/* The worst of the spools of all mail shards, as each has said in its last turn. */
+/*
+ * What is wrong with the spools of the mail shards, as each has said in its last turn: one that has
+ * failed comes before all others, else the first that does not store.
+ */
 static enum spool_status spools(const struct node *node)
 {
-    enum spool_status worst = SPOOL_STORED;
+    enum spool_status found = SPOOL_STORED;
     for (unsigned i = 0; i < node->shards; i++) {
         enum spool_status status = (enum spool_status)atomic_load_explicit(
             &node->mtas[i].spool_status, memory_order_relaxed);
-        if (status == SPOOL_FAILED || worst == SPOOL_STORED) {
-            worst = status;
+        if (status == SPOOL_FAILED || found == SPOOL_STORED) {
+            found = status;
         }
     }
-    return worst;
+    return found;
 }
 
 static void answer(struct http_exchange *exchange, bool good, struct slice line)

@@ -59,7 +59,7 @@ struct http_head {
     uint64_t length;   /* of the body, when not chunked */
     struct slice path;  /* undecoded, begins with '/'; "*" of OPTIONS */
     struct slice query; /* undecoded, without '?' */
-    struct slice host;  /* as the client wrote it; empty: HTTP/1.0 without one */
+    struct slice host;  /* as the client wrote it; empty: it was, or HTTP/1.0 had none */
     unsigned field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
     uint8_t bytes[];

@@ -101,7 +101,10 @@ void http_stream_wake(struct http_exchange *exchange);
 
 /* --- for http_conn --------------------------------------------------------------------------- */
 
-/* The server's own answer to a request that no handler has; the connection closes after it. */
+/*
+ * The server's own answer to a request that no handler has. The connection closes after it unless
+ * the request has come whole.
+ */
 void http_refuse(struct http_conn *conn, unsigned status, uint8_t allow, struct slice line);
 /* Sends what there is to send; called again when that is sent. */
 void http_exchange_send(struct http_conn *conn);
