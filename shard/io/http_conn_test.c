@@ -129,6 +129,20 @@ static void h06_an_answer_behind_a_100_that_nobody_reads_has_its_deadline(void *
     http_client_close(&client);
 }
 
+static void h06_a_stream_behind_a_100_that_nobody_reads_has_its_deadline(void **state)
+{
+    (void)state;
+    sim_window_set(rig.sim, 16);
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    sim_window_set(rig.sim, 0);
+    http_client_say(&client, "GET /stream HTTP/1.1\r\n" H "Expect: 100-continue\r\n\r\n");
+    assert_true(sim_run_for(rig.sim, 32 * NS_PER_S));
+    assert_int_equal(rig.told[RIG_TSA].streamed, 0);
+    assert_int_equal(rig.told[RIG_TSA].gone, 1);
+    assert_int_equal(http_server_open(&rig.servers[RIG_TSA]), 1); /* the listener */
+    http_client_close(&client);
+}
+
 /* --- expectations and codings --------------------------------------------------------------- */
 
 static void h07_a_client_that_waits_is_told_to_go_on(void **state)
@@ -157,6 +171,21 @@ static void h07_a_client_that_waits_is_told_to_go_on(void **state)
                              "Expect: 100-continue\r\nContent-Length: 11\r\n\r\n");
     assert_int_equal(http_client_head(&client), 413);
     http_client_close(&client);
+}
+
+static void h07_a_stream_behind_a_100_is_whole(void **state)
+{
+    (void)state;
+    static const unsigned lines[] = {0, 3, 200};
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        rig.told[RIG_TSA].lines = lines[i];
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, "GET /stream HTTP/1.1\r\n" H "Expect: 100-continue\r\n\r\n");
+        assert_int_equal(http_client_head(&client), 100);
+        assert_int_equal(http_client_hear(&client), 200);
+        assert_int_equal(client.bytes, lines[i] * 1000);
+        http_client_close(&client);
+    }
 }
 
 /* Posts `bytes` to /tsa in chunks of at most 1,000. */
@@ -460,7 +489,9 @@ int main(void)
         TEST(h06_a_body_below_the_least_rate_is_given_up),
         TEST(h06_a_reader_that_stops_is_closed_and_holds_no_more_than_it_did),
         TEST(h06_an_answer_behind_a_100_that_nobody_reads_has_its_deadline),
+        TEST(h06_a_stream_behind_a_100_that_nobody_reads_has_its_deadline),
         TEST(h07_a_client_that_waits_is_told_to_go_on),
+        TEST(h07_a_stream_behind_a_100_is_whole),
         TEST(h08_the_decoded_size_is_what_is_limited),
         TEST(head_and_old_clients_get_what_they_understand),
         TEST(large_answers_are_whole_and_in_bounded_pieces),

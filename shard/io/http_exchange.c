@@ -216,6 +216,7 @@ bool http_answer_stream(struct http_exchange *exchange, unsigned status, struct 
     conn->waits = false;
     conn->filled = false;
     http_conn_set_state(conn, HTTP_CONN_STREAMING);
+    shard_timer_set(conn->server->shard, &conn->timer, HTTP_WRITE_NS);
     shard_defer(conn->server->shard, &conn->resume);
     return true;
 }
@@ -285,8 +286,8 @@ static void finish(struct http_conn *conn)
 void http_exchange_fill(struct http_conn *conn)
 {
     if (conn->state != HTTP_CONN_STREAMING || conn->fill == NULL || conn->waits ||
-        conn->sending) {
-        return;
+        stream_sending(&conn->stream)) {
+        return; /* the end of what is being sent, be it 100 Continue, calls again */
     }
     if (fill_once(conn)) {
         http_conn_close(conn);
