@@ -4,7 +4,8 @@
 #include "core/date.h"
 #include "shard/io/http_codec.h"
 
-struct slice http_status_text(unsigned status)
+/* Empty for one that we never answer with. */
+static struct slice status_text(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -75,7 +76,7 @@ void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uin
     buf_put(buf, SLICE("HTTP/1.1 "));
     buf_put_u64(buf, answer->status);
     buf_put_byte(buf, ' ');
-    buf_put(buf, http_status_text(answer->status));
+    buf_put(buf, status_text(answer->status));
     buf_put(buf, SLICE("\r\nDate: "));
     date_put_http(buf, wall_ns);
     buf_put(buf, SLICE("\r\nServer: Ringpost\r\n"));

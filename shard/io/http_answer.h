@@ -1,4 +1,4 @@
-/* The head of an answer (RFC 9112 4, RFC 9110 6.6.1), and the words for statuses. Pure. */
+/* The head of an answer (RFC 9112 4, RFC 9110 6.6.1). Pure. */
 #ifndef RINGPOST_SHARD_IO_HTTP_ANSWER_H
 #define RINGPOST_SHARD_IO_HTTP_ANSWER_H
 
@@ -21,7 +21,5 @@ struct http_answer {
 #define HTTP_ANSWER_TYPE_MAX 80
 
 void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uint64_t wall_ns);
-/* Empty for one that we never answer with. */
-struct slice http_status_text(unsigned status);
 
 #endif

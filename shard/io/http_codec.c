@@ -667,37 +667,3 @@ bool http_head_field(const struct http_head *head, struct slice name, struct sli
     }
     return count == 1;
 }
-
-static bool is_plain(uint8_t byte)
-{
-    bool digit = byte >= '0' && byte <= '9';
-    bool letter = ascii_lower(byte) >= 'a' && ascii_lower(byte) <= 'z';
-    return digit || letter || (byte != '\0' && strchr("-._~@:,+/", byte) != NULL);
-}
-
-bool http_path_is_plain(struct slice path)
-{
-    size_t dots = 0;
-    size_t segment = 0; /* bytes of it so far */
-    if (path.size == 0 || path.data[0] != '/') {
-        return false;
-    }
-    for (size_t i = 1; i <= path.size; i++) {
-        uint8_t byte = i < path.size ? path.data[i] : '/';
-        if (!is_plain(byte)) {
-            return false;
-        }
-        if (byte != '/') {
-            segment++;
-            dots += byte == '.';
-            continue;
-        }
-        bool last = i == path.size;
-        if ((segment == 0 && !last) || (segment > 0 && dots == segment)) {
-            return false;
-        }
-        segment = 0;
-        dots = 0;
-    }
-    return true;
-}

@@ -141,12 +141,6 @@ bool http_head_field(const struct http_head *head, struct slice name, struct sli
 /* How many fields have that name. */
 unsigned http_head_count(const struct http_head *head, struct slice name);
 
-/*
- * Is this a path that says only one thing? Letters, digits, "-._~", '@', ':', ',', '+' and single
- * slashes, no segment of dots alone; no escapes, parameters or backslashes (H-17).
- */
-bool http_path_is_plain(struct slice path);
-
 const char *http_method_name(enum http_method method);
 
 #endif

@@ -57,7 +57,6 @@ static void check_head(struct reader *reader)
         CHECK(field->name_bytes > 0 && field->name + field->name_bytes <= head->size);
         CHECK(field->value + field->value_bytes <= head->size);
     }
-    CHECK(!http_path_is_plain(head->path) || head->path.data[0] == '/');
     check_questions(head);
     XXH3_64bits_update(reader->hash, head->bytes, head->size);
     reader->refused = !http_codec_limit(&reader->codec, BODY_MAX);

@@ -492,31 +492,6 @@ static void fields_are_found_by_name(void **state)
     story_give(story);
 }
 
-static void h17_plain_paths_say_one_thing(void **state)
-{
-    (void)state;
-    const struct {
-        struct slice path;
-        bool plain;
-    } rows[] = {
-        {SLICE("/"), true},          {SLICE("/api/inject/v1"), true},
-        {SLICE("/a.b/c-d_e~f"), true}, {SLICE("/a/"), true},
-        {SLICE("/campaign:tenant@a.test,b+c"), true},
-        {SLICE(""), false},          {SLICE("a"), false},
-        {SLICE("//"), false},        {SLICE("/a//b"), false},
-        {SLICE("/a/../b"), false},   {SLICE("/.."), false},
-        {SLICE("/./a"), false},      {SLICE("/a/."), false},
-        {SLICE("/..."), false},      {SLICE("/a%2eb"), false},
-        {SLICE("/a%00"), false},     {SLICE("/a;b"), false},
-        {SLICE("/a\\b"), false},     {SLICE("/a\0b"), false},
-        {SLICE("/a b"), false},      {SLICE("/\xC3\xA4"), false},
-        {SLICE("*"), false},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        assert_int_equal(http_path_is_plain(rows[i].path), rows[i].plain);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,7 +506,6 @@ int main(void)
         cmocka_unit_test(h01_h03_smuggling_probes_find_nothing),
         cmocka_unit_test(a_body_over_the_limit_is_refused_before_it_comes),
         cmocka_unit_test(fields_are_found_by_name),
-        cmocka_unit_test(h17_plain_paths_say_one_thing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,6 @@ static void tell_gone(struct http_conn *conn)
     if (!conn->owed && !filling) {
         return;
     }
-    conn->exchange.lost = true;
     if (conn->exchange.gone != NULL) {
         conn->exchange.gone(&conn->exchange);
     }
@@ -357,7 +356,7 @@ static void request_routed(struct http_conn *conn)
         conn_leave(conn, there);
         return;
     }
-    if (http_type_check(conn->head, route->carries) != 0) {
+    if (!http_type_is_taken(conn->head, route->carries)) {
         http_refuse(conn, 415, 0, SLICE("This Content-Type is not taken here"));
         return;
     }
@@ -372,7 +371,6 @@ static void request_begin(struct http_conn *conn)
     conn->exchange = (struct http_exchange){
         .head = head,
         .method = (enum http_method)head->method,
-        .path = head->path,
         .query = head->query,
         .peer = conn->peer,
         .shard = server->shard,

@@ -77,10 +77,8 @@ struct http_conn {
     bool released;         /* the stream is */
     bool served;           /* an answer has gone out: what comes next is not the first request */
     bool decoding;         /* the body has more to decode than a turn's worth */
-    bool continues;        /* 100 Continue is being sent */
     bool sending;          /* the answer is, `sent` bytes of its body */
     bool plain;            /* streamed without chunks */
-    bool waits;            /* `fill` has nothing, and will say */
     bool filled;           /* `fill` has ended the answer */
     struct endpoint peer;
     uint64_t deadline_ns;  /* of a body */

@@ -213,20 +213,11 @@ bool http_answer_stream(struct http_exchange *exchange, unsigned status, struct 
     put_head(conn, &answer);
     conn->fill = fill;
     conn->plain = old;
-    conn->waits = false;
     conn->filled = false;
     http_conn_set_state(conn, HTTP_CONN_STREAMING);
     shard_timer_set(conn->server->shard, &conn->timer, HTTP_WRITE_NS);
     shard_defer(conn->server->shard, &conn->resume);
     return true;
-}
-
-void http_stream_wake(struct http_exchange *exchange)
-{
-    struct http_conn *conn = conn_of(exchange);
-    CHECK(conn->fill != NULL);
-    conn->waits = false;
-    shard_defer(conn->server->shard, &conn->resume);
 }
 
 /* Frames what `fill` has put behind the place for the chunk's size. */
@@ -250,31 +241,22 @@ static void wrap(struct http_conn *conn, struct slice put)
     conn->answer.size = CHUNK_PREFIX_BYTES + put.size + suffix.size;
 }
 
-/* True: `fill` has said that the answer cannot be made whole. */
-static bool fill_once(struct http_conn *conn)
+static void fill_once(struct http_conn *conn)
 {
     struct buf room;
     buf_init(&room, conn->answer.data + CHUNK_PREFIX_BYTES, HTTP_STREAM_BYTES);
-    conn->waits = true; /* a wake inside `fill` counts */
     enum http_fill result = conn->fill(&conn->exchange, &room);
     CHECK(!room.overflow);
     switch (result) {
     case HTTP_FILL_MORE:
         CHECK(room.size > 0);
-        conn->waits = false;
-        break;
-    case HTTP_FILL_WAIT:
         break;
     case HTTP_FILL_END:
         conn->filled = true;
         conn->fill = NULL;
         break;
-    case HTTP_FILL_CUT:
-        conn->fill = NULL;
-        return true;
     }
     wrap(conn, buf_slice(&room));
-    return false;
 }
 
 static void finish(struct http_conn *conn)
@@ -285,14 +267,11 @@ static void finish(struct http_conn *conn)
 
 void http_exchange_fill(struct http_conn *conn)
 {
-    if (conn->state != HTTP_CONN_STREAMING || conn->fill == NULL || conn->waits ||
+    if (conn->state != HTTP_CONN_STREAMING || conn->fill == NULL ||
         stream_sending(&conn->stream)) {
         return; /* the end of what is being sent, be it 100 Continue, calls again */
     }
-    if (fill_once(conn)) {
-        http_conn_close(conn);
-        return;
-    }
+    fill_once(conn);
     http_exchange_send(conn);
     if (conn->filled && !conn->sending) {
         finish(conn); /* there was nothing left to send */

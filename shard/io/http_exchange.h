@@ -29,8 +29,7 @@ enum http_where { HTTP_ON_TSA_SHARD, HTTP_ON_MAIL_SHARD };
 /* What a request to this route may carry; anything else is 415, or 413 where nothing may be. */
 enum http_carries {
     HTTP_CARRIES_NOTHING,
-    HTTP_CARRIES_JSON,    /* application/json; without a body it needs the type, too */
-    HTTP_CARRIES_RECORDS, /* application/json or application/x-ndjson */
+    HTTP_CARRIES_JSON, /* application/json; without a body it needs the type, too */
 };
 
 /*
@@ -38,7 +37,7 @@ enum http_carries {
  * Of two routes with one path each has methods of its own.
  */
 struct http_route {
-    const char *path;        /* all of it; one that ends with '*' is the beginning */
+    const char *path;        /* all of it */
     uint8_t methods;         /* set of enum http_method */
     uint8_t where;           /* enum http_where */
     uint8_t carries;         /* enum http_carries */
@@ -51,7 +50,6 @@ struct http_exchange {
     const struct http_route *route;
     const struct http_head *head;
     enum http_method method;
-    struct slice path;
     struct slice query;       /* undecoded: http_query_find */
     struct slice body;        /* decoded, whole */
     struct endpoint peer;
@@ -61,7 +59,6 @@ struct http_exchange {
     http_gone *gone;          /* null: it does not care */
     void *user;
     uint32_t retry_after_s;   /* set before the answer; 0: the header is left out */
-    bool lost;                /* the client has gone, and `gone` was told */
 };
 
 /* `type` is constant ("application/json"); `bytes` are copied. Without memory it is 503. */
@@ -83,21 +80,17 @@ void http_answer_written(struct http_exchange *exchange, unsigned status, struct
 #define HTTP_STREAM_BYTES (32 * KIB)
 enum http_fill {
     HTTP_FILL_MORE, /* call again when there is room; something was put */
-    HTTP_FILL_WAIT, /* call again after http_stream_wake; what was put is sent */
     HTTP_FILL_END,  /* that was all: the answer is whole */
-    HTTP_FILL_CUT,  /* it cannot be made whole, and the client shall know: the connection breaks */
 };
 typedef enum http_fill http_fill(struct http_exchange *exchange, struct buf *room);
 /*
- * True: this is the answer, and the exchange stays the handler's up to END or CUT, or to `gone`,
- * which then is the last word: the client has gone. False: there is nothing to fill, for the head
- * was all that was wanted, nobody hears, or there was no memory and 503 has been answered; the
- * exchange is the handler's no longer.
+ * True: this is the answer, and the exchange stays the handler's up to END, or to `gone`, which
+ * then is the last word: the client has gone. False: there is nothing to fill, for the head was all
+ * that was wanted, nobody hears, or there was no memory and 503 has been answered; the exchange is
+ * the handler's no longer.
  */
 MUST_USE bool http_answer_stream(struct http_exchange *exchange, unsigned status,
                                  struct slice type, http_fill *fill);
-/* After WAIT: there is something. `fill` is called from the loop. */
-void http_stream_wake(struct http_exchange *exchange);
 
 /* --- for http_conn --------------------------------------------------------------------------- */
 

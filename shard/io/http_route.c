@@ -1,5 +1,6 @@
 #include "shard/io/http_route.h"
 
+#include "core/check.h"
 #include "core/endpoint.h"
 #include "shard/io/http_server.h"
 
@@ -56,34 +57,17 @@ static struct slice media_type(struct slice value)
     return slice_trim(slice_first(value, slice_find(value, ';')));
 }
 
-unsigned http_type_check(const struct http_head *head, uint8_t carries)
+bool http_type_is_taken(const struct http_head *head, uint8_t carries)
 {
     struct slice value = SLICE_NONE;
     switch ((enum http_carries)carries) {
     case HTTP_CARRIES_NOTHING:
-        return 0;
+        return true;
     case HTTP_CARRIES_JSON:
-    case HTTP_CARRIES_RECORDS:
-        break;
+        return http_head_field(head, SLICE("Content-Type"), &value) &&
+               slice_equal_nocase(media_type(value), SLICE("application/json"));
     }
-    if (!http_head_field(head, SLICE("Content-Type"), &value)) {
-        return 415;
-    }
-    struct slice type = media_type(value);
-    bool records = carries == HTTP_CARRIES_RECORDS;
-    return slice_equal_nocase(type, SLICE("application/json")) ||
-                   (records && slice_equal_nocase(type, SLICE("application/x-ndjson")))
-               ? 0
-               : 415;
-}
-
-static bool is_path_of(const struct http_route *route, struct slice path)
-{
-    struct slice pattern = slice_from_string(route->path);
-    if (slice_ends_with(pattern, SLICE("*"))) {
-        return slice_starts_with(path, slice_first(pattern, pattern.size - 1));
-    }
-    return slice_equal(path, pattern);
+    CHECK(false);
 }
 
 /* What a route for these methods answers: HEAD with GET, OPTIONS always. */
@@ -103,11 +87,8 @@ struct http_found http_route_find(const struct http_route *routes, size_t count,
         }
         return found;
     }
-    if (!http_path_is_plain(head->path)) {
-        return found;
-    }
     for (size_t i = 0; i < count; i++) {
-        if (!is_path_of(&routes[i], head->path)) {
+        if (!slice_equal(head->path, slice_from_string(routes[i].path))) {
             continue;
         }
         found.allow |= methods_of(&routes[i]);

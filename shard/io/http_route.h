@@ -15,14 +15,15 @@ struct http_route;
 
 /* Host is an address, localhost or `hostname`, and Origin is absent or the same origin. */
 MUST_USE bool http_host_is_ours(const struct http_head *head, struct slice hostname);
-/* 0, or 415: what the request carries is not what the route takes. */
-MUST_USE unsigned http_type_check(const struct http_head *head, uint8_t carries);
+/* Is what the request carries what the route takes? Else 415. */
+MUST_USE bool http_type_is_taken(const struct http_head *head, uint8_t carries);
 
 struct http_found {
     const struct http_route *route; /* null: none */
     uint8_t allow;                  /* methods of all routes with that path; 0: there is none */
 };
 
+/* By the bytes of the whole path: what would only mean it once decoded or tidied is not found. */
 struct http_found http_route_find(const struct http_route *routes, size_t count,
                                   const struct http_head *head);
 

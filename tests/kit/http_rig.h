@@ -24,8 +24,6 @@ struct http_told {
     unsigned handled;
     unsigned streamed; /* calls of `fill` */
     unsigned lines;    /* of 1,000 bytes that /stream and /large are still to put */
-    bool wait;         /* /stream ends with WAIT instead */
-    bool cut;          /* … with CUT */
 };
 
 struct http_rig {
@@ -43,7 +41,7 @@ struct http_rig {
 };
 
 /*
- * Routes: GET and POST /tsa, GET /tree/…, POST /mail, and POST /small of at most 10 bytes say
+ * Routes: GET and POST /tsa, GET /tree/x, POST /mail, and POST /small of at most 10 bytes say
  * "SHARD METHOD PATH BODY\n", "#SIZE" for a long body. GET /later, /mail/later, /stream, /large.
  */
 void http_rig_open(struct http_rig *rig, struct sim *sim);
