@@ -27,6 +27,25 @@ static void answer(struct explain *explain, struct explain_request *request,
     request->done(request);
 }
 
+/* All parts are home, `sum` is what they have found. */
+static enum explain_status put_answer(struct explain *explain, struct explain_request *request,
+                                      const struct explain_found *sum)
+{
+    bool unread = false;
+    bool shows = request->what >= INSPECT_MESSAGE;
+    if (sum->queues > 0 && !shows) {
+        explain_put_json(request, sum);
+        return EXPLAIN_DONE;
+    }
+    if (sum->queues > 0 && explain_put_shown(explain, request, sum)) {
+        return EXPLAIN_DONE;
+    }
+    for (unsigned i = 0; i < explain->shards; i++) {
+        unread = unread || explain->parts[i].inspection.cut_short;
+    }
+    return unread ? EXPLAIN_NOT_READ : EXPLAIN_UNKNOWN;
+}
+
 void explain_part_home(struct explain_part *part)
 {
     struct explain *explain = part->explain;
@@ -39,13 +58,9 @@ void explain_part_home(struct explain_part *part)
         explain_found_add(sum, &explain->parts[i].found);
     }
     explain->current = NULL;
-    if (sum->queues > 0 && request->what >= INSPECT_MESSAGE) {
-        explain_put_shown(explain, request, sum);
-    } else if (sum->queues > 0) {
-        explain_put_json(request, sum);
-    }
+    enum explain_status status = put_answer(explain, request, sum);
     CHECK(!request->answer.overflow);
-    answer(explain, request, sum->queues > 0 ? EXPLAIN_DONE : EXPLAIN_UNKNOWN);
+    answer(explain, request, status);
 }
 
 static void step_run(struct deferred *deferred)

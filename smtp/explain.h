@@ -43,7 +43,12 @@ enum explain_what {
     INSPECT_QUEUE,   /* a scheduled one */
     INSPECT_READY,
 };
-enum explain_status { EXPLAIN_DONE, EXPLAIN_UNKNOWN, EXPLAIN_STOPPING };
+enum explain_status {
+    EXPLAIN_DONE,
+    EXPLAIN_UNKNOWN,
+    EXPLAIN_NOT_READ, /* not all that may have this id could be read */
+    EXPLAIN_STOPPING,
+};
 
 /* Embedded in whoever asks. What it borrows stands until done. */
 struct explain_request {
@@ -150,8 +155,9 @@ void explain_part_send(struct explain_part *part);
 void explain_part_home(struct explain_part *part);
 void explain_found_add(struct explain_found *sum, const struct explain_found *found);
 void explain_put_json(struct explain_request *request, const struct explain_found *found);
-/* What the parts show; `sum` is what all of them have found. */
-void explain_put_shown(struct explain *explain, struct explain_request *request,
+/* What the parts show; `sum` is what all of them have found. False: nothing, and it is one message
+ * that was asked for. */
+MUST_USE bool explain_put_shown(struct explain *explain, struct explain_request *request,
                        const struct explain_found *sum);
 
 #endif

@@ -118,26 +118,26 @@ static bool put_objects(const struct explain *explain, struct explain_request *r
     return cut_short;
 }
 
-/* A part has it, or none: it may have ended meanwhile. */
-static void put_one(const struct explain *explain, struct buf *answer)
+/* False: no part has it. */
+static bool put_one(const struct explain *explain, struct buf *answer)
 {
     for (unsigned p = 0; p < explain->shards; p++) {
         const struct inspection *inspection = &explain->parts[p].inspection;
         if (inspection->shown > 0) {
             buf_put(answer, shown_at(inspection, 0));
-            return;
+            return true;
         }
     }
+    return false;
 }
 
-void explain_put_shown(struct explain *explain, struct explain_request *request,
+bool explain_put_shown(struct explain *explain, struct explain_request *request,
                        const struct explain_found *sum)
 {
     struct json json;
     bool ready = request->what == INSPECT_READY;
     if (request->what == INSPECT_MESSAGE) {
-        put_one(explain, &request->answer);
-        return;
+        return put_one(explain, &request->answer);
     }
     json_init(&json, &request->answer);
     json_object(&json);
@@ -154,4 +154,5 @@ void explain_put_shown(struct explain *explain, struct explain_request *request,
     json_member_word(&json, "reason", hold_name(sum->reason));
     json_member_time(&json, "now", explain->shard->wall_ns);
     json_object_end(&json);
+    return true;
 }

@@ -337,6 +337,59 @@ static void a26_a_message_is_shown_by_its_id_from_memory_and_from_the_spool(void
     assert_int_equal(ask_more(INSPECT_MESSAGE, "", id, true, 1), EXPLAIN_UNKNOWN);
 }
 
+/* There is one message left in memory, and no more. */
+static void a26_an_id_that_could_not_be_looked_for_is_not_unknown(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct messages *messages = &stage.world.node.mtas[0].messages;
+    struct id id = suspended_mail(BODY);
+    struct list taken;
+    list_init(&taken);
+    messages_shed(messages, 0);
+    for (struct message *message = message_new(messages); message != NULL;
+         message = message_new(messages)) {
+        list_push_back(&taken, &message->link);
+    }
+    assert_int_equal(ask_more(INSPECT_MESSAGE, "", id, false, 1), EXPLAIN_NOT_READ);
+    assert_int_equal(ask_more(EXPLAIN_ID, "", id, false, 1), EXPLAIN_NOT_READ);
+    struct list *link = list_pop_front(&taken);
+    message_unref(messages, CONTAINER_OF(link, struct message, link));
+    assert_int_equal(ask_more(INSPECT_MESSAGE, "", id, false, 1), EXPLAIN_DONE);
+    expect_text("/message/recipient", "b@t.test");
+    messages_shed(messages, 0);
+    for (link = list_pop_front(&taken); link != NULL; link = list_pop_front(&taken)) {
+        message_unref(messages, CONTAINER_OF(link, struct message, link));
+    }
+}
+
+/* There are more rows of that time than may be read, and none can be. */
+static void a26_no_more_than_so_many_messages_are_read_for_an_id(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct queues *queues = &stage.world.node.mtas[0].queues;
+    struct id id = suspended_mail(BODY);
+    const struct row *first = row_at(&queues->rows, queues->rows.fresh - 1);
+    uint32_t before = queues->rows.fresh;
+    for (uint32_t i = 0; i < INSPECT_READS_MAX + INSPECT_LOADS_MAX; i++) {
+        uint32_t handle = queues_row_new(queues, first->queue);
+        struct row *row = row_at(&queues->rows, handle);
+        row->created_s = first->created_s;
+        row->segment = first->segment;
+        row->offset_64 = first->offset_64 + 1 + i; /* where no message begins */
+        queues_row_due(queues, handle, false);
+    }
+    id.bytes[13] ^= 1; /* another one of that time */
+    assert_int_equal(ask_more(INSPECT_MESSAGE, "", id, false, 1), EXPLAIN_NOT_READ);
+    assert_int_equal(stage.world.node.control->explain.parts[0].inspection.reads,
+                     INSPECT_READS_MAX);
+    for (uint32_t handle = before; handle < queues->rows.fresh; handle++) {
+        queues_row_hold(queues, handle); /* they have no message */
+        queues_row_done(queues, handle);
+    }
+}
+
 static void a27_a_queue_shows_so_many_of_its_messages_and_says_that_there_are_more(void **state)
 {
     (void)state;
@@ -345,6 +398,14 @@ static void a27_a_queue_shows_so_many_of_its_messages_and_says_that_there_are_mo
         (void)suspended_mail(BODY);
     }
     messages_shed(&stage.world.node.mtas[0].messages, 0);
+    for (uint32_t limit = 39; limit <= 41; limit++) { /* with one thread the limit cuts there */
+        bool cut = false;
+        assert_int_equal(ask_more(INSPECT_QUEUE, "t.test", no_id, false, limit), EXPLAIN_DONE);
+        assert_int_equal(json_read_count(reader, "/messages"), MIN_OF(limit, 40));
+        assert_true(json_read_bool(reader, "/cut_short", &cut));
+        assert_int_equal(cut, limit < 40);
+        messages_shed(&stage.world.node.mtas[0].messages, 0);
+    }
     assert_int_equal(ask_more(INSPECT_QUEUE, "t.test", no_id, true, 30), EXPLAIN_DONE);
     assert_int_equal(json_read_count(reader, "/messages"), 30);
     assert_int_equal(number("/num_scheduled"), 40);
@@ -518,6 +579,8 @@ int main(void)
         ON_STAGE(a24_what_an_operator_has_said_stands_in_the_answer),
         ON_STAGE(a25_a_stop_answers_whoever_has_asked),
         ON_STAGE(a26_a_message_is_shown_by_its_id_from_memory_and_from_the_spool),
+        ON_STAGE(a26_an_id_that_could_not_be_looked_for_is_not_unknown),
+        ON_STAGE(a26_no_more_than_so_many_messages_are_read_for_an_id),
         ON_STAGE(a27_a_queue_shows_so_many_of_its_messages_and_says_that_there_are_more),
         ON_STAGE(a27_the_parts_of_a_queue_on_all_shards_are_shown_as_one),
         ON_STAGE(a28_large_bodies_are_shown_as_far_as_there_is_room),

@@ -35,6 +35,10 @@ static void question_done(struct explain_request *request)
     case EXPLAIN_UNKNOWN:
         http_answer_text(exchange, 404, SLICE("there is no such thing now"));
         break;
+    case EXPLAIN_NOT_READ:
+        exchange->retry_after_s = 1;
+        http_answer_text(exchange, 503, SLICE("not all that may have this id could be read"));
+        break;
     case EXPLAIN_STOPPING:
         http_answer_text(exchange, 503, SLICE("the server is stopping"));
         break;

@@ -174,19 +174,23 @@ static struct json text_begin(struct inspection *inspection, size_t *before_out)
     return json;
 }
 
+/* There is one more, and it is not shown. */
+static void cut(struct inspection *inspection)
+{
+    inspection->cut_short = true;
+    inspection->over = true;
+}
+
 static void text_end(struct inspection *inspection, size_t before)
 {
     if (inspection->text.overflow) {
         inspection->text.size = before;
         inspection->text.overflow = false;
-        inspection->cut_short = true;
-        inspection->over = true;
+        cut(inspection);
         return;
     }
     inspection->ends[inspection->shown++] = (uint32_t)inspection->text.size;
-    if (inspection->shown >= inspection->order.limit) {
-        inspection->over = true;
-    }
+    inspection->over = inspection->over || inspection->order.by_id; /* there is one of that id */
 }
 
 void inspection_put_site(struct inspection *inspection, const struct egress *egress)
@@ -197,6 +201,10 @@ void inspection_put_site(struct inspection *inspection, const struct egress *egr
              link = link->next) {
             const struct client_conn *conn = CONTAINER_OF(link, struct client_conn, link);
             size_t before;
+            if (inspection->shown == inspection->order.limit) {
+                cut(inspection);
+                return;
+            }
             struct json json = text_begin(inspection, &before);
             json_object(&json);
             json_member_id(&json, "session_id", &conn->id);
@@ -271,6 +279,7 @@ static void message_loaded(struct spool_load *load)
 static void slot_load(struct inspect_slot *slot, bool whole)
 {
     slot->whole = whole;
+    slot->inspection->reads += slot->inspection->order.by_id;
     slot->load = (struct spool_load){.done = message_loaded, .head_only = !whole};
     chain_init(&slot->load.body);
     spool_load(slot->inspection->delivery->spool, &slot->load, row_location(&slot->row));
@@ -385,6 +394,21 @@ static bool is_enough(const struct inspection *inspection)
            inspection->shown + inspection->busy >= inspection->order.limit;
 }
 
+/* A row that is meant. False: it is looked at again when a read has ended. */
+static bool row_take(struct inspection *inspection, uint32_t handle)
+{
+    struct inspect_slot *slot = slot_idle(inspection);
+    if (slot == NULL || (is_enough(inspection) && inspection->busy > 0)) {
+        return false;
+    }
+    if (is_enough(inspection) || inspection->reads == INSPECT_READS_MAX) {
+        cut(inspection);
+    } else {
+        slot_begin(slot, handle);
+    }
+    return true;
+}
+
 static void step_run(struct deferred *deferred)
 {
     struct inspection *inspection = CONTAINER_OF(deferred, struct inspection, step);
@@ -392,20 +416,17 @@ static void step_run(struct deferred *deferred)
     const struct slab *rows = &delivery->queues->rows;
     uint32_t stop = MIN_OF(rows->fresh, inspection->next + ROWS_MAX);
     inspection->over = inspection->over || delivery->stopping || delivery->spool == NULL;
-    while (!inspection->over && inspection->next < stop && !is_enough(inspection)) {
-        struct inspect_slot *slot = slot_idle(inspection);
-        if (slot == NULL) {
-            return; /* the end of a read comes back here */
+    while (!inspection->over && inspection->next < stop) {
+        uint32_t handle = inspection->next;
+        if (is_meant(inspection, row_at(rows, handle)) && !row_take(inspection, handle)) {
+            return;
         }
-        uint32_t handle = inspection->next++;
-        if (is_meant(inspection, row_at(rows, handle))) {
-            slot_begin(slot, handle);
-        }
+        inspection->next++;
     }
     bool all = inspection->over || inspection->next >= rows->fresh;
     if (inspection->busy == 0 && all) {
         inspection->ended(inspection);
-    } else if (!all && !is_enough(inspection)) {
+    } else if (!all) {
         shard_defer(delivery->shard, &inspection->step);
     }
 }
@@ -416,6 +437,7 @@ void inspection_reset(struct inspection *inspection, const struct inspect_order 
     inspection->order = *order;
     inspection->next = 0;
     inspection->shown = 0;
+    inspection->reads = 0;
     inspection->over = false;
     inspection->cut_short = false;
     inspection->missed = (struct spool_location){0};

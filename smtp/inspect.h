@@ -7,9 +7,9 @@
  *   INSPECT_READY    the connections of a ready queue
  *
  * An id leads to its message by its time: rows received within two seconds of it are looked at, and
- * their messages read until one has the id. Nothing is kept for that. What is read is read a few at
- * a time, and no row is held meanwhile: one that has changed is left out. Part of delivery; one
- * inspection at a time on each shard.
+ * their messages read until one has the id, or INSPECT_READS_MAX have been read. Nothing is kept
+ * for that. What is read is read a few at a time, and no row is held meanwhile: one that has
+ * changed is left out. Part of delivery; one inspection at a time on each shard.
  */
 #ifndef RINGPOST_SMTP_INSPECT_H
 #define RINGPOST_SMTP_INSPECT_H
@@ -19,6 +19,7 @@
 
 #define INSPECT_LOADS_MAX    16u
 #define INSPECT_LIMIT_MAX    1000u       /* messages or connections shown */
+#define INSPECT_READS_MAX    4096u       /* of messages, for one id, on each shard */
 #define INSPECT_BODY_BYTES   (64 * KIB)  /* of a message, shown */
 #define INSPECT_TEXT_BYTES   (1024 * KIB) /* of JSON, from each shard */
 #define INSPECT_BYTES_MAX    (INSPECT_TEXT_BYTES + 16 * KIB) /* of an answer */
@@ -52,8 +53,10 @@ struct inspection {
     uint32_t next;             /* handle to be looked at next */
     unsigned busy;             /* slots */
     uint32_t shown;
+    uint32_t reads;            /* for an id */
     bool over;                 /* no further row is looked at */
-    bool cut_short;            /* there was more than there is room for, or no memory */
+    bool cut_short;            /* there is more than is shown, or it could not be read: what an id
+                                  has may be among it */
     struct spool_location missed; /* of the message that was read last and has another id */
     /* The owner's: from the loop. A message that is meant, with its row; and the end. */
     void (*found)(struct inspection *inspection, const struct row *row);
