@@ -54,16 +54,33 @@ static bool names_match(const struct admin_criteria *criteria, struct slice queu
     return criteria->name_count == 0;
 }
 
+/* A name that is compared with many. */
+struct parsed {
+    struct slice name;
+    struct slice routing;
+    struct conf_queue_key key;
+};
+
+static struct parsed parse(struct slice queue)
+{
+    return (struct parsed){queue, queue_name_routing(queue), queue_name_parse(queue)};
+}
+
+static bool criteria_match(const struct admin_criteria *criteria, const struct parsed *queue)
+{
+    const struct conf_queue_key *key = &queue->key;
+    return (criteria->domain.size == 0 || slice_equal_nocase(criteria->domain, key->domain)) &&
+           (criteria->routing_domain.size == 0 ||
+            slice_equal_nocase(criteria->routing_domain, queue->routing)) &&
+           (criteria->tenant.size == 0 || slice_equal(criteria->tenant, key->tenant)) &&
+           (criteria->campaign.size == 0 || slice_equal(criteria->campaign, key->campaign)) &&
+           names_match(criteria, queue->name);
+}
+
 bool admin_criteria_match(const struct admin_criteria *criteria, struct slice queue)
 {
-    const struct conf_queue_key key = queue_name_parse(queue);
-    struct slice routing = queue_name_routing(queue);
-    return (criteria->domain.size == 0 || slice_equal_nocase(criteria->domain, key.domain)) &&
-           (criteria->routing_domain.size == 0 ||
-            slice_equal_nocase(criteria->routing_domain, routing)) &&
-           (criteria->tenant.size == 0 || slice_equal(criteria->tenant, key.tenant)) &&
-           (criteria->campaign.size == 0 || slice_equal(criteria->campaign, key.campaign)) &&
-           names_match(criteria, queue);
+    const struct parsed parsed = parse(queue);
+    return criteria_match(criteria, &parsed);
 }
 
 /* --- tables ----------------------------------------------------------------------------------- */
@@ -122,6 +139,7 @@ static const struct admin_entry *find(const struct admin_table *table, struct sl
                                       bool ready)
 {
     const struct admin_entry *best = NULL;
+    const struct parsed parsed = ready ? (struct parsed){.name = name} : parse(name);
     for (unsigned i = 0; i < table->count; i++) {
         const struct admin_entry *entry = &table->entries[i];
         if ((entry->kind == ADMIN_SUSPEND_READY) != ready ||
@@ -129,7 +147,7 @@ static const struct admin_entry *find(const struct admin_table *table, struct sl
             continue;
         }
         if (ready ? names_match(&entry->criteria, name)
-                  : admin_criteria_match(&entry->criteria, name)) {
+                  : criteria_match(&entry->criteria, &parsed)) {
             best = entry;
         }
     }
@@ -147,9 +165,10 @@ const struct admin_entry *admin_table_find_ready(const struct admin_table *table
     return find(table, name, true);
 }
 
-unsigned admin_table_cost(const struct admin_table *table)
+unsigned admin_turn_budget(const struct admin_table *table, unsigned more)
 {
-    return table->count + table->name_count;
+    unsigned cost = 1 + more + (table != NULL ? table->count + table->name_count : 0);
+    return MAX_OF(ADMIN_COMPARISONS_MAX / cost, 1);
 }
 
 /* --- stored ----------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@
 #define ADMIN_NAMES_MAX        4096u /* of all entries */
 #define ADMIN_TEXT_BYTES_MAX   (1u * MIB)
 #define ADMIN_REASON_BYTES_MAX 512u
+#define ADMIN_COMPARISONS_MAX  8192u /* of names, in one turn */
 #define ADMIN_FILE_BYTES_MAX                                                                       \
     (ADMIN_TEXT_BYTES_MAX + ADMIN_ENTRIES_MAX * 64u + ADMIN_NAMES_MAX * 2u + 64u)
 
@@ -77,8 +78,9 @@ const struct admin_entry *admin_table_find(const struct admin_table *table, stru
 /* The same for a ready queue. */
 const struct admin_entry *admin_table_find_ready(const struct admin_table *table,
                                                  struct slice name);
-/* Comparisons that one of these takes at most: for whoever does many. */
-unsigned admin_table_cost(const struct admin_table *table);
+/* How many of these one turn may hold, each with `more` comparisons; without a table only those. At
+ * least one. */
+unsigned admin_turn_budget(const struct admin_table *table, unsigned more);
 
 /* Into ADMIN_FILE_BYTES_MAX. */
 void admin_table_encode(const struct admin_table *table, struct buf *buf);

@@ -118,7 +118,26 @@ static void a_bounce_comes_first_then_the_longest_suspension(void **state)
     assert_null(admin_table_find(&table, SLICE("b.test")));
     assert_int_equal(admin_table_find_ready(&table, SLICE("a.test"))->until_ns, 99);
     assert_null(admin_table_find_ready(&table, SLICE("b.test")));
-    assert_int_equal(admin_table_cost(&table), 6);
+}
+
+static void a_turn_has_as_many_looks_as_its_comparisons_allow(void **state)
+{
+    (void)state;
+    static struct slice names[ADMIN_NAMES_MAX];
+    for (unsigned i = 0; i < ADMIN_NAMES_MAX; i++) {
+        names[i] = SLICE("x");
+    }
+    struct admin_entry entry = {.kind = ADMIN_BOUNCE,
+                                .criteria = {.names = names, .name_count = 7}};
+    admin_table_clear(&table);
+    assert_int_equal(admin_turn_budget(NULL, 0), ADMIN_COMPARISONS_MAX);
+    assert_int_equal(admin_turn_budget(NULL, 7), ADMIN_COMPARISONS_MAX / 8);
+    assert_true(admin_table_add(&table, &entry));
+    assert_int_equal(admin_turn_budget(&table, 0), ADMIN_COMPARISONS_MAX / 9);
+    assert_int_equal(admin_turn_budget(&table, 7), ADMIN_COMPARISONS_MAX / 16);
+    entry.criteria.name_count = ADMIN_NAMES_MAX - 7;
+    assert_true(admin_table_add(&table, &entry));
+    assert_int_equal(admin_turn_budget(&table, ADMIN_COMPARISONS_MAX), 1);
 }
 
 static void what_has_no_room_is_left_out_whole(void **state)
@@ -246,6 +265,7 @@ int main(void)
         cmocka_unit_test(criteria_match_what_they_name_and_nothing_else),
         cmocka_unit_test(h18_all_queues_are_asked_for_as_such),
         cmocka_unit_test(a_bounce_comes_first_then_the_longest_suspension),
+        cmocka_unit_test(a_turn_has_as_many_looks_as_its_comparisons_allow),
         cmocka_unit_test(what_has_no_room_is_left_out_whole),
         cmocka_unit_test(what_is_stored_is_read_back),
         cmocka_unit_test(a_file_with_any_bit_changed_or_cut_short_is_damaged),

@@ -47,7 +47,8 @@ static void bounce_run(struct deferred *deferred)
 {
     struct delivery *delivery = CONTAINER_OF(deferred, struct delivery, admin.bounce);
     struct admin_local *admin = &delivery->admin;
-    for (unsigned i = 0; i < BOUNCES_A_TURN; i++) {
+    unsigned budget = MIN_OF(admin_turn_budget(admin->table, 0), BOUNCES_A_TURN);
+    for (unsigned i = 0; i < budget; i++) {
         struct sched_queue *queue = queues_doomed(delivery->queues);
         if (queue == NULL || admin->bounces == BOUNCES_MAX || !delivery_may_start(delivery)) {
             return; /* the next due row, the end of a transfer, or a tick comes back here */

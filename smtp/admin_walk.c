@@ -5,10 +5,9 @@
 #include "smtp/admin_local.h"
 #include "smtp/egress.h"
 
-/* In one turn: comparisons of names, and things looked at. */
-#define COMPARISONS_MAX 8192u
-#define LOOKS_MAX       1024u
-#define ROWS_MAX        2048u
+/* Looked at in one turn: queues or sites; rows. */
+#define LOOKS_MAX 1024u
+#define ROWS_MAX  2048u
 
 void admin_found_sample(struct admin_found *found, struct slice name)
 {
@@ -47,10 +46,8 @@ static void found_put(struct admin_part *part, struct slice name, uint64_t recip
 /* Things to look at in this turn. */
 static uint32_t budget(const struct admin_part *part)
 {
-    unsigned cost = 1;
-    cost += part->table != NULL ? admin_table_cost(part->table) : 0;
-    cost += part->entry != NULL ? part->entry->criteria.name_count : 0;
-    return MAX_OF(MIN_OF(COMPARISONS_MAX / cost, LOOKS_MAX), 1);
+    unsigned more = part->entry != NULL ? part->entry->criteria.name_count : 0;
+    return MIN_OF(admin_turn_budget(part->table, more), LOOKS_MAX);
 }
 
 static bool is_meant(const struct admin_part *part, struct slice name, bool ready)

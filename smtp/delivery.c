@@ -219,10 +219,10 @@ struct hold delivery_hold(const struct delivery *delivery, const struct sched_qu
 struct slice delivery_hold_detail(const struct delivery *delivery,
                                   const struct sched_queue *queue)
 {
-    const struct admin_entry *entry = entry_of(delivery, queue);
     bool ordered = sched_queue_hold(queue).reason == HOLD_suspended_admin ||
                    queue->order == QUEUE_DOOMED;
-    return ordered && entry != NULL ? entry->reason : SLICE_NONE;
+    const struct admin_entry *entry = ordered ? entry_of(delivery, queue) : NULL;
+    return entry != NULL ? entry->reason : SLICE_NONE;
 }
 
 void delivery_forget(struct delivery *delivery, struct egress *egress)

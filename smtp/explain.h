@@ -120,6 +120,8 @@ struct explain_part {
     enum explain_stage stage;
     uint32_t next;
     struct explain_found found;
+    struct queue_view longest;  /* in a turn: what of `found` it is that is told of */
+    bool longest_is_new;        /* … and it is not yet told of */
     struct inspection inspection;
 };
 

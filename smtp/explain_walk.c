@@ -75,13 +75,18 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
 
 /* --- queues ----------------------------------------------------------------------------------- */
 
-/* It is the one that has waited the longest up to now. */
-static void longest_set(struct explain_part *part, struct queue_view *view)
+/* Of those seen in this turn one has waited the longest up to now: what is told of it. Once in a
+ * turn, for it takes a look at all orders. */
+static void longest_tell(struct explain_part *part)
 {
     const struct shard *shard = part->delivery->shard;
     struct explain_found *found = &part->found;
+    struct queue_view *view = &part->longest;
+    if (!part->longest_is_new) {
+        return;
+    }
+    part->longest_is_new = false;
     queue_view_complete(part->delivery, view);
-    found->order = queue_view_order(view);
     found->reason = view->hold.reason;
     found->since_ns = shard->wall_ns - MIN_OF(shard->wall_ns, shard->now_ns - view->hold.since_ns);
     found->until_ns = 0;
@@ -102,13 +107,15 @@ static void longest_set(struct explain_part *part, struct queue_view *view)
     }
 }
 
-static void view_put(struct explain_part *part, struct queue_view *view)
+static void view_put(struct explain_part *part, const struct queue_view *view)
 {
     struct explain_found *found = &part->found;
     found->recipients += view->recipients;
     found->due += view->due;
     if (found->queues++ == 0 || queue_view_order(view) < found->order) {
-        longest_set(part, view);
+        found->order = queue_view_order(view);
+        part->longest = *view;
+        part->longest_is_new = true;
     }
     limits_put(part, view);
 }
@@ -187,6 +194,7 @@ static bool visit_some(struct explain_part *part)
             row_visit(part, part->next);
         }
     }
+    longest_tell(part);
     return part->next >= end;
 }
 
@@ -235,6 +243,7 @@ static void message_found(struct inspection *inspection, const struct row *row)
         view.recipients = 1;
         view.due = row->state == ROW_DUE;
         view_put(part, &view);
+        longest_tell(part);
         row_put(part, row);
     }
 }
@@ -303,6 +312,7 @@ void explain_part_send(struct explain_part *part)
     part->request = request;
     part->stage = first_stage(request->what);
     part->next = 0;
+    part->longest_is_new = false;
     part->found = (struct explain_found){0};
     part->mail.arrive = part_arrive;
     shard_send(part->explain->shard, part->delivery->shard->index, &part->mail);
