@@ -439,8 +439,12 @@ static void begin(struct admin *admin)
         return;
     }
     fill_entry(admin);
-    if (request->dry_run || request->action == ADMIN_DO_FLUSH) {
-        tell(admin, request->dry_run ? ADMIN_COUNT : ADMIN_FLUSH, &admin->entry);
+    if (request->action == ADMIN_DO_FLUSH) {
+        tell(admin, request->dry_run ? ADMIN_COUNT_WAITING : ADMIN_FLUSH, &admin->entry);
+        return;
+    }
+    if (request->dry_run) {
+        tell(admin, ADMIN_COUNT, &admin->entry);
         return;
     }
     copy_table(admin, NULL);

@@ -74,7 +74,8 @@ static void queue_visit(struct admin_part *part, struct sched_queue *queue)
     struct slice name = sched_queue_name(queues, queue);
     bool meant = is_meant(part, name, false);
     if (meant) {
-        found_put(part, name, part->task == ADMIN_FLUSH ? queue->waiting : queue->rows);
+        bool waiting = part->task == ADMIN_FLUSH || part->task == ADMIN_COUNT_WAITING;
+        found_put(part, name, waiting ? queue->waiting : queue->rows);
     }
     if (part->task == ADMIN_OBEY) {
         enum queue_order order = admin_local_ordered(part->delivery, name);

@@ -6,6 +6,7 @@
  *   OBEY    every queue and site has what the new table says of it: then it is in force
  *   COUNT   how many queues and recipients an entry would be about, and a few names
  *   FLUSH   what waits in the queues of an entry is due
+ *   COUNT_WAITING   what FLUSH would find
  */
 #ifndef RINGPOST_SMTP_ADMIN_WALK_H
 #define RINGPOST_SMTP_ADMIN_WALK_H
@@ -24,7 +25,7 @@ struct admin_sample {
 /* Of one shard, or of all: a queue with mail on two shards is counted by both. */
 struct admin_found {
     uint64_t queues;     /* with recipients */
-    uint64_t recipients; /* of FLUSH those that waited */
+    uint64_t recipients; /* of a flush those that waited */
     unsigned sample_count;
     struct admin_sample samples[ADMIN_SAMPLES_MAX];
 };
@@ -33,7 +34,7 @@ struct admin_found {
 void admin_found_sample(struct admin_found *found, struct slice name);
 void admin_found_add(struct admin_found *sum, const struct admin_found *part);
 
-enum admin_task { ADMIN_OBEY, ADMIN_COUNT, ADMIN_FLUSH };
+enum admin_task { ADMIN_OBEY, ADMIN_COUNT, ADMIN_FLUSH, ADMIN_COUNT_WAITING };
 enum admin_stage { ADMIN_QUEUES, ADMIN_SITES, ADMIN_ROWS, ADMIN_OVER };
 
 struct admin_part {
