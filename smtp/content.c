@@ -15,6 +15,7 @@
 #include "smtp/content_internal.h"
 
 #include "core/check.h"
+#include "smtp/limits.h"
 
 #include <string.h>
 
@@ -308,4 +309,39 @@ void content_bdat_with(enum content_kernel kernel, struct content *content, stru
 {
     content->kernel = kernel;
     content_bdat(content, input);
+}
+
+const char *content_fault_reply(enum content_fault fault)
+{
+    switch (fault) {
+    case CONTENT_OK:
+        return NULL;
+    case CONTENT_TOO_LARGE:
+        return "552 5.3.4 Message larger than the limit";
+    case CONTENT_NO_MEMORY:
+        return "452 4.3.1 No memory for this message now";
+    case CONTENT_BARE_CR_LF:
+        return "550 5.6.0 Lines end with CR LF, and CR and LF stand nowhere else";
+    case CONTENT_LONG_LINE:
+        return "550 5.6.0 A line is longer than 998 octets";
+    }
+    return NULL;
+}
+
+const char *content_refusal(const struct content *content, uint32_t received_max)
+{
+    const char *reply = content_fault_reply(content->fault);
+    if (reply != NULL) {
+        return reply;
+    }
+    if (content->header.ended && content->header.bytes > HEADER_BYTES_MAX) {
+        return "552 5.3.4 Header section larger than the limit";
+    }
+    if (content->header.ended && content->header.field_count > HEADER_FIELDS_MAX) {
+        return "552 5.3.4 More header fields than the limit";
+    }
+    if (content->header.received_count > received_max) {
+        return "554 5.4.6 Too many hops: this is a mail loop";
+    }
+    return NULL;
 }

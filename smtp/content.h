@@ -101,6 +101,14 @@ void content_spill(struct content *content, struct chain *out);
  */
 XXH128_hash_t content_hash(struct content *content);
 
+/* The refusal of content with this fault, "550 5.6.0 …", constant; null for none. */
+const char *content_fault_reply(enum content_fault fault);
+/*
+ * The same of content that is whole, with as many Received fields as there may be; null when there
+ * is nothing against it. A message without the empty line has no header section.
+ */
+const char *content_refusal(const struct content *content, uint32_t received_max);
+
 /* Test entry points: the same as content_data and content_bdat with one implementation fixed. */
 bool content_kernel_supported(enum content_kernel kernel);
 MUST_USE bool content_data_with(enum content_kernel kernel, struct content *content,

@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "smtp/inject_job.h"
 #include "smtp/limits.h"
-#include "smtp/server_session.h"
+#include "smtp/route.h"
 
 /* What things cost of a turn's work, beside the bytes that are made. */
 #define WORK_OF_RECIPIENT 256
@@ -90,7 +90,7 @@ static bool take_recipient(struct inject_job *job, uint32_t index,
         outcome->error = "501 5.1.3 Malformed recipient address";
         return false;
     }
-    struct verdict verdict = server_recipient_verdict(job->inject->server->conf, address_out);
+    struct verdict verdict = route_verdict(job->inject->server->conf, address_out->domain);
     if (verdict.code != 0) {
         outcome->error = inject_job_error(job, verdict_reply(verdict, text, sizeof(text)));
         return false;
@@ -277,7 +277,7 @@ static void end_content(struct inject_job *job)
         return;
     }
     content_bdat_end(content);
-    const char *reply = server_content_reply(content, RECEIVED_FIELDS_MAX);
+    const char *reply = content_refusal(content, RECEIVED_FIELDS_MAX);
     if (reply != NULL) {
         refuse_content(job, reply);
         return;

@@ -1,5 +1,7 @@
 #include "smtp/route.h"
 
+#include "core/check.h"
+
 static bool add_host(struct route *route, const struct conf_host *host, uint16_t default_port)
 {
     if (!host->has_address || route->host_count == ROUTE_HOSTS_MAX) {
@@ -72,4 +74,25 @@ void route_find(struct route *route, const struct queue_options *queue,
     if (domain.size > 2 && domain.data[0] == '[' && domain.data[domain.size - 1] == ']') {
         route_literal(route, path, domain);
     }
+}
+
+struct verdict route_verdict(const struct conf *conf, struct slice domain)
+{
+    const struct conf_queue_key key = {.domain = domain};
+    struct queue_options options;
+    struct route route;
+    conf_queue(conf, &key, &options);
+    route_find(&route, &options, conf_path(conf, domain), domain);
+    switch (route.kind) {
+    case ROUTE_OK:
+        return VERDICT_ACCEPT;
+    case ROUTE_NEEDS_DNS:
+        if (conf->queues.tenants_route) {
+            return VERDICT_ACCEPT; /* its tenant will say, at the end of the content */
+        }
+        return (struct verdict){451, "4.4.4 No route to this domain is configured"};
+    case ROUTE_PROHIBITED:
+        return (struct verdict){550, "5.4.4 This destination is prohibited"};
+    }
+    CHECK(false);
 }

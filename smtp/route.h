@@ -7,6 +7,7 @@
 #define RINGPOST_SMTP_ROUTE_H
 
 #include "core/conf.h"
+#include "smtp/verdict.h"
 
 #define ROUTE_HOSTS_MAX      16
 #define ROUTE_SITE_BYTES_MAX 300
@@ -29,5 +30,8 @@ struct route {
 /* By the options of the queue and those of the path to its domain. */
 void route_find(struct route *route, const struct queue_options *queue,
                 const struct path_options *path, struct slice domain);
+
+/* Why a recipient in this domain has to be refused, of whoever may send to it: there is no way. */
+struct verdict route_verdict(const struct conf *conf, struct slice domain);
 
 #endif

@@ -42,6 +42,8 @@ static const struct expected expected[] = {
 
 static void expect(const struct conf *conf, const struct expected *row)
 {
+    static const uint16_t codes[] = {
+        [ROUTE_OK] = 0, [ROUTE_NEEDS_DNS] = 451, [ROUTE_PROHIBITED] = 550};
     static struct route route;
     const struct conf_queue_key key = {.domain = slice_from_string(row->domain)};
     struct queue_options options;
@@ -50,6 +52,7 @@ static void expect(const struct conf *conf, const struct expected *row)
     if (route.kind != row->kind) {
         fail_msg("%s: kind %d", row->domain, (int)route.kind);
     }
+    assert_int_equal(route_verdict(conf, key.domain).code, codes[row->kind]);
     if (row->kind != ROUTE_OK) {
         return;
     }

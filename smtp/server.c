@@ -271,27 +271,6 @@ struct verdict server_sender_verdict(struct server *server, uint64_t size_bytes)
     CHECK(false);
 }
 
-struct verdict server_recipient_verdict(const struct conf *conf, const struct address *recipient)
-{
-    const struct conf_queue_key key = {.domain = recipient->domain};
-    struct queue_options options;
-    struct route route;
-    conf_queue(conf, &key, &options);
-    route_find(&route, &options, conf_path(conf, key.domain), key.domain);
-    switch (route.kind) {
-    case ROUTE_OK:
-        return VERDICT_ACCEPT;
-    case ROUTE_NEEDS_DNS:
-        if (conf->queues.tenants_route) {
-            return VERDICT_ACCEPT; /* its tenant will say, at the end of the content */
-        }
-        return (struct verdict){451, "4.4.4 No route to this domain is configured"};
-    case ROUTE_PROHIBITED:
-        return (struct verdict){550, "5.4.4 This destination is prohibited"};
-    }
-    CHECK(false);
-}
-
 /* --- listeners ------------------------------------------------------------------------------ */
 
 static void spare_take(struct server *server)

@@ -14,8 +14,8 @@
 #include "shard/queue/cells.h"
 #include "smtp/intake.h"
 #include "smtp/overload.h"
-#include "smtp/route.h"
 #include "smtp/server_balance.h"
+#include "smtp/verdict.h"
 
 #define SERVER_LISTENERS_MAX CONF_LISTENERS_MAX
 /* Connections beyond the limit that are told so (421) rather than dropped. */
@@ -107,8 +107,6 @@ void server_host_give(struct server_hosts *hosts, const struct endpoint *peer);
 
 /* Why a new MAIL has to be refused now; accepts when there is no reason. */
 struct verdict server_sender_verdict(struct server *server, uint64_t size_bytes);
-/* Why a recipient of a client that may relay has to be refused: where its mail would go. */
-struct verdict server_recipient_verdict(const struct conf *conf, const struct address *recipient);
 void server_conn_gone(struct server_conn *conn);
 
 #endif

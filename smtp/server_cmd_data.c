@@ -4,44 +4,6 @@
 #include "core/check.h"
 #include "smtp/limits.h"
 
-static const char too_large[] = "552 5.3.4 Message larger than the limit";
-
-/* The refusal of the content so far; null when there is nothing against it. */
-static const char *content_reply(enum content_fault fault)
-{
-    switch (fault) {
-    case CONTENT_OK:
-        return NULL;
-    case CONTENT_TOO_LARGE:
-        return too_large;
-    case CONTENT_NO_MEMORY:
-        return "452 4.3.1 No memory for this message now";
-    case CONTENT_BARE_CR_LF:
-        return "550 5.6.0 Lines end with CR LF, and CR and LF stand nowhere else";
-    case CONTENT_LONG_LINE:
-        return "550 5.6.0 A line is longer than 998 octets";
-    }
-    return NULL;
-}
-
-const char *server_content_reply(const struct content *content, uint32_t received_max)
-{
-    const char *reply = content_reply(content->fault);
-    if (reply != NULL) {
-        return reply;
-    }
-    if (content->header.ended && content->header.bytes > HEADER_BYTES_MAX) {
-        return "552 5.3.4 Header section larger than the limit";
-    }
-    if (content->header.ended && content->header.field_count > HEADER_FIELDS_MAX) {
-        return "552 5.3.4 More header fields than the limit";
-    }
-    if (content->header.received_count > received_max) {
-        return "554 5.4.6 Too many hops: this is a mail loop";
-    }
-    return NULL;
-}
-
 static void refuse_content(struct server_session *session, enum verb verb, const char *reply,
                            struct buf *replies)
 {
@@ -53,7 +15,7 @@ static void refuse_content(struct server_session *session, enum verb verb, const
 static void end_content(struct server_session *session, enum verb verb, struct buf *replies)
 {
     const char *reply =
-        server_content_reply(&session->transaction.content, session->options->received_max);
+        content_refusal(&session->transaction.content, session->options->received_max);
     if (reply == NULL) {
         server_set_state(session, SERVER_COMMITTING);
         return;
@@ -107,7 +69,7 @@ static void end_chunk(struct server_session *session, struct buf *replies)
         end_content(session, VERB_BDAT, replies);
         return;
     }
-    const char *reply = content_reply(content->fault);
+    const char *reply = content_fault_reply(content->fault);
     if (reply != NULL) {
         refuse_content(session, VERB_BDAT, reply, replies);
         server_forget_transaction(session);
@@ -148,7 +110,9 @@ static const char *chunk_reply(struct server_session *session, bool valid, uint6
                               session->options->labels);
     const struct content *content = &transaction->content;
     CHECK(content->size <= session->options->message_bytes_max);
-    return size > session->options->message_bytes_max - content->size ? too_large : NULL;
+    return size > session->options->message_bytes_max - content->size
+               ? content_fault_reply(CONTENT_TOO_LARGE)
+               : NULL;
 }
 
 void server_bdat(struct server_session *session, const struct command *command, bool legal,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/route.h"
 
 #define PREGREET_NS (20 * NS_PER_MS)
 #define DELAY_NS    NS_PER_S
@@ -585,7 +586,7 @@ static struct verdict conn_recipient(void *context, const struct address *recipi
     if (!conn->options.trusted) {
         return (struct verdict){550, "5.7.1 Relaying denied"};
     }
-    return server_recipient_verdict(conn->server->conf, recipient);
+    return route_verdict(conn->server->conf, recipient->domain);
 }
 
 static const struct server_policy conn_policy = {

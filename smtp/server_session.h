@@ -16,14 +16,7 @@
 #include "smtp/command.h"
 #include "smtp/content.h"
 #include "smtp/transaction.h"
-
-/* A refusal by policy; code 0 accepts. `text` begins with the enhanced code and is constant. */
-struct verdict {
-    uint16_t code;
-    const char *text;
-};
-
-#define VERDICT_ACCEPT ((struct verdict){0})
+#include "smtp/verdict.h"
 
 struct server_session;
 
@@ -180,11 +173,5 @@ struct slice server_session_hello(const struct server_session *session);
 
 /* "waiting for RCPT" and so on: for log lines about timeouts and closes. */
 const char *server_session_doing(const struct server_session *session);
-
-/*
- * The refusal of content that is whole, "550 5.6.0 …", constant; null when there is nothing against
- * it. A message without the empty line has no header section. Injection asks the same.
- */
-const char *server_content_reply(const struct content *content, uint32_t received_max);
 
 #endif
