@@ -31,7 +31,6 @@ struct http_admin *http_admin_of(struct http_exchange *exchange)
     if (node_state(control->node) == NODE_READY) {
         return &control->http_admin;
     }
-    exchange->retry_after_s = 1;
     http_answer_text(exchange, 503, SLICE("the server is starting, or stopping"));
     return NULL;
 }
@@ -314,7 +313,6 @@ static void order_begin(struct http_exchange *exchange, enum admin_action action
         wrong = problem != NULL ? problem : wrong;
         status = problem != NULL ? 400 : status;
     }
-    exchange->retry_after_s = status == 503 ? 1 : 0;
     http_answer_text(exchange, status, slice_from_string(wrong));
 }
 

@@ -36,7 +36,6 @@ static void question_done(struct explain_request *request)
         http_answer_text(exchange, 404, SLICE("there is no such thing now"));
         break;
     case EXPLAIN_NOT_READ:
-        exchange->retry_after_s = 1;
         http_answer_text(exchange, 503, SLICE("not all that may have this id could be read"));
         break;
     case EXPLAIN_STOPPING:
@@ -55,7 +54,6 @@ static struct question *question_new(struct http_exchange *exchange, enum explai
         return NULL;
     }
     if (question == NULL) {
-        exchange->retry_after_s = 1;
         http_answer_text(exchange, 503, SLICE("too many questions at once"));
         return NULL;
     }

@@ -46,6 +46,8 @@ static unsigned ask(const char *path)
     http_client_open(&client, stage.sim, STAGE_CLIENT, &http);
     ask_on(&client, path);
     unsigned status = http_client_hear(&client);
+    bool later = strstr(client.head, "\r\nRetry-After: 1\r\n") != NULL;
+    assert_int_equal(later, status == 503);
     http_client_close(&client);
     return status;
 }

@@ -306,12 +306,6 @@ static bool is_shared(const struct inject_request *request)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-static void answer_later(struct http_exchange *exchange, const char *line)
-{
-    exchange->retry_after_s = 1;
-    http_answer_text(exchange, 503, slice_from_string(line));
-}
-
 void inject_handle(struct inject *inject, struct http_exchange *exchange)
 {
     struct slice key;
@@ -322,17 +316,16 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
     }
     struct verdict verdict = server_sender_verdict(inject->server, exchange->body.size);
     if (verdict.code != 0) {
-        answer_later(exchange, verdict.text);
+        http_answer_text(exchange, 503, slice_from_string(verdict.text));
         return;
     }
     struct inject_job *job = job_begin(inject, exchange);
     if (job == NULL) {
-        answer_later(exchange, "4.3.2 Too many requests at a time");
+        http_answer_text(exchange, 503, SLICE("4.3.2 Too many requests at a time"));
         return;
     }
     read_job(job, &refusal);
     if (refusal.status != 0) {
-        exchange->retry_after_s = refusal.status == 503;
         http_answer_text(exchange, refusal.status, slice_from_string(refusal.problem.text));
         inject_job_end(job);
         return;

@@ -89,10 +89,8 @@ void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uin
     if (answer->allow != 0) {
         put_allow(buf, answer->allow);
     }
-    if (answer->retry_after_s > 0) {
-        buf_put(buf, SLICE("Retry-After: "));
-        buf_put_u64(buf, answer->retry_after_s);
-        buf_put(buf, SLICE("\r\n"));
+    if (answer->status == 503) { /* what is short now may not be in a moment */
+        buf_put(buf, SLICE("Retry-After: 1\r\n"));
     }
     buf_put(buf, SLICE("Cache-Control: no-store\r\n\r\n"));
 }

@@ -1,4 +1,4 @@
-/* The head of an answer (RFC 9112 4, RFC 9110 6.6.1). Pure. */
+/* The head of an answer (RFC 9112 4, RFC 9110 6.6.1); every 503 has Retry-After. Pure. */
 #ifndef RINGPOST_SHARD_IO_HTTP_ANSWER_H
 #define RINGPOST_SHARD_IO_HTTP_ANSWER_H
 
@@ -13,7 +13,6 @@ struct http_answer {
     bool close;             /* no request is read after this one */
     bool keep_alive;        /* to HTTP/1.0, which has to be told */
     uint8_t allow;          /* set of enum http_method; 0: the header is left out */
-    uint32_t retry_after_s; /* 0: left out */
 };
 
 /* The largest head that http_answer_put_head writes, with the longest of types. */

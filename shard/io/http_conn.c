@@ -96,7 +96,6 @@ static void exchange_reset(struct http_conn *conn)
 
 static void refuse_no_memory(struct http_conn *conn)
 {
-    conn->exchange.retry_after_s = 1;
     http_refuse(conn, 503, 0, SLICE("Out of memory for HTTP"));
 }
 
@@ -348,7 +347,6 @@ static void request_routed(struct http_conn *conn)
     const struct http_route *route = conn->exchange.route;
     struct http_server *there = http_server_choose(conn->server, route);
     if (there == NULL) {
-        conn->exchange.retry_after_s = 1;
         http_refuse(conn, 503, 0, SLICE("No thread takes this request now"));
         return;
     }

@@ -52,7 +52,6 @@ static void put_head(struct http_conn *conn, struct http_answer *answer)
                   conn->codec.state != HTTP_CODEC_ENDED;
     answer->close = conn->close;
     answer->keep_alive = is_old(conn) && !conn->close;
-    answer->retry_after_s = conn->exchange.retry_after_s;
     buf_init(&conn->text, conn->text_bytes, sizeof(conn->text_bytes));
     http_answer_put_head(&conn->text, answer, conn->server->shard->wall_ns);
     CHECK(!conn->text.overflow);
@@ -118,7 +117,6 @@ static bool take_back(struct http_conn *conn)
 static void answer_no_memory(struct http_conn *conn)
 {
     struct http_answer answer = {.status = 503};
-    conn->exchange.retry_after_s = 1;
     answer_line(conn, &answer, SLICE("Out of memory for HTTP"));
 }
 

@@ -58,7 +58,6 @@ struct http_exchange {
     /* The handler's own. */
     http_gone *gone;          /* null: it does not care */
     void *user;
-    uint32_t retry_after_s;   /* set before the answer; 0: the header is left out */
 };
 
 /* `type` is constant ("application/json"); `bytes` are copied. Without memory it is 503. */
