@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "core/check.h"
 #include "core/conf_text.h"
 #include "core/date.h"
 #include "core/json_member.h"
@@ -15,6 +16,7 @@
 #define ANSWER_BYTES (32 * KIB)
 
 #define JSON_TYPE    SLICE("application/json")
+#define NO_ID        "id wants 32 hexadecimal digits"
 
 struct order {
     struct admin_request request;
@@ -155,15 +157,16 @@ static const char *take_expires(struct order *order, const struct json_value *va
 static const char *take_id(struct order *order, const struct json_value *value)
 {
     struct slice text;
-    return take_text(value, &text) && id_parse(text, &order->request.id)
-               ? NULL
-               : "id wants 32 hexadecimal digits";
+    return take_text(value, &text) && id_parse(text, &order->request.id) ? NULL : NO_ID;
 }
 
 enum {
-    FOR_QUEUES = 1, /* suspend, bounce, flush */
-    FOR_READY = 2,
-    FOR_CANCEL = 4,
+    FOR_RULE = 1, /* suspend, bounce */
+    FOR_FLUSH = 2,
+    FOR_READY = 4,
+    FOR_CANCEL = 8,
+    FOR_QUEUES = FOR_RULE | FOR_FLUSH,
+    FOR_WHILE = FOR_RULE | FOR_READY, /* what lasts */
 };
 
 static const struct member {
@@ -179,8 +182,8 @@ static const struct member {
     {"everything", FOR_QUEUES, take_everything},
     {"name", FOR_READY, take_name},
     {"reason", FOR_QUEUES | FOR_READY, take_reason},
-    {"duration", FOR_QUEUES | FOR_READY, take_duration},
-    {"expires", FOR_QUEUES | FOR_READY, take_expires},
+    {"duration", FOR_WHILE, take_duration},
+    {"expires", FOR_WHILE, take_expires},
     {"dry_run", FOR_QUEUES | FOR_READY, take_dry_run},
     {"id", FOR_CANCEL, take_id},
 };
@@ -215,6 +218,9 @@ static const char *order_read(struct order *order, unsigned for_what)
     const char *wrong = NULL;
     for (uint32_t i = 0; i < root->size && wrong == NULL; i++) {
         wrong = take_one(order, for_what, &root->members[i]);
+    }
+    if (for_what == FOR_CANCEL && root->size == 0) { /* it has no other member */
+        wrong = NO_ID;
     }
     return wrong;
 }
@@ -287,6 +293,22 @@ static void order_done(struct admin_request *request)
     pool_give(&order->http->orders, order);
 }
 
+static unsigned what_for(enum admin_action action)
+{
+    switch (action) {
+    case ADMIN_DO_SUSPEND:
+    case ADMIN_DO_BOUNCE:
+        return FOR_RULE;
+    case ADMIN_DO_SUSPEND_READY:
+        return FOR_READY;
+    case ADMIN_DO_FLUSH:
+        return FOR_FLUSH;
+    case ADMIN_DO_CANCEL:
+        return FOR_CANCEL;
+    }
+    CHECK(false);
+}
+
 static void order_begin(struct http_exchange *exchange, enum admin_action action,
                         enum admin_kind kind)
 {
@@ -302,10 +324,7 @@ static void order_begin(struct http_exchange *exchange, enum admin_action action
         order->exchange = exchange;
         order->http = http;
         arena_init(&order->arena, order->memory, sizeof(order->memory));
-        unsigned for_what = action == ADMIN_DO_CANCEL          ? FOR_CANCEL
-                            : action == ADMIN_DO_SUSPEND_READY ? FOR_READY
-                                                               : FOR_QUEUES;
-        const char *problem = order_read(order, for_what);
+        const char *problem = order_read(order, what_for(action));
         if (problem == NULL && admin_ask(http->admin, &order->request)) {
             return;
         }

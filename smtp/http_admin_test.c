@@ -185,7 +185,7 @@ static void a32_ready_queues_bounces_and_flushes_have_their_paths(void **state)
     assert_int_equal(world_rows(&stage.world), 0);
 }
 
-static void what_is_wrong_is_400_and_says_so(void **state)
+static void an_order_that_is_wrong_is_400_and_says_so(void **state)
 {
     (void)state;
     static const struct {
@@ -209,6 +209,9 @@ static void what_is_wrong_is_400_and_says_so(void **state)
         {"suspend-ready-q", "{\"reason\":\"r\"}", "name"},
         {"flush", "{\"reason\":\"r\",", ""},
         {"flush", "[]", "object"},
+        {"flush", "{\"reason\":\"r\",\"everything\":true,\"duration\":\"1h\"}", "member"},
+        {"flush", "{\"reason\":\"r\",\"everything\":true,\"expires\":\"2999-01-01T00:00:00Z\"}",
+         "member"},
     };
     for (unsigned i = 0; i < COUNT_OF(rows); i++) {
         char path[64];
@@ -218,21 +221,56 @@ static void what_is_wrong_is_400_and_says_so(void **state)
             fail_msg("%s: %u %s", rows[i].body, status, said);
         }
     }
-    static const char *const questions[] = {
-        "explain/v1", "explain/v1?queue=", "inspect-message/v1?id=7", "inspect-sched-q/v1",
-        "inspect-sched-q/v1?queue_name=a&limit=0", "inspect-sched-q/v1?queue_name=a&limit=1001",
-        "inspect-sched-q/v1?queue_name=a&limit=x", "inspect-ready-q/v1?queue_name=",
+    static const char *const orders[] = {"suspend", "suspend-ready-q", "bounce"};
+    for (unsigned i = 0; i < COUNT_OF(orders); i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/api/admin/%s/v1", orders[i]);
+        assert_int_equal(ask("DELETE", path, "{}"), 400);
+        assert_string_equal(said, "id wants 32 hexadecimal digits\n");
+        assert_int_equal(ask("DELETE", path, "{\"id\":null}"), 400);
+    }
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
+}
+
+#define ID "0193555566667777888899990000aaaa"
+
+static void a_question_that_is_wrong_is_400_and_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        const char *says;
+    } questions[] = {
+        {"explain/v1", "queue=, domain= or id= is needed"},
+        {"explain/v1?queue=", "queue=, domain= or id= is needed"},
+        {"explain/v1?id=junk", "id= wants 32 hexadecimal digits"},
+        {"explain/v1?id=junk&queue=a", "id= wants 32 hexadecimal digits"},
+        {"explain/v1?id=" ID "&id=" ID, "id= wants 32 hexadecimal digits"},
+        {"explain/v1?id=" ID "0", "id= wants 32 hexadecimal digits"},
+        {"inspect-message/v1", "id= wants 32 hexadecimal digits"},
+        {"inspect-message/v1?id=7", "id= wants 32 hexadecimal digits"},
+        {"inspect-message/v1?id=" ID "&want_body=maybe", "want_body= wants true or false"},
+        {"inspect-message/v1?id=" ID "&want_body=%zz", "want_body= wants true or false"},
+        {"inspect-message/v1?id=" ID "&want_body=true&want_body=true",
+         "want_body= wants true or false"},
+        {"inspect-sched-q/v1", "queue_name= is needed"},
+        {"inspect-sched-q/v1?queue_name=a&limit=0", "limit= is a number from 1 to 1000"},
+        {"inspect-sched-q/v1?queue_name=a&limit=1001", "limit= is a number from 1 to 1000"},
+        {"inspect-sched-q/v1?queue_name=a&limit=x", "limit= is a number from 1 to 1000"},
+        {"inspect-sched-q/v1?queue_name=a&want_body=truefalse", "want_body= wants true or false"},
+        {"inspect-ready-q/v1?queue_name=", "queue_name= is needed"},
     };
     for (unsigned i = 0; i < COUNT_OF(questions); i++) {
-        char path[128];
-        snprintf(path, sizeof(path), "/api/admin/%s", questions[i]);
-        assert_int_equal(ask("GET", path, NULL), 400);
+        char path[160];
+        snprintf(path, sizeof(path), "/api/admin/%s", questions[i].path);
+        unsigned status = ask("GET", path, NULL);
+        if (status != 400 || strstr(said, questions[i].says) == NULL) {
+            fail_msg("%s: %u %s", questions[i].path, status, said);
+        }
     }
     assert_int_equal(ask("GET", "/api/admin/explain/v1?queue=none.test", NULL), 404);
-    assert_int_equal(
-        ask("GET", "/api/admin/inspect-message/v1?id=0193555566667777888899990000aaaa", NULL),
-        404);
-    assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
+    assert_int_equal(ask("GET", "/api/admin/inspect-message/v1?id=" ID, NULL), 404);
+    assert_int_equal(ask("GET", "/api/admin/inspect-message/v1?want_body=false&id=" ID, NULL), 404);
 }
 
 int main(void)
@@ -241,7 +279,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_STAGE(a31_a_suspension_is_ordered_listed_explained_and_taken_back),
         ON_STAGE(a32_ready_queues_bounces_and_flushes_have_their_paths),
-        ON_STAGE(what_is_wrong_is_400_and_says_so),
+        ON_STAGE(an_order_that_is_wrong_is_400_and_says_so),
+        ON_STAGE(a_question_that_is_wrong_is_400_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

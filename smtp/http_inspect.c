@@ -1,11 +1,15 @@
 /* GET explain and inspect-…: parameters into questions, their JSON as it is. */
 #include "smtp/http_admin.h"
 
+#include "core/check.h"
 #include "core/json.h"
 
 #define QUESTIONS_MAX 8u
 #define LIMIT_DEFAULT 5u
 #define LIMIT_DIGITS  4u
+
+#define BAD_ID   "id= wants 32 hexadecimal digits"
+#define BAD_FLAG "want_body= wants true or false"
 
 struct question {
     struct explain_request request;
@@ -88,19 +92,35 @@ static bool has_text(struct question *question, struct slice key, struct slice *
     return found == HTTP_QUERY_FOUND && buf.size > 0;
 }
 
-static bool has_id(struct question *question)
+/* BAD: it is no id. */
+static enum http_query find_id(struct question *question)
 {
-    struct slice text;
-    return has_text(question, SLICE("id"), &text) && id_parse(text, &question->request.id);
+    uint8_t memory[ID_TEXT_BYTES];
+    struct buf buf;
+    buf_init(&buf, memory, sizeof(memory));
+    enum http_query found = http_query_find(question->exchange->query, SLICE("id"), &buf);
+    if (found == HTTP_QUERY_FOUND && !id_parse(buf_slice(&buf), &question->request.id)) {
+        return HTTP_QUERY_BAD;
+    }
+    return found;
 }
 
-static bool has_flag(const struct question *question, struct slice key)
+/* False: it is neither missing nor true or false. */
+static bool take_wants_body(struct question *question)
 {
     uint8_t memory[8];
     struct buf buf;
     buf_init(&buf, memory, sizeof(memory));
-    return http_query_find(question->exchange->query, key, &buf) == HTTP_QUERY_FOUND &&
-           !slice_equal(buf_slice(&buf), SLICE("false"));
+    switch (http_query_find(question->exchange->query, SLICE("want_body"), &buf)) {
+    case HTTP_QUERY_NONE:
+        return true;
+    case HTTP_QUERY_FOUND:
+        question->request.wants_body = slice_equal(buf_slice(&buf), SLICE("true"));
+        return question->request.wants_body || slice_equal(buf_slice(&buf), SLICE("false"));
+    case HTTP_QUERY_BAD:
+        return false;
+    }
+    CHECK(false);
 }
 
 void http_admin_explain(struct http_exchange *exchange)
@@ -110,7 +130,12 @@ void http_admin_explain(struct http_exchange *exchange)
         return;
     }
     struct explain_request *request = &question->request;
-    if (has_id(question)) {
+    enum http_query id = find_id(question);
+    if (id == HTTP_QUERY_BAD) {
+        question_refuse(question, 400, SLICE(BAD_ID));
+        return;
+    }
+    if (id == HTTP_QUERY_FOUND) {
         request->what = EXPLAIN_ID;
     } else if (has_text(question, SLICE("domain"), &request->name)) {
         request->what = EXPLAIN_DOMAIN;
@@ -127,12 +152,13 @@ void http_admin_inspect_message(struct http_exchange *exchange)
     if (question == NULL) {
         return;
     }
-    question->request.wants_body = has_flag(question, SLICE("want_body"));
-    if (!has_id(question)) {
-        question_refuse(question, 400, SLICE("id= is needed: 32 hexadecimal digits"));
-        return;
+    if (!take_wants_body(question)) {
+        question_refuse(question, 400, SLICE(BAD_FLAG));
+    } else if (find_id(question) != HTTP_QUERY_FOUND) {
+        question_refuse(question, 400, SLICE(BAD_ID));
+    } else {
+        question_ask(question);
     }
-    question_ask(question);
 }
 
 /* False: it is no number from 1 to INSPECT_LIMIT_MAX. */
@@ -163,8 +189,9 @@ static void inspect(struct http_exchange *exchange, enum explain_what what)
     if (question == NULL) {
         return;
     }
-    question->request.wants_body = has_flag(question, SLICE("want_body"));
-    if (!take_limit(question)) {
+    if (!take_wants_body(question)) {
+        question_refuse(question, 400, SLICE(BAD_FLAG));
+    } else if (!take_limit(question)) {
         question_refuse(question, 400, SLICE("limit= is a number from 1 to 1000"));
     } else if (!has_text(question, SLICE("queue_name"), &question->request.name)) {
         question_refuse(question, 400, SLICE("queue_name= is needed"));
