@@ -398,6 +398,9 @@ static struct conf_http_listener http_listener_default(struct conf_load *load,
 void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *array,
                                struct conf *conf)
 {
+    if (array != NULL && array->kind == TOML_ARRAY && array->count == 0) {
+        return; /* `http_listener = []`: none */
+    }
     if (!is_listener_array(load, array)) {
         return;
     }

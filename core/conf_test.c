@@ -104,6 +104,23 @@ static void without_a_file_a_node_on_loopback(void **state)
     conf_free(conf);
 }
 
+static void an_empty_array_means_no_http(void **state)
+{
+    static const char *const without[] = {"http_listener=[]"};
+    static const char *const with[] = {
+        "t.toml", "[[http_listener]]\nhostname = \"a.test\"\n", NULL};
+    (void)state;
+    struct conf *confs[] = {load_text("http_listener = []\n"), load(NULL, without, 1),
+                            load(with, without, 1)};
+    for (size_t i = 0; i < COUNT_OF(confs); i++) {
+        assert_non_null(confs[i]);
+        assert_int_equal(confs[i]->http_listener_count, 0);
+        assert_int_equal(confs[i]->smtp_listener_count, 1);
+        conf_free(confs[i]);
+    }
+    assert_string_equal(said, "");
+}
+
 static void the_black_box_file_loads(void **state)
 {
     (void)state;
@@ -290,6 +307,9 @@ static const struct {
     {"[tsa]\nmode = \"on\"\n", "mode wants one of \"off\", \"embedded\""},
     {"[tsa]\nmode = \"off\"\npublish = []\n", "publish: not built yet"},
     {"[smtp_listener]\nlisten = \"127.0.0.1:25\"\n", "write [[smtp_listener]]"},
+    {"smtp_listener = []\n", "write [[smtp_listener]]"},
+    {"[http_listener]\nlisten = \"127.0.0.1:25\"\n", "write [[http_listener]]"},
+    {"http_listener = [1]\n", "write [[http_listener]]"},
     {LISTENERS_16 "[[smtp_listener]]\n", "at most 16 of [[smtp_listener]]"},
     {"[[smtp_listener]]\nlisten = \"127.0.0.1\"\n", "listen wants ADDRESS:PORT"},
     {"[[smtp_listener]]\nlisten = \"127.0.0.1:65536\"\n", "listen wants ADDRESS:PORT"},
@@ -706,6 +726,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_file_a_node_on_loopback),
+        cmocka_unit_test(an_empty_array_means_no_http),
         cmocka_unit_test(the_black_box_file_loads),
         cmocka_unit_test(every_option_of_the_node_reaches_its_field),
         cmocka_unit_test(every_option_of_listeners_queues_and_paths_reaches_its_field),

@@ -552,7 +552,8 @@ int main(int argc, char **argv)
         .options = options,
         .parser = parse_option,
         .doc = "Ringpost's mail transfer agent. Without a configuration file it listens on "
-               "127.0.0.1:2025 and keeps everything under ./var.",
+               "127.0.0.1:2025 for SMTP and on 127.0.0.1:8000 for HTTP, and keeps everything "
+               "under ./var.",
     };
     struct daemon *daemon = calloc(1, sizeof(*daemon));
     CHECK(daemon != NULL);
