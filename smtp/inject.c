@@ -82,13 +82,28 @@ static void inject_turn(struct deferred *deferred)
     }
 }
 
-void inject_job_ready(struct inject_job *job)
+static const struct {
+    bool is_ready; /* there is something to do; else what it waits for sets the state */
+} state_rows[] = {
+    [INJECT_MAKING] = {.is_ready = true},
+    [INJECT_FEEDING] = {.is_ready = true},
+    [INJECT_SPILLING] = {.is_ready = false},
+    [INJECT_GATHERING] = {.is_ready = true},
+    [INJECT_WAITING] = {.is_ready = false},
+    [INJECT_ENDING] = {.is_ready = false},
+    [INJECT_ANSWERING] = {.is_ready = false},
+};
+
+void inject_job_set_state(struct inject_job *job, enum inject_state state)
 {
     struct inject *inject = job->inject;
-    if (!list_linked(&job->link)) {
+    job->state = state;
+    if (!state_rows[state].is_ready) {
+        list_remove(&job->link);
+    } else if (!list_linked(&job->link)) {
         list_push_back(&inject->ready, &job->link);
+        shard_defer(inject->shard, &inject->turn);
     }
-    shard_defer(inject->shard, &inject->turn);
 }
 
 /* --- room ----------------------------------------------------------------------------------- */
@@ -332,6 +347,5 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
     }
     memset(job->outcomes, 0, job->request.recipient_count * sizeof(*job->outcomes));
     job->is_shared = is_shared(&job->request);
-    job->state = INJECT_MAKING;
-    inject_job_ready(job);
+    inject_job_set_state(job, INJECT_MAKING);
 }

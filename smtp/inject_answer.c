@@ -133,7 +133,7 @@ static void count(struct inject_job *job)
 void inject_job_answer(struct inject_job *job)
 {
     struct http_exchange *exchange = job->exchange;
-    job->state = INJECT_ANSWERING;
+    inject_job_set_state(job, INJECT_ANSWERING);
     count(job);
     if (is_content_at_fault(job)) {
         http_answer_text(exchange, 422, slice_from_string(job->problem.text));

@@ -44,7 +44,7 @@ struct inject_put {
 struct inject_job {
     struct inject *inject;          /* borrowed, like the exchange */
     struct http_exchange *exchange;
-    struct list link;               /* in inject->ready, or in none */
+    struct list link;               /* in inject->ready while its state is ready, else in none */
     enum inject_state state;
     uint8_t *memory;                /* owned, metered: the arena's */
     struct arena arena;
@@ -70,12 +70,12 @@ struct inject_job {
     bool is_first;                  /* no element of that list stands there yet */
 };
 
-/* One step of the message in hand; the job is in one of the first four states. */
+/* One step of the message in hand; the job is in a state that is ready. */
 void inject_job_step(struct inject_job *job);
 /* A piece of the body in hand is stored, or is not. */
 void inject_job_spilled(struct spill *spill, bool kept);
-/* It can go on. */
-void inject_job_ready(struct inject_job *job);
+/* The only one that changes the state: where that is one that is ready, the job takes its turn. */
+void inject_job_set_state(struct inject_job *job, enum inject_state state);
 /* The text as an error that lives as long as the job. */
 const char *inject_job_error(struct inject_job *job, struct slice text);
 /* All messages are home: answers, and ends. */

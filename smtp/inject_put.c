@@ -45,7 +45,7 @@ static void fail_range(struct inject_job *job, uint32_t first, uint32_t end, con
 static void next_message(struct inject_job *job)
 {
     drop_message(job);
-    job->state = INJECT_MAKING;
+    inject_job_set_state(job, INJECT_MAKING);
 }
 
 /*
@@ -57,8 +57,7 @@ static void refuse_message(struct inject_job *job, struct slice reply)
     if (slice_starts_with(reply, SLICE("452")) && job->open > 0) {
         job->next = job->first;
         drop_message(job);
-        job->state = INJECT_WAITING;
-        list_remove(&job->link);
+        inject_job_set_state(job, INJECT_WAITING);
         return;
     }
     fail_range(job, job->first, job->next, inject_job_error(job, reply));
@@ -185,8 +184,7 @@ static bool keep(struct inject_job *job)
 
 static void end_all(struct inject_job *job)
 {
-    job->state = INJECT_ENDING;
-    list_remove(&job->link);
+    inject_job_set_state(job, INJECT_ENDING);
     if (job->open == 0) {
         inject_job_answer(job);
     }
@@ -234,7 +232,7 @@ static void step_make(struct inject_job *job)
     }
     transaction_begin_content(&job->transaction, job->inject->message_bytes_max,
                               job->inject->server->conf->queues.labels);
-    job->state = INJECT_FEEDING;
+    inject_job_set_state(job, INJECT_FEEDING);
 }
 
 /* --- content -------------------------------------------------------------------------------- */
@@ -242,18 +240,10 @@ static void step_make(struct inject_job *job)
 void inject_job_spilled(struct spill *spill, bool kept)
 {
     struct inject_job *job = CONTAINER_OF(spill, struct inject_job, spill);
-    job->state = INJECT_FEEDING;
-    inject_job_ready(job);
+    inject_job_set_state(job, INJECT_FEEDING);
     if (!kept) {
         refuse_message(job, SLICE("452 4.3.1 Insufficient system storage"));
     }
-}
-
-/* A piece is being stored. */
-static void await_piece(struct inject_job *job)
-{
-    job->state = INJECT_SPILLING;
-    list_remove(&job->link);
 }
 
 /* What the content pass, as SMTP has it, holds against a message is a fault of its content. */
@@ -263,9 +253,8 @@ static void refuse_content(struct inject_job *job, const char *reply)
         refuse_message(job, slice_from_string(reply));
         return;
     }
-    drop_message(job);
     fail_content(job, job->next - 1, reply);
-    job->state = INJECT_MAKING;
+    next_message(job);
 }
 
 /* All of the content has passed. */
@@ -273,7 +262,7 @@ static void end_content(struct inject_job *job)
 {
     struct content *content = &job->transaction.content;
     if (spill_last(&job->spill, content)) {
-        await_piece(job);
+        inject_job_set_state(job, INJECT_SPILLING);
         return;
     }
     content_bdat_end(content);
@@ -282,7 +271,7 @@ static void end_content(struct inject_job *job)
         refuse_content(job, reply);
         return;
     }
-    job->state = INJECT_GATHERING;
+    inject_job_set_state(job, INJECT_GATHERING);
 }
 
 static void step_feed(struct inject_job *job)
@@ -298,7 +287,7 @@ static void step_feed(struct inject_job *job)
     job->inject->work -= (int64_t)count;
     if (content->body.size > SPILL_BYTES) {
         spill_begin(&job->spill, content);
-        await_piece(job);
+        inject_job_set_state(job, INJECT_SPILLING);
     }
 }
 
@@ -314,8 +303,7 @@ static void put_done(void *context, struct slice reply)
     pool_give(&job->inject->puts, put);
     job->open--;
     if (job->state == INJECT_WAITING) {
-        job->state = INJECT_MAKING;
-        inject_job_ready(job);
+        inject_job_set_state(job, INJECT_MAKING);
     } else if (job->state == INJECT_ENDING && job->open == 0) {
         inject_job_answer(job);
     }
