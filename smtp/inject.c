@@ -157,7 +157,7 @@ static struct inject_job *job_begin(struct inject *inject, struct http_exchange 
 void inject_job_end(struct inject_job *job)
 {
     struct inject *inject = job->inject;
-    CHECK(job->open == 0 && !spill_in_flight(&job->spill));
+    CHECK(job->open == 0 && job->put == NULL && !spill_in_flight(&job->spill));
     list_remove(&job->link);
     transaction_reset(&job->transaction);
     metered_give(&inject->memory, job->rest);

@@ -5,7 +5,7 @@
  *   FEEDING    what was made goes through the content pass
  *   SPILLING   a piece of a large body is being stored
  *   GATHERING  more recipients of the same message
- *   WAITING    no room: until a message of its own has reached the disk
+ *   WAITING    no room, or too many under way: until a message of its own has reached the disk
  *   ENDING     all are made, and the last ones are on their way
  *   ANSWERING  the answer goes out
  */
@@ -58,6 +58,7 @@ struct inject_job {
     uint32_t open;                  /* messages on their way */
     const char *last_error;
     /* The message in hand. */
+    struct inject_put *put;         /* of the pool, for when it is stored */
     struct transaction transaction;
     uint8_t *rest;                  /* owned, metered: what is not fed yet */
     size_t rest_bytes;

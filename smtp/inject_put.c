@@ -22,6 +22,10 @@
 /* What is left of the message in hand goes. */
 static void drop_message(struct inject_job *job)
 {
+    if (job->put != NULL) {
+        pool_give(&job->inject->puts, job->put);
+        job->put = NULL;
+    }
     spill_drop(&job->spill);
     transaction_reset(&job->transaction);
     metered_give(&job->inject->memory, job->rest);
@@ -217,12 +221,24 @@ static void step_make(struct inject_job *job)
     if (!is_admitted(job)) {
         return;
     }
+    if (job->open == INJECT_OPEN_MAX) {
+        inject_job_set_state(job, INJECT_WAITING);
+        return;
+    }
     uint32_t index = job->next;
     if (!take_recipient(job, index, &recipient)) {
         job->next++;
         return;
     }
+    /* Before the work, which would be for nothing. */
+    job->put = pool_take(&job->inject->puts);
+    if (job->put == NULL) {
+        job->next++;
+        refuse_message(job, SLICE("452 4.3.1 Too many messages on their way to the disk"));
+        return;
+    }
     if (!make(job, index, &utf8)) {
+        drop_message(job);
         return;
     }
     job->next++;
@@ -309,8 +325,7 @@ static void put_done(void *context, struct slice reply)
     }
 }
 
-static struct intake_ticket *put_message(struct inject_job *job, struct inject_put *put,
-                                         struct slice *refusal_out)
+static struct intake_ticket *put_message(struct inject_job *job, struct slice *refusal_out)
 {
     struct server *server = job->inject->server;
     const struct reception reception = {
@@ -319,25 +334,21 @@ static struct intake_ticket *put_message(struct inject_job *job, struct inject_p
         .http = true,
         .received_header = job->request.trace.received_header,
     };
-    const struct intake_owner owner = {.done = put_done, .context = put};
-    *put = (struct inject_put){.job = job, .first = job->first, .end = job->next};
+    const struct intake_owner owner = {.done = put_done, .context = job->put};
+    *job->put = (struct inject_put){.job = job, .first = job->first, .end = job->next};
     return intake_put(server->intake, &job->transaction, &job->spill.parts, &reception, &owner,
                       refusal_out);
 }
 
 static void store(struct inject_job *job)
 {
-    struct inject *inject = job->inject;
-    struct slice refusal = SLICE("452 4.3.1 Insufficient memory");
-    struct inject_put *put = job->open < INJECT_OPEN_MAX ? pool_take(&inject->puts) : NULL;
-    struct intake_ticket *ticket = put == NULL ? NULL : put_message(job, put, &refusal);
+    struct slice refusal;
+    struct intake_ticket *ticket = put_message(job, &refusal);
     if (ticket == NULL) {
-        if (put != NULL) {
-            pool_give(&inject->puts, put);
-        }
         refuse_message(job, refusal);
         return;
     }
+    job->put = NULL; /* put_done gives it back */
     job->open++;
     job->outcomes[job->first].id = ticket->message->id;
     job->outcomes[job->first].count = job->transaction.recipient_count;
