@@ -133,6 +133,53 @@ void build_land(struct template_build *build, uint32_t op)
     }
 }
 
+static bool is_name(const void *context, uint64_t value, const void *key)
+{
+    const struct template_build *build = context;
+    return slice_equal(json_value_text(&build->constants[value]), *(const struct slice *)key);
+}
+
+/* Lets the constant be found by its text; of equal ones the first. */
+static void index_constant(struct template_build *build, uint32_t index)
+{
+    uint64_t found;
+    if (build->names.slots == NULL || build->constants[index].kind != JSON_STRING) {
+        return;
+    }
+    struct slice text = json_value_text(&build->constants[index]);
+    uint64_t hash = htab_hash(&build->names, text);
+    if (!htab_find(&build->names, hash, &text, &found)) {
+        bool fits = htab_insert(&build->names, hash, index);
+        CHECK(fits);
+    }
+}
+
+/* Room for more constants, and an index for as many. */
+static bool grow_constants(struct template_build *build)
+{
+    void *constants = grow(build, build->constants, &build->constant_room,
+                           sizeof(*build->constants));
+    if (constants == NULL) {
+        return false;
+    }
+    build->constants = constants;
+    if (build->constant_room == ROOM_FIRST) {
+        return true;
+    }
+    uint32_t slots = htab_slots_for(build->constant_room);
+    void *memory = arena_take(build->arena, slots, sizeof(struct htab_slot));
+    if (memory == NULL) {
+        build_fail(build, TEMPLATE_TOO_LARGE, build->at, "the program is too large");
+        return false;
+    }
+    /* Nobody who chooses names knows where the arena lies, and no program depends on it. */
+    htab_init(&build->names, memory, slots, (uintptr_t)build->arena->data, is_name, build);
+    for (uint32_t i = 0; i < build->constant_count; i++) {
+        index_constant(build, i);
+    }
+    return true;
+}
+
 uint32_t build_constant(struct template_build *build, struct json_value value)
 {
     if (build->failed) {
@@ -142,24 +189,33 @@ uint32_t build_constant(struct template_build *build, struct json_value value)
         build_fail(build, TEMPLATE_TOO_LARGE, build->at, "too many names and literals");
         return 0;
     }
-    if (build->constant_count == build->constant_room) {
-        void *constants = grow(build, build->constants, &build->constant_room, sizeof(value));
-        if (constants == NULL) {
-            return 0;
-        }
-        build->constants = constants;
+    if (build->constant_count == build->constant_room && !grow_constants(build)) {
+        return 0;
     }
     build->constants[build->constant_count] = value;
+    index_constant(build, build->constant_count);
     return build->constant_count++;
+}
+
+static bool find_name(const struct template_build *build, struct slice name, uint64_t *index_out)
+{
+    if (build->names.slots != NULL) {
+        return htab_find(&build->names, htab_hash(&build->names, name), &name, index_out);
+    }
+    for (uint32_t i = 0; i < build->constant_count; i++) {
+        *index_out = i;
+        if (build->constants[i].kind == JSON_STRING && is_name(build, i, &name)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t build_name(struct template_build *build, struct slice name)
 {
-    for (uint32_t i = 0; i < build->constant_count && !build->failed; i++) {
-        const struct json_value *constant = &build->constants[i];
-        if (constant->kind == JSON_STRING && slice_equal(json_value_text(constant), name)) {
-            return i;
-        }
+    uint64_t index;
+    if (!build->failed && find_name(build, name, &index)) {
+        return (uint32_t)index;
     }
     return build_constant(build, json_value_string(name));
 }

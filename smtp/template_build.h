@@ -6,6 +6,7 @@
 #ifndef RINGPOST_SMTP_TEMPLATE_BUILD_H
 #define RINGPOST_SMTP_TEMPLATE_BUILD_H
 
+#include "core/htab.h"
 #include "smtp/template_program.h"
 
 #define TEMPLATE_NO_OP UINT32_MAX
@@ -36,6 +37,7 @@ struct template_build {
     struct json_value *constants;
     uint32_t constant_count;
     uint32_t constant_room;
+    struct htab names; /* constants by their text, when there are more than a few; else no slots */
     struct template_block blocks[TEMPLATE_BLOCKS_MAX];
     uint32_t block_count;
 };

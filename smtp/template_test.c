@@ -477,6 +477,23 @@ static void h13_a_template_of_endless_depth_or_length_is_refused(void **state)
     free(buf.data);
 }
 
+static void h13_thousands_of_names_are_one_constant_each(void **state)
+{
+    struct fixture *fixture = *state;
+    struct buf buf;
+    buf_init(&buf, need(MIB), MIB);
+    buf_put_string(&buf, "{% for c in ['c7', 'c7', 7] %}");
+    for (unsigned i = 0; i < 3 * (TEMPLATE_CONSTANTS_MAX - 100); i++) {
+        buf_printf(&buf, "{{c%u}}", i % (TEMPLATE_CONSTANTS_MAX - 100));
+    }
+    buf_put(&buf, slice_make("{% endfor %}", 13)); /* with its NUL */
+    assert_false(buf.overflow);
+    assert_true(render(fixture, TEMPLATE_JINJA, (const char *)buf.data,
+                       "{\"c0\":\"a\",\"c7\":\"b\",\"c3000\":\"c\"}"));
+    assert_true(slice_equal(buf_slice(&fixture->out), SLICE("abcabcabcabcabcabcabcabcabc")));
+    free(buf.data);
+}
+
 static void h13_every_size_of_memory_is_enough_or_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -632,6 +649,7 @@ int main(void)
         TEST(h13_the_steps_bound_the_work_on_large_values),
         TEST(h13_steps_are_counted_down_and_just_enough_is_enough),
         TEST(h13_a_template_of_endless_depth_or_length_is_refused),
+        TEST(h13_thousands_of_names_are_one_constant_each),
         TEST(h13_every_size_of_memory_is_enough_or_refused),
         TEST(h13_a_million_names_are_looked_up_in_an_object_of_thousands),
         TEST(h13_what_is_printed_into_html_holds_no_markup),
