@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/compose_check.h"
 #include "smtp/inject_job.h"
 #include "smtp/server_session.h"
 
@@ -293,30 +294,24 @@ static void read_job(struct inject_job *job, struct refusal *refusal)
 
 /* --- sharing -------------------------------------------------------------------------------- */
 
-static bool expands(struct slice text)
+static bool is_constant(const struct template *template)
 {
-    for (size_t i = 0; i + 1 < text.size; i++) {
-        uint8_t mark = text.data[i + 1];
-        if (text.data[i] == '{' && (mark == '{' || mark == '%' || mark == '#')) {
-            return true;
-        }
-    }
-    return false;
+    return template == NULL || template_is_constant(template);
 }
 
 /* Whether all recipients get the same content. A builder names each in To, unless it says who. */
-static bool is_shared(const struct inject_request *request)
+static bool is_shared(const struct inject_templates *templates)
 {
+    const struct inject_request *request = templates->request;
     const struct compose *parts = &request->parts;
-    bool says_to = request->raw.data != NULL;
-    bool personal = expands(request->raw) || expands(parts->text_body) ||
-                    expands(parts->html_body) || expands(parts->amp_html_body) ||
-                    expands(parts->subject);
-    for (uint32_t i = 0; i < parts->header_count; i++) {
-        says_to = says_to || slice_equal_nocase(parts->headers[i].name, SLICE("To"));
-        personal = personal || expands(parts->headers[i].value);
+    bool says_to = request->raw.data != NULL || compose_find_header(parts, "To") != NULL;
+    bool constant = is_constant(templates->raw) && is_constant(templates->text_body) &&
+                    is_constant(templates->html_body) && is_constant(templates->amp_html_body) &&
+                    is_constant(templates->subject);
+    for (uint32_t i = 0; i < parts->header_count && constant; i++) {
+        constant = is_constant(templates->headers[i]);
     }
-    return says_to && (!personal || request->dialect == TEMPLATE_STATIC);
+    return says_to && constant;
 }
 
 /* --- requests ------------------------------------------------------------------------------- */
@@ -346,6 +341,6 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
         return;
     }
     memset(job->outcomes, 0, job->request.recipient_count * sizeof(*job->outcomes));
-    job->is_shared = is_shared(&job->request);
+    job->is_shared = is_shared(&job->templates);
     inject_job_set_state(job, INJECT_MAKING);
 }

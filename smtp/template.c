@@ -87,3 +87,13 @@ const struct template *template_compile(struct slice text, enum template_dialect
     };
     return template;
 }
+
+bool template_is_constant(const struct template *template)
+{
+    for (uint32_t i = 0; i < template->op_count; i++) {
+        if (template->ops[i].code != TEMPLATE_OP_TEXT) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -69,6 +69,9 @@ const struct template *template_compile(struct slice text, enum template_dialect
                                         enum template_kind kind, struct arena *arena,
                                         struct template_problem *problem_out);
 
+/* It has nothing but text: it makes the same of whatever it is rendered with. */
+bool template_is_constant(const struct template *template);
+
 /* What a rendering works with. */
 struct template_run {
     /* Objects in which names are looked up; the first that has one wins. Borrowed; null: none. */

@@ -494,6 +494,31 @@ static void h13_thousands_of_names_are_one_constant_each(void **state)
     free(buf.data);
 }
 
+static void a_template_without_anything_to_expand_is_constant(void **state)
+{
+    static const struct {
+        enum template_dialect dialect;
+        const char *text;
+        bool constant;
+    } cases[] = {
+        {TEMPLATE_JINJA, "", true},
+        {TEMPLATE_JINJA, "{ a }} %} {", true},
+        {TEMPLATE_JINJA, "a{# {{ b }} #}c", true},
+        {TEMPLATE_JINJA, "{% raw %}{{ a }}{% endraw %}", true},
+        {TEMPLATE_JINJA, "{{ 1 }}", false},
+        {TEMPLATE_JINJA, "{% if a %}x{% endif %}", false},
+        {TEMPLATE_HANDLEBARS, "{% if a %}", true},
+        {TEMPLATE_HANDLEBARS, "{{! a }}b", true},
+        {TEMPLATE_HANDLEBARS, "{{a}}", false},
+        {TEMPLATE_STATIC, "{{ a }}", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct template *template = compile(*state, cases[i].dialect, cases[i].text);
+        assert_non_null(template);
+        assert_int_equal(template_is_constant(template), cases[i].constant);
+    }
+}
+
 static void h13_every_size_of_memory_is_enough_or_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -650,6 +675,7 @@ int main(void)
         TEST(h13_steps_are_counted_down_and_just_enough_is_enough),
         TEST(h13_a_template_of_endless_depth_or_length_is_refused),
         TEST(h13_thousands_of_names_are_one_constant_each),
+        TEST(a_template_without_anything_to_expand_is_constant),
         TEST(h13_every_size_of_memory_is_enough_or_refused),
         TEST(h13_a_million_names_are_looked_up_in_an_object_of_thousands),
         TEST(h13_what_is_printed_into_html_holds_no_markup),
