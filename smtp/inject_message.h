@@ -4,8 +4,8 @@
  * `to_header` of the recipient, then the substitutions of the request.
  *
  * Templates are all texts of the content: the whole message, or the bodies, the subject and the
- * values of headers. In HTML what is printed is escaped; in the header of a whole message it may
- * hold no line end or other control, so that no substitution makes a header field. Pure.
+ * values of headers. In HTML what is printed is escaped. In the header of a whole message it may
+ * hold no line end or other control, and begin no line, so that none makes a header field. Pure.
  */
 #ifndef RINGPOST_SMTP_INJECT_MESSAGE_H
 #define RINGPOST_SMTP_INJECT_MESSAGE_H

@@ -206,10 +206,36 @@ static void h10_no_substitution_makes_a_header_field(void **state)
             fail_msg("%s: %s", row[0], fixture->problem.text);
         }
     }
+    static const char *const starts[][2] = {
+        {"\"{{ v }}: x\\n\\nbody\"", "content: line 1, column 1: "},
+        {"\"A: b\\n{{ v }}\\nSubject: x\\n\\nbody\"", "content: line 2, column 1: "},
+        {"\"A: b\\r\\n{{ v|trim }}\\r\\n\\r\\nbody\"", "content: line 2, column 1: "},
+        {"\"A: b\\r{% if v %}{{ missing }}{{ v }}{% endif %}\\n\\nbody\"",
+         "content: line 1, column 29: "},
+    };
+    static const char *const values[] = {"Bcc: v@w", "x", " x", ":"};
+    for (size_t i = 0; i < COUNT_OF(starts) * COUNT_OF(values); i++) {
+        const char *const *row = starts[i / COUNT_OF(values)];
+        char recipient[128];
+        char problem[128];
+        snprintf(recipient, sizeof(recipient),
+                 "{\"email\":\"a@b\",\"substitutions\":{\"v\":\"%s\"}}",
+                 values[i % COUNT_OF(values)]);
+        snprintf(problem, sizeof(problem), "%sa value at the start of a line in the header",
+                 row[1]);
+        assert_true(compile(fixture, recipient, row[0]));
+        if (make(fixture, 0) || strcmp(fixture->problem.text, problem) != 0) {
+            fail_msg("%s: %s", row[0], fixture->problem.text);
+        }
+    }
     /* Behind the header line ends are what they are. */
     assert_true(compile(fixture, "{\"email\":\"a@b\",\"substitutions\":{\"e\":\"1\\n2\"}}",
                         "\"A: b\\n\\n{{ e }}\""));
     assert_message(fixture, 0, "A: b\r\n\r\n1\r\n2\r\n");
+    /* An empty value leaves the line to what follows; with nothing else it ends the header. */
+    assert_true(compile(fixture, "{\"email\":\"a@b\"}",
+                        "\"{{ missing }}A: b\\n {{ email }}\\n\\n\""));
+    assert_message(fixture, 0, "A: b\r\n a@b\r\n\r\n");
     assert_true(compile(fixture, "{\"email\":\"a@b\",\"substitutions\":{\"e\":\"1\\n2\"}}",
                         "\"A: b\\n{{ missing }}\\n{{ e }}\""));
     assert_message(fixture, 0, "A: b\r\n\r\n1\r\n2\r\n");

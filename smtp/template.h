@@ -39,7 +39,7 @@ enum template_dialect { TEMPLATE_JINJA, TEMPLATE_HANDLEBARS, TEMPLATE_STATIC };
 
 /*
  * What the text is. In the header of a message, up to its first empty line, no value may be printed
- * that holds a line end or another control: it could be a header field.
+ * that holds a line end or another control, or that begins a line: it could be a header field.
  */
 enum template_kind { TEMPLATE_TEXT, TEMPLATE_HTML, TEMPLATE_MESSAGE };
 

@@ -443,7 +443,10 @@ static void pass_literal(struct machine *machine, struct slice text)
     }
 }
 
-/* A value goes out: in a header it stays in its line. */
+/*
+ * A value goes out: in a header it stays in its line, and makes none. An empty one changes nothing,
+ * so a line that holds nothing else is empty, and ends the header.
+ */
 static bool pass_value(struct machine *machine, struct slice text)
 {
     if (machine->place == PLACE_BEHIND_HEADER) {
@@ -457,9 +460,8 @@ static bool pass_value(struct machine *machine, struct slice text)
             return fail_value(machine, "a value with a control character in the header");
         }
     }
-    if (text.size > 0) {
-        machine->place = PLACE_IN_LINE;
-        machine->after_cr = false;
+    if (text.size > 0 && machine->place == PLACE_LINE_START) {
+        return fail_value(machine, "a value at the start of a line in the header");
     }
     return true;
 }
