@@ -186,9 +186,11 @@ class Inject(BlackBox):
     def test_h09_h11_requests_that_are_none_are_refused_by_name(self):
         self.begin()
         cases = (
-            (b"{", 400, ""), (b"[]", 400, "request"), (b"{} {}", 400, ""),
+            (b"{", 400, "not one JSON document"), (b"[]", 400, "request: not an object"),
+            (b"{} {}", 400, "not one JSON document"),
             (b'{"content":"x","content":"y"}', 400, "content"),
-            (b"[" * 100000, 400, ""),
+            (b"[" * 100000, 400, "not one JSON document"),
+            (b"[" * 65 + b"]" * 65, 400, "nested too deep"),
             (dict(WHOLE, envelope_sender="a\r\nRCPT TO:<x@y>"), 400, "envelope_sender"),
             (dict(WHOLE, envelope_sender=None), 400, "envelope_sender: missing"),
             (dict(WHOLE, recipients=[]), 400, "recipients"),
@@ -331,6 +333,8 @@ class Inject(BlackBox):
         self.assertEqual(status, 200, text)
         answer = json.loads(text)
         self.assertEqual(answer["success_count"] + answer["fail_count"], 20000)
+        self.assertGreater(answer["success_count"], 0)
+        self.assertGreater(answer["fail_count"], 0, "the stop came too late")
         self.assertEqual(answer["success_count"], counters["recipients_received"])
         self.assertEqual(len(answer["failed_recipients"]), answer["fail_count"])
         self.assertTrue(all("421 4.3.2 Shutting down" in error for error in answer["errors"]))
