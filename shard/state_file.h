@@ -10,7 +10,8 @@
 #include "shard/shard.h"
 #include "shard/work.h"
 
-#define STATE_FILE_PATH_MAX 2112 /* a path of the configuration, and a name */
+#define STATE_FILE_PATH_MAX   2112 /* a path of the configuration, and a name */
+#define STATE_FILE_ASIDES_MAX 9u   /* kept */
 
 struct state_file {
     struct shard *shard; /* borrowed */
@@ -23,6 +24,7 @@ struct state_file {
     const void *data;
     size_t size;
     char path[STATE_FILE_PATH_MAX];
+    unsigned asides; /* names that are taken */
     char aside[STATE_FILE_PATH_MAX];
 };
 
@@ -31,8 +33,14 @@ void state_file_init(struct state_file *file, struct shard *shard, const char *d
                      const char *name);
 /* The whole file into `data`, the caller's until done; -ENOENT: there is none. */
 void state_file_read(struct state_file *file, void *data, size_t capacity);
-/* It makes no sense: from now on it has the name `name`.damaged, so that nothing is lost. */
+/*
+ * It makes no sense: from now on it has the name `name`.damaged, so that nothing is lost; or, where
+ * there is one already, `name`.damaged-2 and so on. The last of STATE_FILE_ASIDES_MAX is replaced.
+ */
 void state_file_set_aside(struct state_file *file);
+/* A line in the log about what came of that: `note`, and where it is now or why it is not. */
+void state_file_say_aside(const struct state_file *file, const struct log_sink *log,
+                          const char *event, const char *note, int error);
 /*
  * `data` stands as it is until done. After a failure the file is what it was, unless `unknown` is
  * set: it has its new bytes, and may get the old ones back in a power cut. So it remains until it

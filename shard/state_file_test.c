@@ -131,6 +131,26 @@ static void what_makes_no_sense_is_kept_under_another_name(void **state)
                      strlen("first"));
 }
 
+static void what_was_set_aside_before_is_kept_while_there_are_names(void **state)
+{
+    (void)state;
+    uint8_t kept[8];
+    char text[8];
+    for (unsigned i = 1; i <= STATE_FILE_ASIDES_MAX + 1; i++) {
+        (void)snprintf(text, sizeof(text), "no. %u", i);
+        assert_int_equal(replace(text), 0);
+        state_file_set_aside(&file);
+        assert_int_equal(wait(), 0);
+    }
+    assert_int_equal(sim_disk_get(disk, "some/state/thing.damaged", 0, kept, sizeof(kept)), 5);
+    assert_memory_equal(kept, "no. 1", 5);
+    assert_int_equal(sim_disk_get(disk, "some/state/thing.damaged-2", 0, kept, sizeof(kept)), 5);
+    assert_memory_equal(kept, "no. 2", 5);
+    assert_int_equal(sim_disk_get(disk, "some/state/thing.damaged-9", 0, kept, sizeof(kept)), 6);
+    assert_memory_equal(kept, "no. 10", 6); /* in the place of the ninth */
+    assert_false(sim_disk_exists(disk, "some/state/thing.damaged-10"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -139,6 +159,7 @@ int main(void)
         TEST(after_a_failure_it_is_what_it_was),
         TEST(when_its_name_cannot_be_synced_it_is_unknown_until_it_is_replaced),
         TEST(what_makes_no_sense_is_kept_under_another_name),
+        TEST(what_was_set_aside_before_is_kept_while_there_are_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "core/date.h"
 
-#define RESTORE_NS NS_PER_S /* between tries to write the file as it was */
+#define RETRY_NS NS_PER_S /* between tries to read the file, or to write it as it was */
 
 enum {
     STAGE_IDLE,
@@ -19,8 +19,9 @@ enum {
 
 static void file_done(struct state_file *file, int64_t result);
 static void expiry_fire(struct timer *timer);
-static void restore_fire(struct timer *timer);
+static void retry_fire(struct timer *timer);
 static void step_run(struct deferred *deferred);
+static void read_again(struct admin *admin);
 static void part_home(struct admin_part *part);
 
 void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pages,
@@ -37,7 +38,7 @@ void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pag
     id_source_init(&admin->ids, (uint16_t)shard->index, boot % ID_BOOTS);
     list_init(&admin->waiting);
     timer_init(&admin->expiry, expiry_fire);
-    timer_init(&admin->restore, restore_fire);
+    timer_init(&admin->retry, retry_fire);
     deferred_init(&admin->step, step_run);
     admin->file.done = file_done;
     state_file_init(&admin->file, shard, dir, "admin");
@@ -338,7 +339,7 @@ static void stored(struct admin *admin, int error)
 static void restored(struct admin *admin, int error)
 {
     if (error != 0) {
-        shard_timer_set(admin->shard, &admin->restore, RESTORE_NS);
+        shard_timer_set(admin->shard, &admin->retry, RETRY_NS);
     } else {
         state_file_say(&admin->file, &admin->log, "admin", "is written as it was", 0);
     }
@@ -349,9 +350,13 @@ static void restored(struct admin *admin, int error)
     }
 }
 
-static void restore_fire(struct timer *timer)
+static void retry_fire(struct timer *timer)
 {
-    struct admin *admin = CONTAINER_OF(timer, struct admin, restore);
+    struct admin *admin = CONTAINER_OF(timer, struct admin, retry);
+    if (admin->stage == STAGE_READING) {
+        read_again(admin);
+        return;
+    }
     admin->restores = true;
     shard_defer(admin->shard, &admin->step);
 }
@@ -552,7 +557,31 @@ static void loaded(struct admin *admin)
     }
     expiry_set(admin);
     next_please(admin);
-    admin->loaded(admin);
+    admin->loaded(admin, SLICE_NONE);
+}
+
+static void read_again(struct admin *admin)
+{
+    admin->reads++;
+    state_file_read(&admin->file, admin->data, ADMIN_FILE_BYTES_MAX);
+}
+
+/* It may be read later, or by another start. */
+static void not_read(struct admin *admin, int error)
+{
+    uint8_t memory[STATE_FILE_PATH_MAX + 256];
+    struct buf problem;
+    if (admin->reads < ADMIN_READS_MAX) {
+        shard_timer_set(admin->shard, &admin->retry, RETRY_NS);
+        return;
+    }
+    buf_init(&problem, memory, sizeof(memory));
+    buf_put_string(&problem, admin->file.path);
+    buf_put_string(&problem, ": ");
+    buf_put_string(&problem, strerror(-error));
+    buf_put_string(&problem, "; what operators have suspended is not known without it");
+    next_please(admin);
+    admin->loaded(admin, buf_slice(&problem));
 }
 
 static void read_done(struct admin *admin, int64_t result)
@@ -566,9 +595,10 @@ static void read_done(struct admin *admin, int64_t result)
         loaded(admin);
         return;
     }
-    state_file_say(&admin->file, &admin->log, "admin",
-                   "cannot be read and is set aside as admin.damaged; nothing is suspended",
-                   (int)MIN_OF(result, 0));
+    if (result < 0 && result != -EFBIG) {
+        not_read(admin, (int)result);
+        return;
+    }
     admin_table_clear(admin->next);
     admin->stage = STAGE_SETTING_ASIDE;
     state_file_set_aside(&admin->file);
@@ -582,6 +612,8 @@ static void file_done(struct state_file *file, int64_t result)
         read_done(admin, result);
         return;
     case STAGE_SETTING_ASIDE:
+        state_file_say_aside(file, &admin->log, "admin", "makes no sense; nothing is suspended",
+                             (int)result);
         loaded(admin);
         return;
     case STAGE_RESTORING:
@@ -596,14 +628,16 @@ static void file_done(struct state_file *file, int64_t result)
 void admin_load(struct admin *admin)
 {
     admin->stage = STAGE_READING;
-    state_file_read(&admin->file, admin->data, ADMIN_FILE_BYTES_MAX);
+    read_again(admin);
 }
 
 void admin_stop(struct admin *admin)
 {
     admin->stopping = true;
     shard_timer_clear(admin->shard, &admin->expiry);
-    shard_timer_clear(admin->shard, &admin->restore);
+    if (admin->stage != STAGE_READING) { /* else `loaded` is still to come */
+        shard_timer_clear(admin->shard, &admin->retry);
+    }
     shard_defer(admin->shard, &admin->step);
 }
 
@@ -615,6 +649,6 @@ bool admin_idle(const struct admin *admin)
 void admin_fini(struct admin *admin)
 {
     shard_timer_clear(admin->shard, &admin->expiry);
-    shard_timer_clear(admin->shard, &admin->restore);
+    shard_timer_clear(admin->shard, &admin->retry);
     deferred_cancel(&admin->step);
 }

@@ -29,6 +29,7 @@
 #include "smtp/admin_walk.h"
 
 #define ADMIN_REQUESTS_MAX     64u /* that wait */
+#define ADMIN_READS_MAX        5u
 #define ADMIN_DURATION_NS      (300 * NS_PER_S) /* when nobody says otherwise */
 #define ADMIN_DURATION_NS_MAX  (3650ull * 86400 * NS_PER_S)
 
@@ -72,7 +73,7 @@ struct admin {
     struct shard *shard;       /* borrowed */
     struct log_sink log;
     unsigned shards;           /* of mail */
-    void (*loaded)(struct admin *admin);
+    void (*loaded)(struct admin *admin, struct slice problem);
     struct admin_part *parts;  /* one for each of them */
     struct admin_table *table; /* in force */
     struct admin_table *next;  /* being made, or not used */
@@ -87,8 +88,9 @@ struct admin {
     unsigned out;              /* parts that are not home */
     bool stopping;
     struct timer expiry;
-    struct timer restore;      /* the file is to be written as it was, once more */
-    bool restores;             /* … and now */
+    struct timer retry;        /* to read the file once more, or to write it as it was */
+    unsigned reads;            /* tries */
+    bool restores;             /* it is to be written as it was, now */
     struct deferred step;
     unsigned slot_next;
     uint64_t slots[ADMIN_ENTRIES_MAX / 64 + 1]; /* taken */
@@ -102,7 +104,11 @@ struct admin {
 void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pages,
                 unsigned shards, const char *dir, uint32_t boot);
 void admin_shard_set(struct admin *admin, unsigned index, struct delivery *delivery);
-/* Before any shard has a queue: ends in `loaded`, from the loop, whatever the file says. */
+/*
+ * Before any shard has a queue: ends in `loaded`, from the loop. Damage is set aside and named, and
+ * nothing is suspended; a file that is there and cannot be read, in ADMIN_READS_MAX tries within as
+ * many seconds, is a problem: what stands in it holds, and nobody knows it.
+ */
 void admin_load(struct admin *admin);
 
 /* False: too many are waiting, and it is not taken. */

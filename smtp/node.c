@@ -502,9 +502,14 @@ static void limits_loaded(struct cell_store *store)
     admin_load(&CONTAINER_OF(store, struct control, limits)->admin);
 }
 
-static void admin_loaded(struct admin *admin)
+static void admin_loaded(struct admin *admin, struct slice problem)
 {
-    send_all(CONTAINER_OF(admin, struct control, admin), spool_order);
+    struct control *control = CONTAINER_OF(admin, struct control, admin);
+    if (problem.size > 0) {
+        node_fail(control->node, problem);
+        return;
+    }
+    send_all(control, spool_order);
 }
 
 static void limits_stopped(struct cell_store *store)

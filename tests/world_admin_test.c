@@ -478,6 +478,46 @@ static void a10_a_damaged_file_is_set_aside_and_named(void **state)
                      size);
 }
 
+/* It is about to be read: not before, for the spool is read as well. */
+static bool is_read(void *context)
+{
+    const struct world *world = context;
+    return world->node.control != NULL && world->node.control->admin.reads > 0;
+}
+
+static bool has_ended(void *context)
+{
+    enum node_state state = node_state(&((struct world *)context)->node);
+    return state == NODE_READY || state == NODE_FAILED;
+}
+
+static void a10_what_cannot_be_read_now_is_read_later_or_the_start_fails(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    (void)order(&stage.world, ADMIN_DO_SUSPEND, SLICE("t.test"));
+    for (unsigned i = 0; i < 2; i++) {
+        world_stop(&stage.world, 1);
+        world_boot(&stage.world);
+        assert_true(sim_run_until(stage.sim, is_read, &stage.world, 60 * NS_PER_S));
+        sim_disk_failing_set(stage.world.disk, false, false, true);
+        run_s(i == 0 ? 2 : ADMIN_READS_MAX + 1);
+        sim_disk_failing_set(stage.world.disk, false, false, false);
+        assert_true(sim_run_until(stage.sim, has_ended, &stage.world, 60 * NS_PER_S));
+        if (i == 0) {
+            assert_int_equal(node_state(&stage.world.node), NODE_READY);
+            assert_int_equal(admin_count(&stage.world.node.control->admin), 1);
+        }
+    }
+    assert_int_equal(node_state(&stage.world.node), NODE_FAILED);
+    assert_string_equal(stage.world.node.reason,
+                        "var/admin: Input/output error; what operators have suspended is not "
+                        "known without it");
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 1);
+}
+
 /* One shard has more queues to look at than the others, more than in one turn. */
 static void a18_the_answer_comes_when_every_shard_has_obeyed(void **state)
 {
@@ -770,6 +810,7 @@ int main(void)
         ON_STAGE(a08_a_dry_run_counts_names_five_and_does_nothing),
         ON_STAGE(a09_entries_survive_stops_and_kills_and_are_obeyed_before_mail_moves),
         ON_STAGE(a10_a_damaged_file_is_set_aside_and_named),
+        ON_STAGE(a10_what_cannot_be_read_now_is_read_later_or_the_start_fails),
         ON_STAGE(a18_the_answer_comes_when_every_shard_has_obeyed),
         ON_STAGE(a11_a_bounce_ends_what_waits_what_is_due_and_what_comes_later),
         ON_STAGE(a12_what_is_being_sent_is_bounced_only_when_it_comes_back),

@@ -88,8 +88,9 @@ static void read_done(struct cell_store *store, int64_t result)
         begin(store);
         return;
     }
-    say(store, "cannot be read and is set aside as limits.damaged; all limits begin anew",
-        (int)MIN_OF(result, 0));
+    if (result < 0) {
+        say(store, "cannot be read", (int)result);
+    }
     store->step = STEP_SET_ASIDE;
     state_file_set_aside(&store->file);
 }
@@ -217,6 +218,8 @@ static void file_done(struct state_file *file, int64_t result)
         read_done(store, result);
         return;
     case STEP_SET_ASIDE:
+        state_file_say_aside(file, &store->log, "limits", "is of no use; all limits begin anew",
+                             (int)result);
         begin(store);
         return;
     default:
