@@ -17,62 +17,6 @@
 
 static void part_step(struct deferred *deferred);
 
-/* --- picks ------------------------------------------------------------------------------------ */
-
-static bool comes_before(const struct report_pick *a, const struct report_pick *b)
-{
-    return a->order != b->order ? a->order < b->order : a->number < b->number;
-}
-
-/* The pick at `at` sinks below those that come after it, among the first `count`. */
-static void sink(struct report_pick *picks, uint32_t count, uint32_t at)
-{
-    while (2 * at + 1 < count) {
-        uint32_t child = 2 * at + 1;
-        if (child + 1 < count && comes_before(&picks[child], &picks[child + 1])) {
-            child++;
-        }
-        if (comes_before(&picks[child], &picks[at])) {
-            return;
-        }
-        struct report_pick swapped = picks[at];
-        picks[at] = picks[child];
-        picks[child] = swapped;
-        at = child;
-    }
-}
-
-static void rise(struct report_pick *picks, uint32_t at)
-{
-    while (at > 0 && comes_before(&picks[(at - 1) / 2], &picks[at])) {
-        struct report_pick swapped = picks[at];
-        picks[at] = picks[(at - 1) / 2];
-        picks[(at - 1) / 2] = swapped;
-        at = (at - 1) / 2;
-    }
-}
-
-static void offer(struct report_list *list, const struct report_pick *pick)
-{
-    if (list->count < REPORT_LINES_MAX) {
-        list->picks[list->count] = *pick;
-        rise(list->picks, list->count++);
-    } else if (comes_before(pick, &list->picks[0])) {
-        list->picks[0] = *pick;
-        sink(list->picks, list->count, 0);
-    }
-}
-
-static void sort(struct report_list *list)
-{
-    for (uint32_t count = list->count; count > 1; count--) {
-        struct report_pick last = list->picks[0];
-        list->picks[0] = list->picks[count - 1];
-        list->picks[count - 1] = last;
-        sink(list->picks, count - 1, 0);
-    }
-}
-
 /* --- on a mail shard -------------------------------------------------------------------------- */
 
 static void part_home(struct shard *shard, struct mail *mail)
@@ -97,9 +41,9 @@ static bool look(struct queue_report_part *part)
         if (!report_kind_look(part->delivery, part->kind, part->next, &found)) {
             continue;
         }
-        const struct report_pick pick = {
+        const struct queue_pick pick = {
             .order = found.order, .shared = found.shared, .number = part->next};
-        offer(list, &pick);
+        queue_picks_offer(list->picks, &list->count, REPORT_LINES_MAX, &pick);
         list->seen++;
         list->sums[found.reason].queues++;
         list->sums[found.reason].recipients += found.recipients;
@@ -119,7 +63,7 @@ static bool write_lines(struct queue_report_part *part)
     struct report_list *list = &part->lists[part->kind];
     uint32_t stop = MIN_OF(list->count, part->next + WRITES_MAX);
     for (; part->next < stop; part->next++) {
-        struct report_pick *pick = &list->picks[part->next];
+        struct queue_pick *pick = &list->picks[part->next];
         struct logline line;
         size_t before = part->text.size;
         if (report_kind_put(part->delivery, part->kind, pick->number, &line)) {
@@ -145,6 +89,7 @@ static void part_step(struct deferred *deferred)
 {
     struct queue_report_part *part = CONTAINER_OF(deferred, struct queue_report_part, step);
     struct shard *shard = part->delivery->shard;
+    struct report_list *list = &part->lists[part->kind];
     if (part->delivery->stopping) {
         part->stage = REPORT_OVER; /* what is there has to do */
     }
@@ -155,7 +100,7 @@ static void part_step(struct deferred *deferred)
         }
         break;
     case REPORT_SORTING:
-        sort(&part->lists[part->kind]);
+        queue_picks_sort(list->picks, list->count);
         part_next(part);
         break;
     case REPORT_WRITING:

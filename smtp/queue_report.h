@@ -20,22 +20,15 @@
 
 #include <stdatomic.h>
 
+#include "smtp/queue_picks.h"
 #include "smtp/queue_report_kinds.h"
 
 #define REPORT_LINES_MAX 1000u
 
-/* What may have a line. */
-struct report_pick {
-    uint64_t order;     /* the least first */
-    const void *shared; /* what other shards may have as well; null: nothing */
-    uint32_t number;    /* of its kind on its shard */
-    uint32_t bytes;     /* of its line; 0: it has gone */
-};
-
 struct report_list {
     uint32_t count; /* a heap while there may be more, the last in order first; then in order */
     uint32_t seen;  /* things of this kind */
-    struct report_pick picks[REPORT_LINES_MAX];
+    struct queue_pick picks[REPORT_LINES_MAX];
     struct {
         uint64_t queues;
         uint64_t recipients;
