@@ -47,7 +47,7 @@ void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pag
 void admin_shard_set(struct admin *admin, unsigned index, struct delivery *delivery)
 {
     struct admin_part *part = &admin->parts[index];
-    admin_part_init(part, delivery, admin->shard->index);
+    admin_part_init(part, delivery);
     part->home = part_home;
     part->context = admin;
 }
@@ -68,7 +68,7 @@ static uint64_t bounced_in(const struct admin *admin, unsigned slot)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < admin->shards; i++) {
-        sum += atomic_load_explicit(&admin->parts[i].delivery->admin.bounced[slot],
+        sum += atomic_load_explicit(&admin->parts[i].walk.delivery->admin.bounced[slot],
                                     memory_order_relaxed);
     }
     return sum;
@@ -553,7 +553,7 @@ static void loaded(struct admin *admin)
         }
     }
     for (unsigned i = 0; i < admin->shards; i++) {
-        admin->parts[i].delivery->admin.table = admin->table;
+        admin->parts[i].walk.delivery->admin.table = admin->table;
     }
     expiry_set(admin);
     next_please(admin);

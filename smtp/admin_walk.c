@@ -34,6 +34,11 @@ void admin_found_add(struct admin_found *sum, const struct admin_found *part)
     }
 }
 
+static struct admin_part *part_of(struct shard_walk *walk)
+{
+    return CONTAINER_OF(walk, struct admin_part, walk);
+}
+
 static void found_put(struct admin_part *part, struct slice name, uint64_t recipients)
 {
     if (recipients > 0) {
@@ -70,7 +75,7 @@ static void queue_mark(struct admin_part *part, struct sched_queue *queue, bool 
 
 static void queue_visit(struct admin_part *part, struct sched_queue *queue)
 {
-    struct queues *queues = part->delivery->queues;
+    struct queues *queues = part->walk.delivery->queues;
     struct slice name = sched_queue_name(queues, queue);
     bool meant = is_meant(part, name, false);
     if (meant) {
@@ -78,7 +83,7 @@ static void queue_visit(struct admin_part *part, struct sched_queue *queue)
         found_put(part, name, waiting ? queue->waiting : queue->rows);
     }
     if (part->task == ADMIN_OBEY) {
-        enum queue_order order = admin_local_ordered(part->delivery, name);
+        enum queue_order order = admin_local_ordered(part->walk.delivery, name);
         queue_mark(part, queue, order == QUEUE_DOOMED);
         queues_order(queues, queue, order);
     } else if (part->task == ADMIN_FLUSH) {
@@ -113,78 +118,63 @@ static void row_visit(struct queues *queues, uint32_t handle)
     queues_row_due(queues, handle, false);
 }
 
-/* True: all queues, sites or rows have been looked at. */
-static bool visit_some(struct admin_part *part)
+static void visit(struct shard_walk *walk, uint32_t number)
 {
-    struct delivery *delivery = part->delivery;
-    struct queues *queues = delivery->queues;
-    uint32_t end = part->stage == ADMIN_QUEUES  ? queues_end(queues)
-                   : part->stage == ADMIN_SITES ? delivery->egresses.fresh
-                                                : queues->rows.fresh;
-    uint32_t count = part->stage == ADMIN_ROWS ? ROWS_MAX : budget(part);
-    for (; part->next < end && count > 0; part->next++, count--) {
-        if (part->stage == ADMIN_ROWS) {
-            row_visit(queues, part->next);
-        } else if (part->stage == ADMIN_QUEUES) {
-            struct sched_queue *queue = queues_find(queues, part->next);
-            if (queue != NULL) {
-                queue_visit(part, queue);
-            }
-        } else if (pool_is_taken(&delivery->egresses, part->next)) {
-            site_visit(part, pool_at(&delivery->egresses, part->next));
+    struct admin_part *part = part_of(walk);
+    struct delivery *delivery = walk->delivery;
+    if (part->stage == ADMIN_ROWS) {
+        row_visit(delivery->queues, number);
+    } else if (part->stage == ADMIN_QUEUES) {
+        struct sched_queue *queue = queues_find(delivery->queues, number);
+        if (queue != NULL) {
+            queue_visit(part, queue);
         }
+    } else if (pool_is_taken(&delivery->egresses, number)) {
+        site_visit(part, pool_at(&delivery->egresses, number));
     }
-    return part->next >= end;
 }
 
-static void part_home(struct shard *shard, struct mail *mail)
+static enum walk_slice part_slice(struct shard_walk *walk)
 {
-    struct admin_part *part = CONTAINER_OF(mail, struct admin_part, mail);
-    (void)shard;
-    part->home(part);
-}
-
-static void part_step(struct deferred *deferred)
-{
-    struct admin_part *part = CONTAINER_OF(deferred, struct admin_part, step);
-    struct shard *shard = part->delivery->shard;
-    if (visit_some(part)) {
-        part->next = 0;
+    static const enum walk_things things[] = {
+        [ADMIN_QUEUES] = WALK_QUEUES, [ADMIN_SITES] = WALK_SITES, [ADMIN_ROWS] = WALK_ROWS};
+    struct admin_part *part = part_of(walk);
+    uint32_t end = walk_things_end(walk->delivery, things[part->stage]);
+    uint32_t count = part->stage == ADMIN_ROWS ? ROWS_MAX : budget(part);
+    if (shard_walk_visit(walk, end, count, visit)) {
         part->stage++;
     }
     if (part->stage == ADMIN_ROWS && !part->rows_marked) {
         part->stage = ADMIN_OVER;
     }
-    if (part->stage == ADMIN_OVER) {
-        part->mail.arrive = part_home;
-        shard_send(shard, part->registrar, &part->mail);
-        return;
-    }
-    shard_defer(shard, &part->step);
+    return part->stage == ADMIN_OVER ? WALK_OVER : WALK_GOES_ON;
 }
 
-static void part_arrive(struct shard *shard, struct mail *mail)
+static void part_arrive(struct shard_walk *walk)
 {
-    struct admin_part *part = CONTAINER_OF(mail, struct admin_part, mail);
+    struct admin_part *part = part_of(walk);
     if (part->task == ADMIN_OBEY) {
-        part->delivery->admin.table = part->table; /* whatever is new finds it from now on */
+        walk->delivery->admin.table = part->table; /* whatever is new finds it from now on */
     }
-    shard_defer(shard, &part->step);
 }
 
-void admin_part_init(struct admin_part *part, struct delivery *delivery, unsigned registrar)
+static void part_home(struct shard_walk *walk)
 {
-    part->delivery = delivery;
-    part->registrar = registrar;
-    deferred_init(&part->step, part_step);
+    struct admin_part *part = part_of(walk);
+    part->home(part);
+}
+
+void admin_part_init(struct admin_part *part, struct delivery *delivery)
+{
+    static const struct shard_walk_kind kind = {
+        .arrive = part_arrive, .slice = part_slice, .home = part_home};
+    shard_walk_init(&part->walk, &kind, delivery);
 }
 
 void admin_part_send(struct admin_part *part, struct shard *shard)
 {
     part->stage = ADMIN_QUEUES;
-    part->next = 0;
     part->rows_marked = false;
     part->found = (struct admin_found){0};
-    part->mail.arrive = part_arrive;
-    shard_send(shard, part->delivery->shard->index, &part->mail);
+    shard_walk_send(&part->walk, shard);
 }

@@ -11,9 +11,8 @@
 #ifndef RINGPOST_SMTP_ADMIN_WALK_H
 #define RINGPOST_SMTP_ADMIN_WALK_H
 
-#include "shard/mailbox.h"
 #include "smtp/admin_entry.h"
-#include "smtp/delivery.h"
+#include "smtp/shard_walk.h"
 
 #define ADMIN_SAMPLES_MAX 5u
 
@@ -38,23 +37,19 @@ enum admin_task { ADMIN_OBEY, ADMIN_COUNT, ADMIN_FLUSH, ADMIN_COUNT_WAITING };
 enum admin_stage { ADMIN_QUEUES, ADMIN_SITES, ADMIN_ROWS, ADMIN_OVER };
 
 struct admin_part {
-    struct mail mail;
-    struct deferred step;
-    struct delivery *delivery; /* borrowed: where it goes */
-    unsigned registrar;        /* where it comes from */
+    struct shard_walk walk;
     void (*home)(struct admin_part *part);
     void *context;
     enum admin_task task;
     const struct admin_table *table; /* OBEY; stands until the next one is obeyed */
     const struct admin_entry *entry; /* what is counted; null: nothing. Borrowed until home */
     enum admin_stage stage;
-    uint32_t next;             /* number of the next queue, site or row to look at */
     bool rows_marked;          /* some queue's rows are to become due */
     struct admin_found found;
 };
 
 /* On the TSA shard; `home` is called there. */
-void admin_part_init(struct admin_part *part, struct delivery *delivery, unsigned registrar);
+void admin_part_init(struct admin_part *part, struct delivery *delivery);
 void admin_part_send(struct admin_part *part, struct shard *shard);
 
 #endif

@@ -30,6 +30,7 @@
 #include "shard/boot.h"
 #include "smtp/inspect.h"
 #include "smtp/queue_view.h"
+#include "smtp/shard_walk.h"
 
 #define EXPLAIN_BYTES_MAX    (192 * KIB) /* of an answer */
 #define EXPLAIN_LIMITS_MAX   24u
@@ -112,13 +113,10 @@ struct explain;
 
 /* The TSA shard's; a mail shard's from arrival until it is sent home. */
 struct explain_part {
-    struct mail mail;
-    struct deferred step;
-    struct delivery *delivery;  /* borrowed */
+    struct shard_walk walk;
     struct explain *explain;
     const struct explain_request *request;
     enum explain_stage stage;
-    uint32_t next;
     struct explain_found found;
     struct queue_view longest;  /* in a turn: what of `found` it is that is told of */
     bool longest_is_new;        /* … and it is not yet told of */

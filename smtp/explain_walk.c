@@ -11,6 +11,11 @@
 #define LOOKS_MAX 1024u
 #define ROWS_MAX  4096u
 
+static struct explain_part *part_of(struct shard_walk *walk)
+{
+    return CONTAINER_OF(walk, struct explain_part, walk);
+}
+
 static void text_set(struct explain_text *text, struct slice bytes)
 {
     text->bytes = (uint16_t)MIN_OF(bytes.size, sizeof(text->text));
@@ -54,7 +59,7 @@ static void limit_put(struct explain_found *found, const struct limit_view *view
 
 static void limits_put(struct explain_part *part, const struct queue_view *view)
 {
-    uint64_t now_ns = part->delivery->shard->now_ns;
+    uint64_t now_ns = part->walk.delivery->shard->now_ns;
     const struct queue_gate *gate = view->scheduled != NULL ? view->scheduled->gate : NULL;
     struct limit_view limit;
     for (unsigned i = 0; gate != NULL && i < QUEUE_RATES_MAX; i++) {
@@ -79,14 +84,14 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
  * turn, for it takes a look at all orders. */
 static void longest_tell(struct explain_part *part)
 {
-    const struct shard *shard = part->delivery->shard;
+    const struct shard *shard = part->walk.delivery->shard;
     struct explain_found *found = &part->found;
     struct queue_view *view = &part->longest;
     if (!part->longest_is_new) {
         return;
     }
     part->longest_is_new = false;
-    queue_view_complete(part->delivery, view);
+    queue_view_complete(part->walk.delivery, view);
     found->reason = view->hold.reason;
     found->since_ns = shard->wall_ns - MIN_OF(shard->wall_ns, shard->now_ns - view->hold.since_ns);
     found->until_ns = 0;
@@ -131,10 +136,10 @@ static bool is_meant(const struct explain_part *part, struct slice name)
 static void queue_visit(struct explain_part *part, uint32_t number)
 {
     struct queue_view view;
-    if (!queue_view_scheduled(part->delivery, number, &view)) {
+    if (!queue_view_scheduled(part->walk.delivery, number, &view)) {
         return;
     }
-    struct sched_queue *queue = queues_at(part->delivery->queues, number);
+    struct sched_queue *queue = queues_at(part->walk.delivery->queues, number);
     queue->marks &= (uint8_t)~QUEUE_MARK_EXPLAIN;
     if (is_meant(part, view.name)) {
         queue->marks |= QUEUE_MARK_EXPLAIN;
@@ -146,11 +151,11 @@ static void queue_visit(struct explain_part *part, uint32_t number)
 static void site_visit(struct explain_part *part, uint32_t number)
 {
     struct queue_view view;
-    if (queue_view_ready(part->delivery, number, &view) && is_meant(part, view.name)) {
+    if (queue_view_ready(part->walk.delivery, number, &view) && is_meant(part, view.name)) {
         part->found.ready = true;
         view_put(part, &view);
         if (part->request->what == INSPECT_READY) {
-            inspection_put_site(&part->inspection, queue_view_egress(part->delivery, number));
+            inspection_put_site(&part->inspection, queue_view_egress(part->walk.delivery, number));
         }
     }
 }
@@ -167,7 +172,7 @@ static void row_put(struct explain_part *part, const struct row *row)
 
 static void row_visit(struct explain_part *part, uint32_t handle)
 {
-    const struct queues *queues = part->delivery->queues;
+    const struct queues *queues = part->walk.delivery->queues;
     const struct row *row = row_at(&queues->rows, handle);
     if (row->state != ROW_FREE &&
         (queues_at(queues, row->queue)->marks & QUEUE_MARK_EXPLAIN) != 0) {
@@ -177,25 +182,29 @@ static void row_visit(struct explain_part *part, uint32_t handle)
 
 /* --- the walk --------------------------------------------------------------------------------- */
 
+static void visit(struct shard_walk *walk, uint32_t number)
+{
+    struct explain_part *part = part_of(walk);
+    if (part->stage == EXPLAIN_QUEUES) {
+        queue_visit(part, number);
+    } else if (part->stage == EXPLAIN_SITES) {
+        site_visit(part, number);
+    } else {
+        row_visit(part, number);
+    }
+}
+
 /* True: all of this stage has been looked at. */
 static bool visit_some(struct explain_part *part)
 {
-    const struct delivery *delivery = part->delivery;
-    uint32_t end = part->stage == EXPLAIN_QUEUES  ? queues_end(delivery->queues)
-                   : part->stage == EXPLAIN_SITES ? delivery->egresses.fresh
-                                                  : delivery->queues->rows.fresh;
+    enum walk_things things = part->stage == EXPLAIN_QUEUES  ? WALK_QUEUES
+                              : part->stage == EXPLAIN_SITES ? WALK_SITES
+                                                             : WALK_ROWS;
+    uint32_t end = walk_things_end(part->walk.delivery, things);
     uint32_t count = part->stage == EXPLAIN_ROWS ? ROWS_MAX : LOOKS_MAX;
-    for (; part->next < end && count > 0; part->next++, count--) {
-        if (part->stage == EXPLAIN_QUEUES) {
-            queue_visit(part, part->next);
-        } else if (part->stage == EXPLAIN_SITES) {
-            site_visit(part, part->next);
-        } else {
-            row_visit(part, part->next);
-        }
-    }
+    bool over = shard_walk_visit(&part->walk, end, count, visit);
     longest_tell(part);
-    return part->next >= end;
+    return over;
 }
 
 /* A name that no scheduled queue has may be a site's; a site has no rows of its own. */
@@ -239,7 +248,7 @@ static void message_found(struct inspection *inspection, const struct row *row)
     struct explain_part *part = CONTAINER_OF(inspection, struct explain_part, inspection);
     struct queue_view view;
     if (inspection->order.by_id &&
-        queue_view_scheduled(part->delivery, row->queue, &view)) {
+        queue_view_scheduled(part->walk.delivery, row->queue, &view)) {
         view.recipients = 1;
         view.due = row->state == ROW_DUE;
         view_put(part, &view);
@@ -248,49 +257,38 @@ static void message_found(struct inspection *inspection, const struct row *row)
     }
 }
 
-static void part_home(struct shard *shard, struct mail *mail)
+static void part_home(struct shard_walk *walk)
 {
-    (void)shard;
-    explain_part_home(CONTAINER_OF(mail, struct explain_part, mail));
+    explain_part_home(part_of(walk));
 }
 
-static void part_step(struct deferred *deferred)
+static enum walk_slice part_slice(struct shard_walk *walk)
 {
-    struct explain_part *part = CONTAINER_OF(deferred, struct explain_part, step);
-    struct shard *shard = part->delivery->shard;
+    struct explain_part *part = part_of(walk);
     if (part->stage < EXPLAIN_MESSAGES && visit_some(part)) {
-        part->next = 0;
         part->stage = part->stage == EXPLAIN_QUEUES ? after_queues(part) : EXPLAIN_OVER;
     }
     if (part->stage == EXPLAIN_MESSAGES) {
         inspection_start(&part->inspection); /* messages_over goes on */
-    } else if (part->stage == EXPLAIN_OVER) {
-        part->mail.arrive = part_home;
-        shard_send(shard, part->explain->shard->index, &part->mail);
-    } else {
-        shard_defer(shard, &part->step);
+        return WALK_RESTS;
     }
+    return part->stage == EXPLAIN_OVER ? WALK_OVER : WALK_GOES_ON;
 }
 
 static void messages_over(struct inspection *inspection)
 {
     struct explain_part *part = CONTAINER_OF(inspection, struct explain_part, inspection);
     part->stage = EXPLAIN_OVER;
-    shard_defer(part->delivery->shard, &part->step);
-}
-
-static void part_arrive(struct shard *shard, struct mail *mail)
-{
-    shard_defer(shard, &CONTAINER_OF(mail, struct explain_part, mail)->step);
+    shard_walk_resume(&part->walk);
 }
 
 void explain_part_init(struct explain_part *part, struct explain *explain,
                        struct delivery *delivery, struct boot_pages *pages)
 {
+    static const struct shard_walk_kind kind = {.slice = part_slice, .home = part_home};
     uint8_t *memory = boot_pages_take(pages, INSPECT_TEXT_BYTES + INSPECT_BODY_BYTES);
     part->explain = explain;
-    part->delivery = delivery;
-    deferred_init(&part->step, part_step);
+    shard_walk_init(&part->walk, &kind, delivery);
     inspection_init(&part->inspection, delivery, memory, memory + INSPECT_TEXT_BYTES);
     part->inspection.found = message_found;
     part->inspection.ended = messages_over;
@@ -311,11 +309,9 @@ void explain_part_send(struct explain_part *part)
     inspection_reset(&part->inspection, &order);
     part->request = request;
     part->stage = first_stage(request->what);
-    part->next = 0;
     part->longest_is_new = false;
     part->found = (struct explain_found){0};
-    part->mail.arrive = part_arrive;
-    shard_send(part->explain->shard, part->delivery->shard->index, &part->mail);
+    shard_walk_send(&part->walk, part->explain->shard);
 }
 
 void explain_found_add(struct explain_found *sum, const struct explain_found *found)

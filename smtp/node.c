@@ -546,7 +546,7 @@ static void report_begin(struct control *control)
     report->context = control;
     report->ended = report_ended;
     for (unsigned i = 0; i < node->shards; i++) {
-        report->parts[i].delivery = &node->mtas[i].delivery;
+        report->parts[i].walk.delivery = &node->mtas[i].delivery;
     }
     queue_report_start(report, &control->shard);
 }

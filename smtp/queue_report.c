@@ -15,40 +15,36 @@
 #define LOOKS_MAX  1024
 #define WRITES_MAX 32
 
-static void part_step(struct deferred *deferred);
-
 /* --- on a mail shard -------------------------------------------------------------------------- */
 
-static void part_home(struct shard *shard, struct mail *mail)
+static struct queue_report_part *part_of(struct shard_walk *walk)
 {
-    const struct queue_report_part *part = CONTAINER_OF(mail, struct queue_report_part, mail);
-    struct queue_report *report = part->report;
-    (void)shard;
+    return CONTAINER_OF(walk, struct queue_report_part, walk);
+}
+
+static void part_home(struct shard_walk *walk)
+{
+    struct queue_report *report = part_of(walk)->report;
     if (--report->out == 0) {
         report->ended(report);
         atomic_store_explicit(&report->done, 1, memory_order_release);
     }
 }
 
-/* True: all of them have been looked at. */
-static bool look(struct queue_report_part *part)
+static void look(struct shard_walk *walk, uint32_t number)
 {
+    struct queue_report_part *part = part_of(walk);
     struct report_list *list = &part->lists[part->kind];
-    uint32_t end = report_kind_end(part->delivery, part->kind);
-    uint32_t stop = MIN_OF(end, part->next + LOOKS_MAX);
-    for (; part->next < stop; part->next++) {
-        struct report_found found;
-        if (!report_kind_look(part->delivery, part->kind, part->next, &found)) {
-            continue;
-        }
-        const struct queue_pick pick = {
-            .order = found.order, .shared = found.shared, .number = part->next};
-        queue_picks_offer(list->picks, &list->count, REPORT_LINES_MAX, &pick);
-        list->seen++;
-        list->sums[found.reason].queues++;
-        list->sums[found.reason].recipients += found.recipients;
+    struct report_found found;
+    if (!report_kind_look(walk->delivery, part->kind, number, &found)) {
+        return;
     }
-    return part->next >= end;
+    const struct queue_pick pick = {
+        .order = found.order, .shared = found.shared, .number = number};
+    queue_picks_offer(list->picks, &list->count, REPORT_LINES_MAX, &pick);
+    list->seen++;
+    list->sums[found.reason].queues++;
+    list->sums[found.reason].recipients += found.recipients;
 }
 
 static void text_put(void *context, struct slice line)
@@ -56,46 +52,39 @@ static void text_put(void *context, struct slice line)
     buf_put(context, line);
 }
 
-/* True: all lines are written. */
-static bool write_lines(struct queue_report_part *part)
+static void write_line(struct shard_walk *walk, uint32_t place)
 {
+    struct queue_report_part *part = part_of(walk);
     const struct log_sink to_text = {.put = text_put, .context = &part->text};
-    struct report_list *list = &part->lists[part->kind];
-    uint32_t stop = MIN_OF(list->count, part->next + WRITES_MAX);
-    for (; part->next < stop; part->next++) {
-        struct queue_pick *pick = &list->picks[part->next];
-        struct logline line;
-        size_t before = part->text.size;
-        if (report_kind_put(part->delivery, part->kind, pick->number, &line)) {
-            logline_end(&line, &to_text);
-            CHECK(!part->text.overflow);
-            pick->bytes = (uint32_t)(part->text.size - before);
-        }
+    struct queue_pick *pick = &part->lists[part->kind].picks[place];
+    struct logline line;
+    size_t before = part->text.size;
+    if (report_kind_put(walk->delivery, part->kind, pick->number, &line)) {
+        logline_end(&line, &to_text);
+        CHECK(!part->text.overflow);
+        pick->bytes = (uint32_t)(part->text.size - before);
     }
-    return part->next >= list->count;
 }
 
 /* The next kind; after the last one the next stage. */
 static void part_next(struct queue_report_part *part)
 {
-    part->next = 0;
     if (++part->kind == REPORT_KINDS) {
         part->kind = REPORT_SCHEDULED;
         part->stage++;
     }
 }
 
-static void part_step(struct deferred *deferred)
+static enum walk_slice part_slice(struct shard_walk *walk)
 {
-    struct queue_report_part *part = CONTAINER_OF(deferred, struct queue_report_part, step);
-    struct shard *shard = part->delivery->shard;
+    struct queue_report_part *part = part_of(walk);
     struct report_list *list = &part->lists[part->kind];
-    if (part->delivery->stopping) {
+    if (walk->delivery->stopping) {
         part->stage = REPORT_OVER; /* what is there has to do */
     }
     switch (part->stage) {
     case REPORT_LOOKING:
-        if (look(part)) {
+        if (shard_walk_visit(walk, report_kind_end(walk->delivery, part->kind), LOOKS_MAX, look)) {
             part_next(part);
         }
         break;
@@ -104,35 +93,36 @@ static void part_step(struct deferred *deferred)
         part_next(part);
         break;
     case REPORT_WRITING:
-        if (write_lines(part)) {
+        if (shard_walk_visit(walk, list->count, WRITES_MAX, write_line)) {
             part_next(part);
         }
         break;
     case REPORT_OVER:
-        part->mail.arrive = part_home;
-        shard_send(shard, part->report->registrar, &part->mail);
-        return;
+        return WALK_OVER;
     }
-    shard_defer(shard, &part->step);
+    return WALK_GOES_ON;
 }
 
-static void part_arrive(struct shard *shard, struct mail *mail)
+static void part_arrive(struct shard_walk *walk)
 {
-    struct queue_report_part *part = CONTAINER_OF(mail, struct queue_report_part, mail);
-    part->wall_ns = shard->wall_ns;
-    part->account = shard->memory;
-    shard_defer(shard, &part->step);
+    struct queue_report_part *part = part_of(walk);
+    part->wall_ns = walk->delivery->shard->wall_ns;
+    part->account = walk->delivery->shard->memory;
 }
+
+static const struct shard_walk_kind part_kind = {
+    .arrive = part_arrive,
+    .slice = part_slice,
+    .home = part_home,
+};
 
 /* --- on the TSA shard ------------------------------------------------------------------------- */
 
 void queue_report_start(struct queue_report *report, struct shard *shard)
 {
-    report->registrar = shard->index;
     report->out = report->shards;
     for (unsigned i = 0; i < report->shards; i++) {
-        report->parts[i].mail.arrive = part_arrive;
-        shard_send(shard, i, &report->parts[i].mail);
+        shard_walk_send(&report->parts[i].walk, shard);
     }
 }
 
@@ -156,7 +146,7 @@ void queue_report_init(struct queue_report *report, unsigned shards, void *memor
         /* All but its memory: most of that is never touched. */
         memset(part, 0, offsetof(struct queue_report_part, memory));
         part->report = report;
-        deferred_init(&part->step, part_step);
+        shard_walk_init(&part->walk, &part_kind, NULL);
         buf_init(&part->text, part->memory, sizeof(part->memory));
     }
 }

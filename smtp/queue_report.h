@@ -22,6 +22,7 @@
 
 #include "smtp/queue_picks.h"
 #include "smtp/queue_report_kinds.h"
+#include "smtp/shard_walk.h"
 
 #define REPORT_LINES_MAX 1000u
 
@@ -39,13 +40,10 @@ enum report_stage { REPORT_LOOKING, REPORT_SORTING, REPORT_WRITING, REPORT_OVER 
 
 /* What one mail shard does and finds; its own from arrival until it is sent home. */
 struct queue_report_part {
-    struct mail mail;
-    struct deferred step;
+    struct shard_walk walk;    /* its `delivery` is the asker's to set */
     struct queue_report *report;
-    struct delivery *delivery; /* borrowed */
     enum report_stage stage;
     enum report_kind kind;     /* being looked at, or written */
-    uint32_t next;             /* number of the next queue to look at, or of the next line */
     uint64_t wall_ns;
     struct account account;    /* as it is when it begins */
     struct report_list lists[REPORT_KINDS];
@@ -59,7 +57,6 @@ struct queue_report_part {
 
 struct queue_report {
     unsigned shards;
-    unsigned registrar;        /* index of the TSA shard */
     struct queue_report_part *parts; /* the asker's memory */
     unsigned out;              /* parts that are not home: the TSA shard's */
     void (*ended)(struct queue_report *report); /* on the TSA shard: all are; then it is done */
