@@ -471,12 +471,14 @@ void http_admin_flush(struct http_exchange *exchange)
 }
 
 void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct admin *admin,
-                     struct explain *explain)
+                     struct explain *explain, struct queue_census *census)
 {
     http->admin = admin;
     http->explain = explain;
+    http->census = census;
     pool_init(&http->orders,
               boot_pages_take(pages, pool_memory(sizeof(struct order), ORDERS_MAX)),
               sizeof(struct order), ORDERS_MAX);
     http_inspect_init(http, pages);
+    http_queues_init(http, pages);
 }

@@ -1,6 +1,7 @@
 /*
  * What operators ask and order over HTTP, with KumoMTA's paths and JSON: read, handed to
- * smtp/admin.h or smtp/explain.h, and answered when these have. On the TSA shard.
+ * smtp/admin.h, smtp/explain.h or smtp/queue_census.h, and answered when these have. On the TSA
+ * shard.
  *
  *   POST   /api/admin/{suspend,bounce,flush}/v1   {"domain", "routing_domain", "tenant",
  *          "campaign", "queue_names": [], "everything": true, "reason", "duration", "expires",
@@ -11,6 +12,9 @@
  *   GET    /api/admin/inspect-message/v1?id=&want_body=
  *   GET    /api/admin/inspect-sched-q/v1?queue_name=&want_body=&limit=
  *   GET    /api/admin/inspect-ready-q/v1?queue_name=
+ *   GET    /api/admin/queues/v1?kind=scheduled|ready&limit= → {"kind", "queues": [{"name", "count",
+ *          "due", "state", "reason", "since", "site"}], "exact", "total_queues", "total_count",
+ *          "others": {"queues", "count"}, "reasons": {REASON: {"queues", "count"}}, "now"}
  *
  * A duration is a text as in a configuration, or seconds; `expires` RFC 3339. What is wrong is 400
  * with a line that says so, unknown members included; what cannot be stored 500; too many at once,
@@ -23,19 +27,23 @@
 #include "shard/io/http_exchange.h"
 #include "smtp/admin.h"
 #include "smtp/explain.h"
+#include "smtp/queue_census.h"
 
 #define HTTP_ADMIN_BODY_BYTES (128 * KIB)
+#define HTTP_ADMIN_BAD_LIMIT  "limit= is a number from 1 to 1000"
 
 struct http_admin {
     struct admin *admin;        /* borrowed, like the next one */
     struct explain *explain;
+    struct queue_census *census;
     struct pool orders;         /* being dealt with */
     struct pool questions;
+    struct pool censuses;
 };
 
 /* Boot. */
 void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct admin *admin,
-                     struct explain *explain);
+                     struct explain *explain, struct queue_census *census);
 
 /* Handlers: smtp/http_routes.c. */
 void http_admin_suspend(struct http_exchange *exchange);
@@ -52,11 +60,16 @@ void http_admin_explain(struct http_exchange *exchange);
 void http_admin_inspect_message(struct http_exchange *exchange);
 void http_admin_inspect_queue(struct http_exchange *exchange);
 void http_admin_inspect_ready(struct http_exchange *exchange);
+void http_admin_queues(struct http_exchange *exchange);
 
 /* --- for its parts --------------------------------------------------------------------------- */
 
 /* The node's; null: it is not ready, and the exchange has been answered. */
 struct http_admin *http_admin_of(struct http_exchange *exchange);
 void http_inspect_init(struct http_admin *http, struct boot_pages *pages);
+void http_queues_init(struct http_admin *http, struct boot_pages *pages);
+/* False: the parameter is there, and no number from 1 to `most`. Without it there is no change. */
+MUST_USE bool http_admin_take_limit(struct http_exchange *exchange, uint32_t most,
+                                    uint32_t *limit_out);
 
 #endif

@@ -234,6 +234,41 @@ static void an_order_that_is_wrong_is_400_and_says_so(void **state)
 
 #define ID "0193555566667777888899990000aaaa"
 
+static void a51_the_largest_queues_are_told_as_json(void **state)
+{
+    (void)state;
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(stage_mail(&stage, i == 0 ? "b@t.test" : "b@u.test", BODY));
+    }
+    run_s(5);
+    ask_well("GET", "/api/admin/queues/v1", NULL);
+    expect_text("/kind", "scheduled");
+    assert_int_equal(json_read_count(reader, "/queues"), 2);
+    expect_text("/queues/0/name", "u.test");
+    assert_int_equal(number("/queues/0/count"), 2);
+    assert_int_equal(number("/queues/0/due"), 0);
+    expect_text("/queues/0/state", "waiting");
+    expect_text("/queues/0/reason", "not_due");
+    expect_text("/queues/0/site", SITE);
+    assert_int_equal(strncmp(strstr(said, "\"since\":\"") + 9, "20", 2), 0);
+    expect_text("/queues/1/name", "t.test");
+    assert_non_null(strstr(said, "\"exact\":true"));
+    assert_int_equal(number("/total_queues"), 2);
+    assert_int_equal(number("/total_count"), 3);
+    assert_int_equal(number("/others/queues"), 0);
+    assert_int_equal(number("/reasons/not_due/queues"), 2);
+    assert_int_equal(number("/reasons/not_due/count"), 3);
+    ask_well("GET", "/api/admin/queues/v1?limit=1&kind=scheduled", NULL);
+    assert_int_equal(json_read_count(reader, "/queues"), 1);
+    assert_int_equal(number("/others/queues"), 1);
+    assert_int_equal(number("/others/count"), 1);
+    ask_well("GET", "/api/admin/queues/v1?kind=ready", NULL);
+    expect_text("/queues/0/name", SITE);
+    assert_int_equal(json_read_kind(reader, "/queues/0/site"), JSON_NULL);
+    assert_int_equal(number("/total_count"), 0);
+}
+
 static void a_question_that_is_wrong_is_400_and_says_so(void **state)
 {
     (void)state;
@@ -259,6 +294,11 @@ static void a_question_that_is_wrong_is_400_and_says_so(void **state)
         {"inspect-sched-q/v1?queue_name=a&limit=x", "limit= is a number from 1 to 1000"},
         {"inspect-sched-q/v1?queue_name=a&want_body=truefalse", "want_body= wants true or false"},
         {"inspect-ready-q/v1?queue_name=", "queue_name= is needed"},
+        {"queues/v1?kind=", "kind= wants scheduled or ready"},
+        {"queues/v1?kind=ready&kind=ready", "kind= wants scheduled or ready"},
+        {"queues/v1?kind=readyscheduledready", "kind= wants scheduled or ready"},
+        {"queues/v1?limit=0", "limit= is a number from 1 to 1000"},
+        {"queues/v1?limit=1001", "limit= is a number from 1 to 1000"},
     };
     for (unsigned i = 0; i < COUNT_OF(questions); i++) {
         char path[160];
@@ -280,6 +320,7 @@ int main(void)
         ON_STAGE(a31_a_suspension_is_ordered_listed_explained_and_taken_back),
         ON_STAGE(a32_ready_queues_bounces_and_flushes_have_their_paths),
         ON_STAGE(an_order_that_is_wrong_is_400_and_says_so),
+        ON_STAGE(a51_the_largest_queues_are_told_as_json),
         ON_STAGE(a_question_that_is_wrong_is_400_and_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,26 +161,25 @@ void http_admin_inspect_message(struct http_exchange *exchange)
     }
 }
 
-/* False: it is no number from 1 to INSPECT_LIMIT_MAX. */
-static bool take_limit(struct question *question)
+bool http_admin_take_limit(struct http_exchange *exchange, uint32_t most, uint32_t *limit_out)
 {
     uint8_t memory[LIMIT_DIGITS];
     struct buf buf;
-    uint64_t limit = LIMIT_DEFAULT;
+    uint64_t limit;
     buf_init(&buf, memory, sizeof(memory));
-    switch (http_query_find(question->exchange->query, SLICE("limit"), &buf)) {
+    switch (http_query_find(exchange->query, SLICE("limit"), &buf)) {
     case HTTP_QUERY_NONE:
-        break;
+        return true;
     case HTTP_QUERY_FOUND:
-        if (!slice_parse_u64(buf_slice(&buf), &limit)) {
+        if (!slice_parse_u64(buf_slice(&buf), &limit) || limit < 1 || limit > most) {
             return false;
         }
-        break;
+        *limit_out = (uint32_t)limit;
+        return true;
     case HTTP_QUERY_BAD:
         return false;
     }
-    question->request.limit = (uint32_t)limit;
-    return limit >= 1 && limit <= INSPECT_LIMIT_MAX;
+    CHECK(false);
 }
 
 static void inspect(struct http_exchange *exchange, enum explain_what what)
@@ -189,10 +188,11 @@ static void inspect(struct http_exchange *exchange, enum explain_what what)
     if (question == NULL) {
         return;
     }
+    question->request.limit = LIMIT_DEFAULT;
     if (!take_wants_body(question)) {
         question_refuse(question, 400, SLICE(BAD_FLAG));
-    } else if (!take_limit(question)) {
-        question_refuse(question, 400, SLICE("limit= is a number from 1 to 1000"));
+    } else if (!http_admin_take_limit(exchange, INSPECT_LIMIT_MAX, &question->request.limit)) {
+        question_refuse(question, 400, SLICE(HTTP_ADMIN_BAD_LIMIT));
     } else if (!has_text(question, SLICE("queue_name"), &question->request.name)) {
         question_refuse(question, 400, SLICE("queue_name= is needed"));
     } else {

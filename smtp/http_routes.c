@@ -42,6 +42,7 @@ static const struct http_route routes[] = {
     READ("inspect-message", http_admin_inspect_message),
     READ("inspect-sched-q", http_admin_inspect_queue),
     READ("inspect-ready-q", http_admin_inspect_ready),
+    READ("queues", http_admin_queues),
 };
 
 const struct http_route *http_routes(size_t *count_out)

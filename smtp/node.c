@@ -371,6 +371,7 @@ static void all_stopped(struct control *control)
     event_log_stop(control->log);
     admin_stop(&control->admin);
     explain_stop(&control->explain);
+    queue_census_stop(&control->census);
     cell_store_stop(&control->limits);
 }
 
@@ -569,7 +570,7 @@ static void control_step(struct deferred *deferred)
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
-        explain_idle(&control->explain)) {
+        explain_idle(&control->explain) && queue_census_idle(&control->census)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -861,6 +862,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
+    queue_census_shard_set(&node->control->census, index, &mta->delivery);
     return 0;
 }
 
@@ -899,7 +901,9 @@ static int control_boot(struct node *node, struct buf *reason)
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
     explain_init(&control->explain, &control->shard, &control->pages, node->shards);
-    http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain);
+    queue_census_init(&control->census, &control->shard, &control->pages, node->shards);
+    http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
+                    &control->census);
     return 0;
 }
 
@@ -958,6 +962,7 @@ void node_close(struct node *node)
     deferred_cancel(&node->control->step);
     admin_fini(&node->control->admin);
     explain_fini(&node->control->explain);
+    queue_census_fini(&node->control->census);
     cell_registry_fini(&node->control->cells);
     http_server_fini(&node->control->http.server);
     shard_fini(&node->control->shard);

@@ -113,6 +113,7 @@ struct control {
     bool limits_stopped;
     struct admin admin;
     struct explain explain;
+    struct queue_census census;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;

@@ -1,7 +1,7 @@
 /*
- * A look at what a mail shard has, in slices: from the TSA shard by mail, over the queues, sites or
- * rows of that shard, some in a turn so that mail goes on, and home with what was found. Embedded in
- * whatever is looked for, once for each mail shard: orders (smtp/admin_walk.h), explanations
+ * A look at what a mail shard has, in slices: from the TSA shard by mail, over queues, sites or
+ * rows of that shard, some in a turn so that mail goes on, and home with what was found. Embedded
+ * in whatever is looked for, once for each mail shard: orders (smtp/admin_walk.h), explanations
  * (smtp/explain.h), the report (smtp/queue_report.h) and the census (smtp/queue_census.h).
  *
  *   shard_walk_send ──► arrive, slice, slice … OVER ──► home
