@@ -91,11 +91,13 @@ struct conf_smtp_listener {
 
 /* [[http_listener]] */
 struct conf_http_listener {
+    uint32_t index;                  /* of the block, from 0 */
     struct endpoint listen;          /* port 0: a free one */
     struct slice hostname;           /* beside addresses and localhost, what Host may say */
     const struct network *trusted_hosts;
     size_t trusted_host_count;
     uint64_t request_body_limit;     /* bytes, decoded */
+    struct rate inject_rate;         /* recipients that are injected; may be unset */
 };
 
 /* A place to deliver to that the operator wrote. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/conf_limits.h"
 #include "core/conf_text.h"
 
 #define MS  NS_PER_MS
@@ -291,7 +292,8 @@ static const struct conf_option http_listener_rows[] = {
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
     {.name = "use_tls", .kind = OPTION_LATER_IF, .min = false},
-    {.name = "inject_rate", .kind = OPTION_LATER},
+    {FIELD("inject_rate", OPTION_OWN, conf_http_listener, inject_rate),
+     .apply = conf_apply_rate},
     {.name = "users", .kind = OPTION_LATER},
     {.name = "tokens", .kind = OPTION_LATER},
 };
@@ -339,15 +341,20 @@ static bool is_listener_array(struct conf_load *load, const struct conf_value *a
     return true;
 }
 
-/* Two that cannot both be bound; port 0 always can. */
-static void smtp_listeners_check(struct conf_load *load, const struct conf_value *array,
-                                 const struct conf_smtp_listener *listeners)
+static const struct endpoint *place_at(const struct endpoint *first, size_t stride, size_t index)
+{
+    return (const void *)((const uint8_t *)first + index * stride);
+}
+
+/* Two that cannot both be bound; port 0 always can. The places stand `stride` bytes apart. */
+static void listeners_check(struct conf_load *load, const struct conf_value *array,
+                            const struct endpoint *first, size_t stride)
 {
     size_t index = 0;
     for (const struct conf_value *at = array->first; at != NULL; at = at->next, index++) {
         for (size_t other = 0; other < index; other++) {
-            const struct endpoint *a = &listeners[index].listen;
-            const struct endpoint *b = &listeners[other].listen;
+            const struct endpoint *a = place_at(first, stride, index);
+            const struct endpoint *b = place_at(first, stride, other);
             if (a->port != 0 && a->port == b->port && endpoint_equal_address(a, b)) {
                 conf_error(load, at, "listener %zu listens where listener %zu does", index, other);
             }
@@ -379,7 +386,7 @@ void conf_apply_smtp_listeners(struct conf_load *load, const struct conf_value *
         listeners[index] = smtp_listener_default(load, conf);
         conf_options_apply(load, &smtp_listener_options, at, &listeners[index]);
     }
-    smtp_listeners_check(load, array, listeners);
+    listeners_check(load, array, &listeners[0].listen, sizeof(*listeners));
 }
 
 static struct conf_http_listener http_listener_default(struct conf_load *load,
@@ -414,10 +421,14 @@ void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *
     conf->http_listeners = listeners;
     conf->http_listener_count = count;
     listeners[0] = http_listener_default(load, conf);
-    size_t index = 0;
-    const struct conf_value *at = array == NULL ? NULL : array->first;
-    for (; at != NULL; at = at->next, index++) {
+    if (array == NULL) {
+        return;
+    }
+    uint32_t index = 0;
+    for (const struct conf_value *at = array->first; at != NULL; at = at->next, index++) {
         listeners[index] = http_listener_default(load, conf);
+        listeners[index].index = index;
         conf_options_apply(load, &http_listener_options, at, &listeners[index]);
     }
+    listeners_check(load, array, &listeners[0].listen, sizeof(*listeners));
 }

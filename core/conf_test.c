@@ -176,6 +176,8 @@ static const char every_option[] =
     "max_messages_per_connection = 11\nclient_timeout = \"20s\"\nmin_data_rate = 17\n"
     "tls = \"off\"\n"
     "trace_headers = { received_header = false, supplemental_header = false }\n"
+    "[[http_listener]]\nlisten = \"127.0.0.1:1\"\n"
+    "[[http_listener]]\nlisten = \"127.0.0.1:2\"\ninject_rate = \"1,000/s,max_burst=50\"\n"
     "[queues.queue.default]\nmax_retry_interval = \"2h\"\nmax_age = \"3 days\"\n"
     "class = \"urgent\"\nweight = 1000\nrouting_domain = \"[192.0.2.1]\"\n"
     "protocol.smtp.mx_list = [\"192.0.2.2\", {name=\"mx.test\", addr=\"[2001:db8::1]:26\"}]\n"
@@ -226,6 +228,10 @@ static void every_option_of_listeners_queues_and_paths_reaches_its_field(void **
     assert_int_equal(listener->client_timeout_ns, 20 * S);
     assert_int_equal(listener->data_rate_min, 17);
     assert_false(listener->received_header);
+    assert_false(rate_is_set(&conf->http_listeners[0].inject_rate));
+    assert_int_equal(conf->http_listeners[1].inject_rate.count, 1000);
+    assert_int_equal(conf->http_listeners[1].inject_rate.burst, 50);
+    assert_int_equal(conf->http_listeners[1].index, 1);
     const struct queue_options *queue = queue_of(conf, "", "", "x");
     assert_int_equal(queue->max_retry_interval_ns, 7200 * S);
     assert_int_equal(queue->max_age_ns, 3 * 86400 * S);
@@ -319,7 +325,10 @@ static const struct {
     {"[[http_listener]]\nuse_tls = true\n", "use_tls = true: not built yet"},
     {"[[http_listener]]\nusers = \"u\"\n", "users: not built yet"},
     {"[[http_listener]]\ntokens = \"t\"\n", "tokens: not built yet"},
-    {"[[http_listener]]\ninject_rate = \"1/s\"\n", "inject_rate: not built yet"},
+    {"[[http_listener]]\ninject_rate = \"fast\"\n", "inject_rate wants"},
+    {"[[http_listener]]\ninject_rate = 5\n", "inject_rate wants COUNT/PERIOD"},
+    {"[[http_listener]]\nlisten=\"127.0.0.1:80\"\n[[http_listener]]\nlisten=\"127.0.0.1:80\"\n",
+     "listener 1 listens where listener 0 does"},
     {"[[http_listener]]\nrequest_body_limit = 0\n", "request_body_limit"},
     {"[[http_listener]]\ntrusted_hosts = [\"x\"]\n", "trusted_hosts"},
     {"[[smtp_listener]]\ntls = \"on\"\n", "tls wants one of"},

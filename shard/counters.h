@@ -68,7 +68,8 @@
     X(http_handed)                                                                                 \
     X(http_requests)                                                                               \
     X(http_refused)                                                                                \
-    X(http_timed_out)
+    X(http_timed_out)                                                                              \
+    X(inject_rate_refused)
 
 enum counter {
 #define COUNTER_ENUM(name) COUNTER_##name,

@@ -36,12 +36,13 @@ static uint64_t message_bytes_max(const struct conf *conf, uint64_t memory_max)
     return MIN_OF(MESSAGE_FACTOR * body + MESSAGE_EXTRA, memory_max / (2 * ROOM_PART));
 }
 
-void inject_init(struct inject *inject, struct server *server, uint64_t memory_max,
-                 struct boot_pages *pages)
+void inject_init(struct inject *inject, struct server *server, struct cell *rates,
+                 uint64_t memory_max, struct boot_pages *pages)
 {
     *inject = (struct inject){
         .shard = server->shard,
         .server = server,
+        .rates = rates,
         .message_bytes_max = message_bytes_max(server->conf, memory_max),
     };
     metered_init(&inject->memory, memory_max);
@@ -189,6 +190,7 @@ const char *inject_job_error(struct inject_job *job, struct slice text)
 /* How a request ends that is not carried out; `status` 0: it is. */
 struct refusal {
     unsigned status;
+    uint32_t retry_after_s; /* of 503; 0: soon */
     struct inject_problem problem;
 };
 
@@ -221,10 +223,6 @@ static void refuse_json(struct refusal *refusal, const struct json_problem *prob
 static void check_supported(const struct inject_job *job, struct refusal *refusal)
 {
     const struct inject_request *request = &job->request;
-    if (request->deferred_generation) {
-        refuse(refusal, 400, "deferred_generation: not supported, leave it out or false");
-        return;
-    }
     for (uint32_t i = 0; i < request->recipient_count; i++) {
         const struct json_value *metadata = request->recipients[i].metadata;
         if (metadata != NULL && metadata->size > 0) {
@@ -292,6 +290,39 @@ static void read_job(struct inject_job *job, struct refusal *refusal)
     }
 }
 
+/* --- inject_rate ---------------------------------------------------------------------------- */
+
+/*
+ * Takes the recipients of a request out of its listener's rate, all or none: what was taken in any
+ * time is at most the rate's, and its burst. More than the burst would never be taken.
+ */
+static void take_rate(const struct inject_job *job, struct refusal *refusal)
+{
+    const struct inject *inject = job->inject;
+    const struct conf_http_listener *listener = job->exchange->listener;
+    const struct rate *rate = &listener->inject_rate;
+    struct cell *cell = &inject->rates[listener->index];
+    uint64_t count = job->request.recipient_count;
+    int64_t now = (int64_t)inject->shard->now_ns;
+    if (!rate_is_set(rate)) {
+        return;
+    }
+    if (count > rate->burst) {
+        refuse(refusal, 413, "recipients: more than inject_rate lets through at a time");
+        return;
+    }
+    struct gcra_grant grant =
+        cell_reserve(cell, rate, inject->shard->now_ns, RATE_ANY_TIME, count);
+    int64_t last = grant.first_ns + (int64_t)((count - 1) * rate->interval_ns);
+    if (grant.count == count && last <= now) {
+        return;
+    }
+    cell_refund(cell, rate, grant.count);
+    refuse(refusal, 503, "4.3.2 More recipients than inject_rate, come again later");
+    refusal->retry_after_s = (uint32_t)(((uint64_t)(last - now) + NS_PER_S - 1) / NS_PER_S);
+    counters_add(&inject->shard->counters, COUNTER_inject_rate_refused, 1);
+}
+
 /* --- sharing -------------------------------------------------------------------------------- */
 
 static bool is_constant(const struct template *template)
@@ -316,6 +347,16 @@ static bool is_shared(const struct inject_templates *templates)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
+static void answer_refusal(struct http_exchange *exchange, const struct refusal *refusal)
+{
+    struct slice text = slice_from_string(refusal->problem.text);
+    if (refusal->status == 503) {
+        http_answer_later(exchange, refusal->retry_after_s, text);
+    } else {
+        http_answer_text(exchange, refusal->status, text);
+    }
+}
+
 void inject_handle(struct inject *inject, struct http_exchange *exchange)
 {
     struct slice key;
@@ -335,8 +376,11 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
         return;
     }
     read_job(job, &refusal);
+    if (refusal.status == 0) {
+        take_rate(job, &refusal);
+    }
     if (refusal.status != 0) {
-        http_answer_text(exchange, refusal.status, slice_from_string(refusal.problem.text));
+        answer_refusal(exchange, &refusal);
         inject_job_end(job);
         return;
     }

@@ -31,6 +31,7 @@
 struct inject {
     struct shard *shard;     /* borrowed, like all below */
     struct server *server;   /* asked whether mail may come; its doors are ours */
+    struct cell *rates;      /* inject_rate, of each HTTP listener of the node */
     struct metered memory;   /* of requests, and the room */
     struct pool jobs;        /* struct inject_job */
     XXH3_state_t *hashes;    /* one per job of the pool, by index */
@@ -46,9 +47,12 @@ struct inject {
     struct buf out;
 };
 
-/* Boot. `server` and its intake are set; memory_max in bytes. */
-void inject_init(struct inject *inject, struct server *server, uint64_t memory_max,
-                 struct boot_pages *pages);
+/*
+ * Boot. `server` and its intake are set; `rates` are shared by all shards, one for each listener;
+ * memory_max in bytes.
+ */
+void inject_init(struct inject *inject, struct server *server, struct cell *rates,
+                 uint64_t memory_max, struct boot_pages *pages);
 /* Nothing of it runs any more; what requests still hold of the allocator goes. */
 void inject_fini(struct inject *inject);
 

@@ -790,8 +790,8 @@ static void mta_wire_mail(struct mta *mta)
         .messages = &mta->messages,
     };
     rewrite_init(&mta->rewrite, &mta->pages);
-    inject_init(&mta->inject, &mta->server, mta->shard.memory.limit / INJECT_MEMORY_PART,
-                &mta->pages);
+    inject_init(&mta->inject, &mta->server, mta->node->inject_rates,
+                mta->shard.memory.limit / INJECT_MEMORY_PART, &mta->pages);
     node_http_init_mail(mta);
 }
 
@@ -916,6 +916,7 @@ int node_open(struct node *node, const struct node_options *options)
     node->mtas = boot_pages_take(&node->pages, options->shards * sizeof(struct mta));
     node->control = boot_pages_take(&node->pages, sizeof(struct control));
     node->slots = boot_pages_take(&node->pages, SERVER_LISTENERS_MAX * sizeof(struct cell));
+    node->inject_rates = boot_pages_take(&node->pages, HTTP_LISTENERS_MAX * sizeof(struct cell));
     node->hosts = boot_pages_take(&node->pages, sizeof(struct server_hosts));
     node->loads = boot_pages_take(&node->pages, options->shards * sizeof(struct server_load));
     node->queued_limit = boot_pages_take(&node->pages, sizeof(struct queues_limit));

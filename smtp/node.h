@@ -142,6 +142,7 @@ struct node {
     struct server_hosts *hosts;
     struct server_load *loads;   /* of the mail shards */
     struct cell *slots;          /* of the listeners */
+    struct cell *inject_rates;   /* of the HTTP listeners */
     struct queues_limit *queued_limit; /* memory.max_queued */
     struct boot_pages pages;
     struct endpoint bound[SERVER_LISTENERS_MAX];

@@ -218,8 +218,6 @@ static const struct refusal {
     {"{\"email\":\"a@d0.test\"}", "no header\\n\\nx", "", "422", "content: line 1"},
     {"{\"email\":\"a@d0.test\",\"metadata\":{\"a\":1}}", "Subject: x\\n\\nx", "", "400",
      "recipients[0].metadata: not supported"},
-    {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\nx", ",\"deferred_generation\":true", "400",
-     "deferred_generation: not supported"},
     {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\nx", ",\"odd\":1", "400", "odd: unknown field"},
     {"", "Subject: x\\n\\nx", "", "400", "recipients: empty"},
 };
@@ -261,9 +259,72 @@ static void h11_what_is_refused_is_told_by_name_and_stored_nowhere(void **state)
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
+/* --- inject_rate ------------------------------------------------------------------------------ */
+
+/* Recipients count whether they are taken or not, so these ask for no mail. */
+static const struct rated {
+    unsigned recipients;
+    unsigned wait_s; /* before */
+    const char *answer;
+    const char *line;
+} rated[] = {
+    {2, 0, "200", "\"fail_count\":2,"},
+    {2, 0, "503", "\r\nRetry-After: 2"}, /* of its tokens the second is there after 20 s */
+    {1, 0, "200", "\"fail_count\":1,"},
+    {1, 0, "503", "inject_rate"},
+    {4, 0, "413", "inject_rate"},
+    {4, 3600, "413", "inject_rate"},
+    {3, 0, "200", "\"fail_count\":3,"},
+    {1, 0, "503", "\r\nRetry-After: 20\r\n"},
+    {1, 21, "200", "\"fail_count\":1,"},
+};
+
+static void rate_body(struct sim *sim, void *context)
+{
+    struct world world;
+    char text[4096];
+    (void)context;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 3);
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_set(&world, "http_listener.0.inject_rate=3/m");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (size_t i = 0; i < COUNT_OF(rated) && good; i++) {
+        static const char four[] =
+            "{\"email\":\"a b\"},{\"email\":\"a b\"},{\"email\":\"a b\"},{\"email\":\"a b\"}";
+        char json[512];
+        snprintf(json, sizeof(json),
+                 "{\"envelope_sender\":\"\",\"content\":\"x\",\"recipients\":[%.*s]}",
+                 (int)(sizeof(four) * rated[i].recipients / 4 - 1), four);
+        (void)sim_run_for(sim, rated[i].wait_s * NS_PER_S);
+        world_inject(&world, json, text, sizeof(text));
+        if (strncmp(text + strlen("HTTP/1.1 "), rated[i].answer, 3) != 0 ||
+            strstr(text, rated[i].line) == NULL) {
+            sim_fail(sim, "row %zu: %s", i, text);
+        }
+    }
+    if (good && world_counter(&world, COUNTER_inject_rate_refused) != 3) {
+        sim_fail(sim, "refused by inject_rate: %llu",
+                 (unsigned long long)world_counter(&world, COUNTER_inject_rate_refused));
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void inject_rate_is_one_for_all_threads_and_says_when_to_come_again(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "inject-rate", .count = 6, .body = rate_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inject_rate_is_one_for_all_threads_and_says_when_to_come_again),
         cmocka_unit_test(h11_what_is_refused_is_told_by_name_and_stored_nowhere),
         cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),
         cmocka_unit_test(h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing),

@@ -90,7 +90,9 @@ void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uin
         put_allow(buf, answer->allow);
     }
     if (answer->status == 503) { /* what is short now may not be in a moment */
-        buf_put(buf, SLICE("Retry-After: 1\r\n"));
+        buf_put(buf, SLICE("Retry-After: "));
+        buf_put_u64(buf, MAX_OF(answer->retry_after_s, 1u));
+        buf_put(buf, SLICE("\r\n"));
     }
     buf_put(buf, SLICE("Cache-Control: no-store\r\n\r\n"));
 }

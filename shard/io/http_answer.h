@@ -13,6 +13,7 @@ struct http_answer {
     bool close;             /* no request is read after this one */
     bool keep_alive;        /* to HTTP/1.0, which has to be told */
     uint8_t allow;          /* set of enum http_method; 0: the header is left out */
+    uint32_t retry_after_s; /* of 503; 0: one second */
 };
 
 /* The largest head that http_answer_put_head writes, with the longest of types. */

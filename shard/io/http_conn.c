@@ -372,6 +372,7 @@ static void request_begin(struct http_conn *conn)
         .query = head->query,
         .peer = conn->peer,
         .shard = server->shard,
+        .listener = conn->conf,
         .context = server->options.context,
     };
     conn->close = conn->close || head->close;

@@ -153,6 +153,15 @@ void http_answer_text(struct http_exchange *exchange, unsigned status, struct sl
     }
 }
 
+void http_answer_later(struct http_exchange *exchange, uint32_t retry_after_s, struct slice line)
+{
+    struct http_conn *conn = conn_of(exchange);
+    struct http_answer answer = {.status = 503, .retry_after_s = retry_after_s};
+    if (take_back(conn)) {
+        answer_line(conn, &answer, line);
+    }
+}
+
 struct buf *http_answer_room(struct http_exchange *exchange, size_t bytes)
 {
     struct http_conn *conn = conn_of(exchange);

@@ -13,6 +13,7 @@
 #include "shard/io/http_query.h"
 
 struct shard;
+struct conf_http_listener;
 struct http_exchange;
 struct http_conn;
 
@@ -54,6 +55,7 @@ struct http_exchange {
     struct slice body;        /* decoded, whole */
     struct endpoint peer;
     struct shard *shard;      /* borrowed, like all below */
+    const struct conf_http_listener *listener; /* by which it came */
     void *context;            /* of struct http_options */
     /* The handler's own. */
     http_gone *gone;          /* null: it does not care */
@@ -65,6 +67,8 @@ void http_answer(struct http_exchange *exchange, unsigned status, struct slice t
                  struct slice bytes);
 /* One line for people, as text/plain: what errors are answered with. */
 void http_answer_text(struct http_exchange *exchange, unsigned status, struct slice line);
+/* 503, and when it may be otherwise. */
+void http_answer_later(struct http_exchange *exchange, uint32_t retry_after_s, struct slice line);
 /*
  * Memory to write an answer into, of `bytes`; http_answer_written sends it, or 500 when it has
  * overflowed. Null: there is none, and 503 has been answered.

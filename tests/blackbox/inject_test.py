@@ -197,7 +197,6 @@ class Inject(BlackBox):
             (dict(WHOLE, recipients=[{"name": "x"}]), 400, "recipients[0].email"),
             (dict(WHOLE, recipients=[{"email": 7}]), 400, "recipients[0].email"),
             (dict(WHOLE, nonsense=1), 400, "nonsense"),
-            (dict(WHOLE, deferred_generation=True), 400, "deferred_generation"),
             (dict(WHOLE, recipients=[{"email": "a@example.com", "metadata": {"a": 1}}]), 400,
              "recipients[0].metadata"),
             (dict(WHOLE, template_dialect="Perl"), 400, "template_dialect"),
