@@ -285,7 +285,6 @@ bool cast_wait_received(struct cast *cast, uint64_t messages, struct buf *reason
     return true;
 }
 
-/* A child that has ended, or never began, cannot answer: what it counted stands as it is. */
 /* How many messages of the source of now are there. */
 static uint64_t arrived_count(const struct cast *cast)
 {
@@ -318,6 +317,7 @@ bool cast_wait_arrived(struct cast *cast, struct buf *reason_out)
     return false;
 }
 
+/* A child that has ended, or never began, cannot answer: what it counted stands as it is. */
 static bool copy_ready(struct child *child, const struct cast_copy *copy, uint64_t asked,
                        unsigned *waited_ms)
 {

@@ -129,7 +129,7 @@ struct named_limits {
     size_t count;
 };
 
-/* Options of a scheduled queue (kumomta 1.7). */
+/* Options of a scheduled queue, KumoMTA's names: docs/configuration.md. */
 struct queue_options {
     uint64_t retry_interval_ns;
     uint64_t max_retry_interval_ns; /* 0: no cap */
@@ -178,7 +178,7 @@ enum path_lookup {
     PATH_IPV4_THEN_IPV6,
 };
 
-/* Options of an egress path (kumomta 1.9). */
+/* Options of an egress path, likewise. */
 struct path_options {
     uint32_t connection_limit; /* on the node, like the next four */
     struct named_limits additional_connection_limits;

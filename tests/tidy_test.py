@@ -113,6 +113,8 @@ CASES = [
     ("stub_resolver", {"core/x.h": "/* the stub resolver */\n", "core/x.c": C}, None, 0),
     ("absent_page", {"core/x.h": "/* as DES" "IGN 4 says */\n", "core/x.c": C},
      "names a page that readers do not have", 1),
+    ("absent_section", {"core/x.h": "/* as sty" "le 3.5 says */\n", "core/x.c": C},
+     "names a page that readers do not have", 1),
     ("machine_path", {"tests/x.py": "x = '/wo" "rk/y'\n"}, "path of one machine", 1),
     ("host_in_setup", {"tools/setup": "#!/bin/bash\ncurl https:/" "/deb.example.net/\n"},
      "a build script names a host", 2),

@@ -1,9 +1,9 @@
 /*
  * A TCP connection on the ring: in order, whole, or ended for a reason. It finishes interrupted,
- * short, would-block and no-buffer results itself; its user never sees them (style 3.5 rule 12).
+ * short, would-block and no-buffer results itself; its user never sees them.
  *
  * The user embeds the struct, and gives its memory back only in `released`, which comes once, from
- * the loop, after every operation has come home and the descriptor is closed (rules 5 to 7).
+ * the loop, after every operation has come home and the descriptor is closed.
  *
  * Input stands in provided buffers that the stream holds until they are consumed, linked through
  * their notes. While more than STREAM_HELD_MAX are held the receive is cancelled: the peer's window

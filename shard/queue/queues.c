@@ -2,7 +2,7 @@
 
 #include "core/check.h"
 
-/* Rows that become due in one turn: the rest waits for the next (style 3.5 rule 9). */
+/* Rows that become due in one turn: the rest waits for the next. */
 #define DRAIN_ROWS_MAX 2048
 /* Likewise, in one tick: empty queues forgotten, queues without a route asked for one. */
 #define FORGET_MAX 4096
