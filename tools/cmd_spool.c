@@ -10,6 +10,7 @@
 #include "core/check.h"
 #include "shard/conf_file.h"
 #include "tools/exit_codes.h"
+#include "tools/readable.h"
 
 #define TERMINAL_NS    (200 * NS_PER_MS)
 #define LINE_NS        (10 * NS_PER_S)
@@ -26,32 +27,19 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-const char *spool_size_text(uint64_t bytes, char out[32])
-{
-    static const char *const units[] = {"", " KiB", " MiB", " GiB", " TiB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < COUNT_OF(units)) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(out, 32, unit == 0 ? "%.0f%s" : "%.1f%s", value, units[unit]);
-    return out;
-}
-
 void spool_run_progress(struct spool_run *run, uint64_t bytes)
 {
     bool terminal = isatty(STDERR_FILENO) == 1;
     uint64_t now = now_ns();
-    char done[32];
-    char total[32];
+    char done[READABLE_BYTES];
+    char total[READABLE_BYTES];
     run->read_bytes += bytes;
     if (now - run->told_ns < (terminal ? TERMINAL_NS : LINE_NS)) {
         return;
     }
     run->told_ns = now;
     fprintf(stderr, "%sread %s of %s%s", terminal ? "\r" : "",
-            spool_size_text(run->read_bytes, done), spool_size_text(run->total_bytes, total),
+            readable_size(done, run->read_bytes), readable_size(total, run->total_bytes),
             terminal ? "   " : "\n");
 }
 

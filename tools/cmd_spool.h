@@ -61,7 +61,5 @@ void spool_json_number(struct json *json, const char *key, uint64_t value);
 void spool_json_id(struct json *json, const struct id *id);
 /* Text for a terminal: escaped as in JSON, without the quotes, at most `size_max` bytes of it. */
 void spool_print_text(struct slice text, size_t size_max);
-/* "4.2 GiB", "512" in `out`. */
-const char *spool_size_text(uint64_t bytes, char out[32]);
 
 #endif

@@ -13,6 +13,7 @@
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
 #include "tools/exit_codes.h"
+#include "tools/readable.h"
 
 struct lane_check {
     struct spool_run *run;
@@ -246,7 +247,7 @@ static void print_lane(const struct lane_check *check)
     printf("lane %u: %llu segments, %llu spares, %s read; %llu messages: %u queued "
            "(%llu recipients), %llu finished; %llu outcomes; %llu torn bytes; %llu damages\n",
            check->lane->lane, (unsigned long long)check->segments,
-           (unsigned long long)check->spares, spool_size_text(check->bytes, bytes),
+           (unsigned long long)check->spares, readable_size(bytes, check->bytes),
            (unsigned long long)check->messages, state->live_messages - check->lost_messages,
            (unsigned long long)(state->live_rows - check->lost_rows),
            (unsigned long long)finished,

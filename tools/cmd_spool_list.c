@@ -10,6 +10,7 @@
 #include "core/date.h"
 #include "smtp/envelope.h"
 #include "tools/exit_codes.h"
+#include "tools/readable.h"
 
 #define ADDRESS_BYTES_MAX 320
 #define RECIPIENTS_SHOWN  20 /* for people */
@@ -90,7 +91,7 @@ static void print_message(struct lane_list *list, const struct state_message *me
     uint64_t created_s = record->created_ns / NS_PER_S;
     printf("%.*s %llus %s %u:%u:%llu <", (int)buf.size, (const char *)buf.data,
            (unsigned long long)(list->now_s > created_s ? list->now_s - created_s : 0),
-           spool_size_text(record->body_bytes, size), list->lane->lane, message->location.segment,
+           readable_size(size, record->body_bytes), list->lane->lane, message->location.segment,
            (unsigned long long)message->location.offset_64 * RECORD_PLACE_BYTES);
     spool_print_text(sender, ADDRESS_BYTES_MAX);
     printf(">\n");
