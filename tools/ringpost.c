@@ -5,15 +5,21 @@
 #include "core/base.h"
 #include "tools/cmd_check.h"
 #include "tools/cmd_events.h"
+#include "tools/cmd_explain.h"
 #include "tools/cmd_spool.h"
 #include "tools/exit_codes.h"
+#include "tools/readable.h"
+#include "tools/verb_options.h"
 
-typedef int verb_run(int count, char **arguments);
-
+/* One of `ask` and `run`, or neither: it is not built yet. */
 struct verb {
     const char *name;
-    verb_run *run; /* null: not built yet */
-    const char *usage;
+    int (*ask)(const struct verb_options *options); /* asks a running server */
+    int (*run)(int count, char **arguments);        /* on files; reads its arguments itself */
+    uint32_t options;                               /* bits; of `ask` */
+    const char *positional;                         /* what stands without a name; of `ask` */
+    const char *usage;                              /* behind the name; of `run` */
+    const char *help;
 };
 
 static int cmd_help(int count, char **arguments);
@@ -27,37 +33,69 @@ static int cmd_version(int count, char **arguments)
 }
 
 static const struct verb verbs[] = {
-    {"events", cmd_events,
-     "[-c FILE | --log-dir DIR] [--json] [--type T] [--since TIME|DURATION] [--follow]"},
-    {"check", cmd_check, "[-c FILE] [--set section.key=VALUE]... [--json]"},
-    {"spool", cmd_spool,
-     "check|dump|list|measure [-c FILE | --spool DIR] [--json] ..."},
-    {"version", cmd_version, ""},
-    {"help", cmd_help, ""},
-    {"top", NULL, NULL},
-    {"queues", NULL, NULL},
-    {"explain", NULL, NULL},
-    {"trace", NULL, NULL},
-    {"suspend", NULL, NULL},
-    {"resume", NULL, NULL},
-    {"bounce", NULL, NULL},
-    {"rebind", NULL, NULL},
-    {"flush", NULL, NULL},
-    {"inspect", NULL, NULL},
-    {"reload", NULL, NULL},
-    {"path", NULL, NULL},
-    {"shaping", NULL, NULL},
+    {.name = "explain", .ask = cmd_explain, .options = EXPLAIN_OPTIONS,
+     .positional = "QUEUE|DOMAIN|ID",
+     .help = "Why is this mail not moving? State, reason, times and limits of a queue, of all\n"
+             "queues of a domain, or of one recipient's message."},
+    {.name = "events", .run = cmd_events,
+     .usage = "[-c FILE | --log-dir DIR] [--json] [--type T] [--since TIME|DURATION] [--follow]",
+     .help = "What became of mail: the event log. No server has to run."},
+    {.name = "check", .run = cmd_check, .usage = "[-c FILE] [--set section.key=VALUE]... [--json]",
+     .help = "Everything that is wrong with a configuration. No server has to run."},
+    {.name = "spool", .run = cmd_spool,
+     .usage = "check|dump|list|measure [-c FILE | --spool DIR] [--json] ...",
+     .help = "A look into the spool of a stopped server; `man ringpost` has its options."},
+    {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
+    {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
+    {.name = "top"},
+    {.name = "queues"},
+    {.name = "trace"},
+    {.name = "suspend"},
+    {.name = "resume"},
+    {.name = "bounce"},
+    {.name = "rebind"},
+    {.name = "flush"},
+    {.name = "inspect"},
+    {.name = "reload"},
+    {.name = "path"},
+    {.name = "shaping"},
 };
+
+static void print_verb(FILE *out, const struct verb *verb)
+{
+    if (verb->ask != NULL) {
+        fprintf(out, "ringpost %s%s%s%s [OPTION]...\n", verb->name,
+                verb->positional != NULL ? " [" : "",
+                verb->positional != NULL ? verb->positional : "",
+                verb->positional != NULL ? "]" : "");
+    } else {
+        fprintf(out, "ringpost %s%s%s\n", verb->name, verb->usage[0] != 0 ? " " : "", verb->usage);
+    }
+}
 
 static void print_usage(FILE *out)
 {
     fprintf(out, "usage: ringpost VERB ...\n");
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
-        if (verbs[i].run != NULL) {
-            fprintf(out, "  ringpost %s %s\n", verbs[i].name, verbs[i].usage);
+        if (verbs[i].help != NULL) {
+            fprintf(out, "  ");
+            print_verb(out, &verbs[i]);
         }
     }
-    fprintf(out, "More: man ringpost, or packaging/man/ringpost.1 of the sources.\n");
+    fprintf(out, "More: ringpost VERB --help, man ringpost, or packaging/man/ringpost.1 of the "
+                 "sources.\n");
+}
+
+static int print_help(const struct verb *verb)
+{
+    printf("usage: ");
+    print_verb(stdout, verb);
+    printf("%s\n", verb->help);
+    if (verb->options != 0) {
+        putchar('\n');
+        verb_options_help(stdout, verb->options);
+    }
+    return EXIT_FINE;
 }
 
 static int cmd_help(int count, char **arguments)
@@ -66,6 +104,25 @@ static int cmd_help(int count, char **arguments)
     (void)arguments;
     print_usage(stdout);
     return EXIT_FINE;
+}
+
+static int run_verb(const struct verb *verb, int count, char **arguments)
+{
+    struct verb_options options;
+    if (verb->help == NULL) {
+        fprintf(stderr, "ringpost %s: not built yet in this version\n", verb->name);
+        return EXIT_FAILED;
+    }
+    if (count == 2 && strcmp(arguments[1], "--help") == 0) {
+        return print_help(verb);
+    }
+    if (verb->run != NULL) {
+        return verb->run(count, arguments);
+    }
+    if (!verb_options_read(&options, verb->options, verb->positional != NULL, count, arguments)) {
+        return EXIT_USAGE;
+    }
+    return verb->ask(&options);
 }
 
 int main(int count, char **arguments)
@@ -78,19 +135,11 @@ int main(int count, char **arguments)
     if (strcmp(name, "--version") == 0 || strcmp(name, "--help") == 0) {
         name += 2;
     }
+    readable_init();
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
-        if (strcmp(name, verbs[i].name) != 0) {
-            continue;
+        if (strcmp(name, verbs[i].name) == 0) {
+            return run_verb(&verbs[i], count - 1, arguments + 1);
         }
-        if (verbs[i].run == NULL) {
-            fprintf(stderr, "ringpost %s: not built yet in this version\n", name);
-            return EXIT_FAILED;
-        }
-        if (count == 3 && strcmp(arguments[2], "--help") == 0) {
-            printf("usage: ringpost %s %s\n", verbs[i].name, verbs[i].usage);
-            return EXIT_FINE;
-        }
-        return verbs[i].run(count - 1, arguments + 1);
     }
     fprintf(stderr, "ringpost: no verb \"%s\"\n", name);
     print_usage(stderr);
