@@ -182,7 +182,11 @@ static bool head_read(const struct http_codec *codec, struct http_head *head, st
     parser.data = &reading;
     head->field_count = 0;
     llhttp_errno_t error = llhttp_execute(&parser, (const char *)head->bytes, head->size);
-    return error == HPE_OK && reading.complete && slice_equal(reading.target, target) &&
+    /* It stops where another protocol may begin: that is to be the end of the head. */
+    const char *end = (const char *)head->bytes + head->size;
+    bool read = error == HPE_OK ||
+                (error == HPE_PAUSED_UPGRADE && llhttp_get_error_pos(&parser) == end);
+    return read && reading.complete && slice_equal(reading.target, target) &&
            head->field_count + 1 == codec->guard.lines;
 }
 
@@ -335,6 +339,17 @@ static bool has_token(const struct http_head *head, struct slice name, struct sl
     return false;
 }
 
+/* The one protocol that may be asked for; any other is refused, not ignored (H-04). */
+static bool asks_for_websocket(const struct http_head *head)
+{
+    struct slice value;
+    return head->method == HTTP_METHOD_GET && head->minor > 0 && !head->chunked &&
+           head->length == 0 && !head->expects &&
+           http_head_field(head, SLICE("Upgrade"), &value) &&
+           slice_equal_nocase(value, SLICE("websocket")) &&
+           has_token(head, SLICE("Connection"), SLICE("upgrade"));
+}
+
 static bool set_wishes(struct http_codec *codec, struct http_head *head)
 {
     struct slice value;
@@ -342,7 +357,8 @@ static bool set_wishes(struct http_codec *codec, struct http_head *head)
     head->close = head->minor == 0 ? !has_token(head, SLICE("Connection"), SLICE("keep-alive"))
                                    : has_token(head, SLICE("Connection"), SLICE("close"));
     head->expects = expectations > 0 && head->minor > 0;
-    if (http_head_count(head, SLICE("Upgrade")) > 0) {
+    head->websocket = asks_for_websocket(head);
+    if (http_head_count(head, SLICE("Upgrade")) > 0 && !head->websocket) {
         return refuse(codec, STATUS_BAD_REQUEST, "No other protocol is spoken here");
     }
     return expectations == 0 ||

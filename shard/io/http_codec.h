@@ -56,6 +56,7 @@ struct http_head {
     bool chunked;
     bool close;        /* the client wants no request after this one */
     bool expects;      /* waits for 100 before it sends the body */
+    bool websocket;    /* asks to go on as a WebSocket (RFC 6455 4.1): for the route to say */
     uint64_t length;   /* of the body, when not chunked */
     struct slice path;  /* undecoded, begins with '/'; "*" of OPTIONS */
     struct slice query; /* undecoded, without '?' */

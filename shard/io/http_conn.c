@@ -144,6 +144,7 @@ static void tell_gone(struct http_conn *conn)
 {
     bool filling = conn->fill != NULL;
     conn->fill = NULL;
+    conn->take = NULL;
     if (!conn->owed && !filling) {
         return;
     }
@@ -168,6 +169,7 @@ void http_conn_answered(struct http_conn *conn)
     http_conn_forget(conn);
     exchange_reset(conn);
     conn->fill = NULL;
+    conn->take = NULL;
     conn->served = true;
     if (conn->close && whole) {
         http_conn_close(conn);
@@ -387,7 +389,9 @@ static void request_begin(struct http_conn *conn)
     struct http_found found =
         http_route_find(server->options.routes, server->options.route_count, head);
     conn->exchange.route = found.route;
-    if (found.allow == 0) {
+    if (head->websocket && (found.route == NULL || !found.route->websocket)) {
+        http_refuse(conn, 400, 0, SLICE("No other protocol is spoken here"));
+    } else if (found.allow == 0) {
         http_refuse(conn, 404, 0, SLICE("There is nothing here"));
     } else if (head->method == HTTP_METHOD_OPTIONS) {
         http_refuse(conn, 204, found.allow, SLICE_NONE);
@@ -499,6 +503,16 @@ static bool conn_has_work(const struct http_conn *conn)
            (conn->state == HTTP_CONN_BODY && conn->codec.state == HTTP_CODEC_ENDED);
 }
 
+/* What has come over a WebSocket, frames behind the request included. */
+static void conn_take(struct http_conn *conn)
+{
+    while (conn->take != NULL && conn_input(conn).size > 0) {
+        struct slice input = conn_input(conn);
+        conn->take(&conn->exchange, input);
+        conn_consume(conn, input.size);
+    }
+}
+
 /* Goes on with whatever the connection waits for, as far as it can be now. */
 static void conn_drive(struct http_conn *conn)
 {
@@ -519,6 +533,7 @@ static void conn_drive(struct http_conn *conn)
         http_conn_close(conn); /* what has come is read, and no more will */
         return;
     }
+    conn_take(conn);
     http_exchange_fill(conn);
 }
 
@@ -565,9 +580,12 @@ static void conn_watch(struct http_conn *conn)
 {
     bool over = conn->state == HTTP_CONN_STREAMING ? conn->stream.end != STREAM_OPEN
                                                    : conn->stream.end > STREAM_EOF;
+    if (conn->take != NULL) {
+        conn_take(conn);
+    }
     if (over) {
         http_conn_close(conn);
-    } else if (stream_input(&conn->stream).size > 0) {
+    } else if (conn->take == NULL && stream_input(&conn->stream).size > 0) {
         stream_set_reading(&conn->stream, false);
     }
 }
@@ -680,7 +698,9 @@ void http_conn_receive(struct http_conn *conn, struct http_server *server,
 void http_conn_stop(struct http_conn *conn)
 {
     conn->close = true;
-    if (conn->state == HTTP_CONN_HEAD && http_codec_idle(&conn->codec) &&
+    if (conn->take != NULL) {
+        http_conn_close(conn); /* it has no end of its own */
+    } else if (conn->state == HTTP_CONN_HEAD && http_codec_idle(&conn->codec) &&
         conn_unread(conn) == 0) {
         http_conn_close(conn);
     }

@@ -7,7 +7,7 @@
  *   BODY       its body is coming
  *   HANDLED    a handler has it and owes an answer
  *   ANSWERING  the answer goes out
- *   STREAMING  the same, and `fill` makes it
+ *   STREAMING  the same, and `fill` makes it; as a WebSocket `take` gets what comes meanwhile
  *   LEAVING    the request belongs to another shard: the descriptor goes there
  *   ENDING     the last answer is out: what comes is thrown away, for a moment
  *   CLOSED     the stream is closing, or a handler still owes its answer
@@ -91,6 +91,7 @@ struct http_conn {
     size_t early_at;
     struct http_server *destination; /* while LEAVING */
     http_fill *fill;
+    http_take *take;       /* of a WebSocket, while STREAMING */
     struct buf answer;     /* over metered memory of its capacity; the body of the answer */
     size_t answer_at;      /* of it, has been sent */
     size_t sent;

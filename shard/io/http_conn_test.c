@@ -437,6 +437,86 @@ static void all_comes_home_whatever_breaks(void **state)
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
+#define SOCKET                                                                                     \
+    "GET /socket HTTP/1.1\r\n" H "Connection: keep-alive, Upgrade\r\n"                             \
+    "Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n"                                          \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+#define SWITCHED                                                                                   \
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"          \
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
+static void switch_over(struct http_client *who, unsigned from, const char *behind)
+{
+    char request[512];
+    char answer[sizeof(SWITCHED)] = "";
+    snprintf(request, sizeof(request), "%s\r\n%s", SOCKET, behind);
+    http_client_open(who, rig.sim, from, &rig.at);
+    http_client_say(who, request);
+    assert_true(http_client_take(who, sizeof(SWITCHED) - 1, answer));
+    assert_string_equal(answer, SWITCHED);
+}
+
+static void a_websocket_has_both_directions_until_it_ends(void **state)
+{
+    char said[8] = "";
+    (void)state;
+    switch_over(&client, RIG_CLIENT, "ab");
+    assert_true(http_client_take(&client, 2, said));
+    assert_string_equal(said, "ab");
+    assert_true(sim_run_for(rig.sim, 300 * NS_PER_S)); /* it may be silent as long as it likes */
+    http_client_say(&client, "c!");
+    assert_true(http_client_take(&client, 2, said));
+    assert_string_equal(said, "c!");
+    assert_true(http_client_closed(&client, NS_PER_S));
+    assert_int_equal(rig.told[RIG_TSA].gone, 0);
+}
+
+static void a_websocket_whose_client_goes_or_whose_server_stops_is_told(void **state)
+{
+    static struct http_client other;
+    (void)state;
+    switch_over(&client, RIG_CLIENT, "");
+    http_client_close(&client);
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(rig.told[RIG_TSA].gone, 1);
+    switch_over(&other, RIG_CLIENT, "");
+    http_server_stop(&rig.servers[RIG_TSA]);
+    assert_true(http_client_closed(&other, NS_PER_S));
+    assert_int_equal(rig.told[RIG_TSA].gone, 2);
+}
+
+static void h04_other_protocols_are_refused_and_so_is_half_a_handshake(void **state)
+{
+    static const struct {
+        const char *request;
+        unsigned status;
+    } rows[] = {
+        {"GET /tsa HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400},
+        {"GET /none HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400},
+        {"GET /socket HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400},
+        {"GET /socket HTTP/1.1\r\n" H "Upgrade: websocket\r\n\r\n", 400},
+        {"GET /socket HTTP/1.1\r\n" H "\r\n", 400},
+        {"GET /socket HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Version: 13\r\n\r\n", 400},
+        {"GET /socket HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 400},
+        {"POST /socket HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+         "Content-Length: 0\r\n\r\n", 400},
+        {SOCKET "Origin: http://evil.test\r\n\r\n", 403},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, rows[i].request);
+        assert_int_equal(http_client_hear(&client), rows[i].status);
+        http_client_close(&client);
+    }
+    http_client_open(&client, rig.sim, RIG_OTHER, &rig.at);
+    http_client_say(&client, SOCKET "\r\n");
+    assert_int_equal(http_client_hear(&client), 403);
+    assert_null(rig.told[RIG_TSA].kept);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -454,6 +534,9 @@ int main(void)
         TEST(head_and_old_clients_get_what_they_understand),
         TEST(large_answers_are_whole_and_in_bounded_pieces),
         TEST(a_handler_may_answer_later_and_hears_when_the_client_has_gone),
+        TEST(a_websocket_has_both_directions_until_it_ends),
+        TEST(a_websocket_whose_client_goes_or_whose_server_stops_is_told),
+        TEST(h04_other_protocols_are_refused_and_so_is_half_a_handshake),
         TEST(h05_answers_do_not_depend_on_where_the_bytes_are_cut),
         cmocka_unit_test(h05_answers_are_whole_and_in_order_whatever_the_network_does),
         cmocka_unit_test(all_comes_home_whatever_breaks),

@@ -9,6 +9,7 @@
 
 #include "core/check.h"
 #include "shard/io/http_conn.h"
+#include "shard/io/websocket.h"
 
 /* "7fff\r\n" before, "\r\n" and the last chunk behind. */
 #define CHUNK_PREFIX_BYTES 8
@@ -227,6 +228,67 @@ bool http_answer_stream(struct http_exchange *exchange, unsigned status, struct 
     return true;
 }
 
+/* RFC 6455 4.2 */
+static bool put_handshake(struct http_conn *conn)
+{
+    struct slice key;
+    struct slice version;
+    uint8_t accept[WEBSOCKET_ACCEPT_BYTES];
+    const struct http_head *head = conn->head;
+    if (!head->websocket || !http_head_field(head, SLICE("Sec-WebSocket-Key"), &key) ||
+        !websocket_key_is_sound(key) ||
+        !http_head_field(head, SLICE("Sec-WebSocket-Version"), &version) ||
+        !slice_equal(version, SLICE("13"))) {
+        return false;
+    }
+    websocket_accept(key, accept);
+    buf_init(&conn->text, conn->text_bytes, sizeof(conn->text_bytes));
+    buf_put(&conn->text, SLICE("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                               "Connection: Upgrade\r\nSec-WebSocket-Accept: "));
+    buf_put(&conn->text, slice_make(accept, sizeof(accept)));
+    buf_put(&conn->text, SLICE("\r\n\r\n"));
+    CHECK(!conn->text.overflow);
+    return true;
+}
+
+bool http_answer_websocket(struct http_exchange *exchange, http_fill *fill, http_take *take)
+{
+    struct http_conn *conn = conn_of(exchange);
+    struct http_answer answer = {.status = 400};
+    if (!take_back(conn)) {
+        return false;
+    }
+    if (!put_handshake(conn)) {
+        answer_line(conn, &answer, SLICE("A WebSocket of version 13 is wanted here"));
+        return false;
+    }
+    if (!answer_memory_take(conn, CHUNK_PREFIX_BYTES + HTTP_STREAM_BYTES + CHUNK_SUFFIX_BYTES)) {
+        answer_no_memory(conn);
+        return false;
+    }
+    conn->fill = fill;
+    conn->take = take;
+    conn->plain = true;
+    conn->filled = false;
+    conn->close = true;
+    http_conn_set_state(conn, HTTP_CONN_STREAMING);
+    stream_set_reading(&conn->stream, true);
+    http_exchange_send(conn);
+    shard_defer(conn->server->shard, &conn->resume); /* what has come behind the request */
+    return true;
+}
+
+void http_answer_more(struct http_exchange *exchange)
+{
+    struct http_conn *conn = conn_of(exchange);
+    shard_defer(conn->server->shard, &conn->resume);
+}
+
+struct metered *http_exchange_memory(struct http_exchange *exchange)
+{
+    return &conn_of(exchange)->server->memory;
+}
+
 /* Frames what `fill` has put behind the place for the chunk's size. */
 static void wrap(struct http_conn *conn, struct slice put)
 {
@@ -261,6 +323,10 @@ static void fill_once(struct http_conn *conn)
     case HTTP_FILL_END:
         conn->filled = true;
         conn->fill = NULL;
+        conn->take = NULL;
+        break;
+    case HTTP_FILL_WAIT:
+        CHECK(room.size == 0 && conn->take != NULL);
         break;
     }
     wrap(conn, buf_slice(&room));

@@ -16,6 +16,7 @@ struct shard;
 struct conf_http_listener;
 struct http_exchange;
 struct http_conn;
+struct metered;
 
 /* Answers now, or keeps the exchange and answers later. Runs from the loop. */
 typedef void http_handle(struct http_exchange *exchange);
@@ -43,6 +44,7 @@ struct http_route {
     uint8_t where;           /* enum http_where */
     uint8_t carries;         /* enum http_carries */
     uint64_t body_bytes_max; /* decoded; 0: the listener's request_body_limit */
+    bool websocket;          /* GET with an Upgrade to it, and nothing else */
     http_handle *handle;
 };
 
@@ -84,6 +86,7 @@ void http_answer_written(struct http_exchange *exchange, unsigned status, struct
 enum http_fill {
     HTTP_FILL_MORE, /* call again when there is room; something was put */
     HTTP_FILL_END,  /* that was all: the answer is whole */
+    HTTP_FILL_WAIT, /* of a WebSocket: there is nothing to say now, and nothing was put */
 };
 typedef enum http_fill http_fill(struct http_exchange *exchange, struct buf *room);
 /*
@@ -94,6 +97,20 @@ typedef enum http_fill http_fill(struct http_exchange *exchange, struct buf *roo
  */
 MUST_USE bool http_answer_stream(struct http_exchange *exchange, unsigned status,
                                  struct slice type, http_fill *fill);
+
+/*
+ * The connection goes on as a WebSocket (RFC 6455), if the handshake is sound: `fill` puts frames
+ * as above, or nothing and WAIT; then http_answer_more has it called again. `take` gets all bytes
+ * that come. END closes the connection when all is sent; `gone` is the last word as above, also at
+ * a stop of the server. False: it was answered otherwise, and is the handler's no longer.
+ */
+typedef void http_take(struct http_exchange *exchange, struct slice bytes);
+MUST_USE bool http_answer_websocket(struct http_exchange *exchange, http_fill *fill,
+                                    http_take *take);
+/* From anywhere, while it is the handler's. */
+void http_answer_more(struct http_exchange *exchange);
+/* Memory of the server for what the handler keeps meanwhile. */
+struct metered *http_exchange_memory(struct http_exchange *exchange);
 
 /* --- for http_conn --------------------------------------------------------------------------- */
 

@@ -89,16 +89,67 @@ static void handle_large(struct http_exchange *exchange)
     http_answer_written(exchange, 200, SLICE("text/plain"));
 }
 
+/* What comes goes back, with none of the codec between; "!" is the end. */
+static enum http_fill fill_back(struct http_exchange *exchange, struct buf *room)
+{
+    struct http_told *told = exchange->context;
+    if (told->back_bytes == 0) {
+        return HTTP_FILL_WAIT;
+    }
+    buf_put(room, slice_make(told->back, told->back_bytes));
+    bool over = told->back[told->back_bytes - 1] == '!';
+    told->back_bytes = 0;
+    if (over) {
+        told->kept = NULL;
+    }
+    return over ? HTTP_FILL_END : HTTP_FILL_MORE;
+}
+
+static void take_back(struct http_exchange *exchange, struct slice bytes)
+{
+    struct http_told *told = exchange->context;
+    CHECK(told->back_bytes + bytes.size <= sizeof(told->back));
+    memcpy(told->back + told->back_bytes, bytes.data, bytes.size);
+    told->back_bytes += (unsigned)bytes.size;
+    http_answer_more(exchange);
+}
+
+static void handle_socket(struct http_exchange *exchange)
+{
+    struct http_told *told = exchange->context;
+    told->handled++;
+    exchange->gone = stream_gone;
+    if (http_answer_websocket(exchange, fill_back, take_back)) {
+        told->kept = exchange;
+    }
+}
+
+#define ROUTE(at, method, shard, carried, function)                                                \
+    {.path = at, .methods = HTTP_METHOD_##method, .where = HTTP_ON_##shard##_SHARD,                \
+     .carries = HTTP_CARRIES_##carried, .handle = function}
+
 static const struct http_route routes[] = {
-    {"/tsa", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_echo},
-    {"/tsa", HTTP_METHOD_POST, HTTP_ON_TSA_SHARD, HTTP_CARRIES_JSON, 0, handle_echo},
-    {"/tree/x", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_echo},
-    {"/mail", HTTP_METHOD_POST, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_JSON, 0, handle_echo},
-    {"/small", HTTP_METHOD_POST, HTTP_ON_TSA_SHARD, HTTP_CARRIES_JSON, 10, handle_echo},
-    {"/later", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_later},
-    {"/mail/later", HTTP_METHOD_GET, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_NOTHING, 0, handle_later},
-    {"/stream", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_stream},
-    {"/large", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle_large},
+    ROUTE("/tsa", GET, TSA, NOTHING, handle_echo),
+    ROUTE("/tsa", POST, TSA, JSON, handle_echo),
+    ROUTE("/tree/x", GET, TSA, NOTHING, handle_echo),
+    ROUTE("/mail", POST, MAIL, JSON, handle_echo),
+    {
+        .path = "/small",
+        .methods = HTTP_METHOD_POST,
+        .carries = HTTP_CARRIES_JSON,
+        .body_bytes_max = 10,
+        .handle = handle_echo,
+    },
+    ROUTE("/later", GET, TSA, NOTHING, handle_later),
+    ROUTE("/mail/later", GET, MAIL, NOTHING, handle_later),
+    ROUTE("/stream", GET, TSA, NOTHING, handle_stream),
+    ROUTE("/large", GET, TSA, NOTHING, handle_large),
+    {
+        .path = "/socket",
+        .methods = HTTP_METHOD_GET,
+        .websocket = true,
+        .handle = handle_socket,
+    },
 };
 
 /* --- the rig -------------------------------------------------------------------------------- */

@@ -19,11 +19,13 @@
 
 /* What the handlers of a shard have been asked, and are to do. */
 struct http_told {
-    struct http_exchange *kept; /* by /later, /mail/later and /stream, up to the answer */
+    struct http_exchange *kept; /* by /later, /mail/later, /stream and /socket, up to the answer */
     unsigned gone;
     unsigned handled;
     unsigned streamed; /* calls of `fill` */
     unsigned lines;    /* of 1,000 bytes that /stream and /large are still to put */
+    unsigned back_bytes;
+    uint8_t back[256]; /* what /socket is to say */
 };
 
 struct http_rig {
@@ -42,7 +44,8 @@ struct http_rig {
 
 /*
  * Routes: GET and POST /tsa, GET /tree/x, POST /mail, and POST /small of at most 10 bytes say
- * "SHARD METHOD PATH BODY\n", "#SIZE" for a long body. GET /later, /mail/later, /stream, /large.
+ * "SHARD METHOD PATH BODY\n", "#SIZE" for a long body. GET /later, /mail/later, /stream, /large,
+ * /socket (a WebSocket that sends back what comes, up to "!").
  */
 void http_rig_open(struct http_rig *rig, struct sim *sim);
 /* Stops and cuts all servers. False: something has not come home. */
