@@ -19,6 +19,34 @@
 
 static void conn_drive(struct client_conn *conn);
 
+/* --- for who watches -------------------------------------------------------------------------- */
+
+static void tell(struct client_conn *conn, enum trace_kind kind, struct slice text, uint64_t bytes)
+{
+    if (conn->traced != 0) {
+        conn->user->said(conn, kind, text, bytes);
+    }
+}
+
+/* Commands, and content behind them. */
+static void tell_output(struct client_conn *conn, const struct iovec *iovecs, unsigned count)
+{
+    unsigned first = conn->out.size > 0;
+    uint64_t bytes = 0;
+    if (conn->out.size > 0) {
+        conn->user->said(conn, TRACE_WRITE, buf_slice(&conn->out), 0);
+    }
+    for (unsigned i = first; i < count; i++) {
+        bytes += iovecs[i].iov_len;
+    }
+    if (bytes > 0) {
+        struct slice text = slice_make(iovecs[first].iov_base,
+                                       MIN_OF(iovecs[first].iov_len, (size_t)TRACE_SNIPPET_MAX));
+        size_t line = MIN_OF(slice_find(text, '\n') + 1, text.size);
+        conn->user->said(conn, TRACE_WRITE_CONTENT, slice_first(text, line), bytes);
+    }
+}
+
 /* --- end -------------------------------------------------------------------------------------- */
 
 static void conn_end(struct client_conn *conn)
@@ -33,6 +61,7 @@ static void conn_end(struct client_conn *conn)
 static void conn_released(struct stream *stream)
 {
     struct client_conn *conn = CONTAINER_OF(stream, struct client_conn, stream);
+    tell(conn, TRACE_CLOSED, SLICE_NONE, 0);
     conn->user->released(conn, conn->session.end);
 }
 
@@ -67,6 +96,7 @@ static void conn_not_connected(struct client_conn *conn, enum stream_end end)
     buf_put(&buf, SLICE(": "));
     endpoint_put(&buf, &conn->peer);
     conn->connect_end = end;
+    tell(conn, TRACE_DIAGNOSTIC, buf_slice(&buf), 0);
     client_session_break(&conn->session, CLIENT_END_CONNECT, "no connection");
     reply_set(&conn->session.failure, 400, (const uint8_t[3]){0}, buf_slice(&buf));
     conn_end(conn);
@@ -87,6 +117,7 @@ static void conn_connected(struct stream *stream, enum stream_end end)
     if (ring_local(conn->shard->ring, stream->fd, &local) == 0) {
         conn->source = local;
     }
+    tell(conn, TRACE_CONNECTED, SLICE_NONE, 0);
     conn_drive(conn);
 }
 
@@ -96,9 +127,12 @@ static void conn_feed(struct client_conn *conn)
 {
     struct slice input = stream_input(&conn->stream);
     while (input.size > 0) {
-        size_t before = input.size;
+        struct slice before = input;
         client_session_feed(&conn->session, &input);
-        stream_consume(&conn->stream, before - input.size);
+        if (conn->traced != 0 && before.size > input.size) {
+            tell(conn, TRACE_READ, slice_first(before, before.size - input.size), 0);
+        }
+        stream_consume(&conn->stream, before.size - input.size);
         if (input.size > 0) {
             return; /* surplus, or it has to wait */
         }
@@ -107,6 +141,7 @@ static void conn_feed(struct client_conn *conn)
     if (conn->stream.end != STREAM_OPEN) {
         const char *cause = conn->stream.end == STREAM_EOF ? "connection closed by the peer"
                                                            : "connection lost";
+        tell(conn, TRACE_DIAGNOSTIC, slice_from_string(cause), 0);
         client_session_break(&conn->session, CLIENT_END_BROKEN, cause);
     }
 }
@@ -156,6 +191,9 @@ static bool conn_send(struct client_conn *conn)
         transaction->mail_sent_ns = conn->shard->now_ns;
     }
     if (count > 0) {
+        if (conn->traced != 0) {
+            tell_output(conn, iovecs, count);
+        }
         stream_send(&conn->stream, iovecs, count);
         return false;
     }

@@ -20,6 +20,7 @@
 #include "shard/io/stream.h"
 #include "shard/shard.h"
 #include "smtp/client_session.h"
+#include "smtp/trace_tap.h"
 
 #define CLIENT_OUT_BYTES 4096
 /* After this long without a transaction the next one is begun carefully (C-17). */
@@ -42,6 +43,9 @@ struct client_user {
      * another shard, or client_conn_attach. May be null when nobody asks for it.
      */
     void (*detached)(struct client_conn *conn);
+    /* While `traced` is not 0: this was said, or happened; see smtp/trace_tap.h. */
+    void (*said)(struct client_conn *conn, enum trace_kind kind, struct slice text,
+                 uint64_t bytes);
     /* The memory is the user's; session.failure and peer are still readable. */
     void (*released)(struct client_conn *conn, enum client_end end);
 };
@@ -58,6 +62,7 @@ struct client_target {
 struct client_conn {
     struct list link;              /* the user's */
     void *context;                 /* the user's */
+    uint8_t traced;                /* the user's: 0, or `said` hears all */
     const struct client_user *user;
     struct shard *shard;           /* borrowed */
     struct endpoint peer;
@@ -83,7 +88,7 @@ struct client_conn {
     uint8_t out_bytes[CLIENT_OUT_BYTES];
 };
 
-/* Begins to connect. `context` and `link` are left alone. */
+/* Begins to connect. `context`, `link` and `traced` are left alone. */
 void client_conn_open(struct client_conn *conn, struct shard *shard,
                       const struct client_user *user, const struct client_target *target);
 

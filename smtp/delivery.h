@@ -41,6 +41,7 @@ struct admin_local {
 };
 
 struct egress;
+struct trace_tap;
 
 struct delivery {
     struct shard *shard;      /* borrowed, like all below */
@@ -49,6 +50,7 @@ struct delivery {
     struct messages *messages;
     struct spool *spool;      /* null until it takes outcomes: nothing starts before */
     struct event_tap *events;
+    struct trace_tap *trace;  /* null: there is none */
     struct id_source *ids;
     struct cell_registry *registry; /* the TSA shard's */
     unsigned registrar;       /* its index */

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "smtp/admin_local.h"
+#include "smtp/egress_trace.h"
 #include "smtp/transfer.h"
 
 /* Batches that fail without a connection in one turn. */
@@ -263,6 +264,7 @@ const struct client_user egress_client_user = {
     .done = conn_done,
     .need_part = conn_need_part,
     .detached = egress_conn_detached,
+    .said = egress_trace_said,
     .released = conn_released,
 };
 
@@ -274,6 +276,7 @@ struct egress_conn *egress_conn_take(struct egress *egress)
         conn->transfer = NULL;
         conn->used = false;
         conn->host = 0;
+        conn->conn.traced = 0;
         conn->cargo.home = egress_cargo_home;
         list_init(&conn->conn.link);
     }
@@ -292,6 +295,7 @@ static void conn_open(struct egress_conn *conn)
     };
     list_push_back(&egress->conns, &conn->conn.link);
     client_conn_open(&conn->conn, delivery->shard, &egress_client_user, &target);
+    egress_trace_begin(conn);
 }
 
 static void hold(struct egress *egress, enum hold_reason reason, uint64_t until_ns)

@@ -3,6 +3,7 @@
  * shard/queue/slots.h.
  */
 #include "smtp/egress.h"
+#include "smtp/egress_trace.h"
 
 enum slot_class egress_class(const struct egress *egress)
 {
@@ -99,6 +100,7 @@ void egress_take_cargo(struct egress *egress)
         struct shard *shard = egress->delivery->shard;
         conn->host = from->host;
         client_conn_adopt(&conn->conn, shard, &egress_client_user, &egress->client, &from->conn);
+        egress_trace_begin(conn);
         egress->connections++;
         counters_add(&shard->counters, COUNTER_connections_handed, 1);
         list_push_front(&egress->idle, &conn->conn.link);

@@ -3,6 +3,7 @@
 #include "smtp/http_admin.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_probes.h"
+#include "smtp/http_trace.h"
 #include "smtp/node.h"
 
 static void inject(struct http_exchange *exchange)
@@ -15,6 +16,10 @@ static void inject(struct http_exchange *exchange)
 #define ORDER(name, method, function)                                                              \
     {.path = "/api/admin/" name "/v1", .methods = method, .carries = HTTP_CARRIES_JSON,            \
      .body_bytes_max = HTTP_ADMIN_BODY_BYTES, .handle = function}
+
+#define WATCH(name, function)                                                                      \
+    {.path = "/api/admin/" name "/v1", .methods = HTTP_METHOD_GET, .websocket = true,              \
+     .handle = function}
 
 static const struct http_route routes[] = {
     {.path = "/api/check-liveness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_liveness},
@@ -43,6 +48,8 @@ static const struct http_route routes[] = {
     READ("inspect-sched-q", http_admin_inspect_queue),
     READ("inspect-ready-q", http_admin_inspect_ready),
     READ("queues", http_admin_queues),
+    WATCH("trace-smtp-server", http_trace_server),
+    WATCH("trace-smtp-client", http_trace_client),
 };
 
 const struct http_route *http_routes(size_t *count_out)

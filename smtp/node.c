@@ -570,7 +570,8 @@ static void control_step(struct deferred *deferred)
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
-        explain_idle(&control->explain) && queue_census_idle(&control->census)) {
+        explain_idle(&control->explain) && queue_census_idle(&control->census) &&
+        trace_idle(&control->trace)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -768,6 +769,7 @@ static void mta_wire_mail(struct mta *mta)
         .intake = &mta->intake,
         .blocks = block_pool_receiving(mta->blocks),
         .events = &mta->events,
+        .trace = &mta->trace,
         .conf = conf,
         .overload = {.shard = &mta->shard, .log = mta->node->options.log},
     };
@@ -778,12 +780,14 @@ static void mta_wire_mail(struct mta *mta)
         .queues = &mta->queues,
         .messages = &mta->messages,
         .events = &mta->events,
+        .trace = &mta->trace,
         .ids = &mta->ids,
         .registry = &mta->node->control->cells,
         .registrar = mta->node->shards,
         .shards = mta->node->shards,
     };
     delivery_init(&mta->delivery, &mta->pages);
+    trace_tap_init(&mta->trace, &mta->shard, &mta->server, &mta->delivery);
     mta->rewrite = (struct rewrite){
         .shard = &mta->shard,
         .queues = &mta->queues,
@@ -861,6 +865,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     }
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
+    trace_shard_set(&node->control->trace, index, &mta->trace);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     queue_census_shard_set(&node->control->census, index, &mta->delivery);
     return 0;
@@ -901,6 +906,8 @@ static int control_boot(struct node *node, struct buf *reason)
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
     explain_init(&control->explain, &control->shard, &control->pages, node->shards);
+    trace_init(&control->trace, &control->shard, &control->pages, node->shards);
+    control->http_trace = http_trace_new(&control->pages);
     queue_census_init(&control->census, &control->shard, &control->pages, node->shards);
     http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
                     &control->census);
@@ -965,6 +972,7 @@ void node_close(struct node *node)
     explain_fini(&node->control->explain);
     queue_census_fini(&node->control->census);
     cell_registry_fini(&node->control->cells);
+    http_trace_fini(node->control->http_trace);
     http_server_fini(&node->control->http.server);
     shard_fini(&node->control->shard);
     boot_pages_give(&node->control->pages);

@@ -25,6 +25,7 @@
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
 #include "smtp/http_admin.h"
+#include "smtp/http_trace.h"
 #include "smtp/inject.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
@@ -33,6 +34,7 @@
 #include "smtp/queue_report.h"
 #include "smtp/rewrite.h"
 #include "smtp/server.h"
+#include "smtp/trace.h"
 #include "tsa/event_log.h"
 
 #define NODE_REASON_BYTES_MAX 512
@@ -78,6 +80,7 @@ struct mta {
     struct intake intake;
     struct server server;
     struct delivery delivery;
+    struct trace_tap trace;
     struct recovery recovery;
     struct queue_state state;
     struct spool_state spool_state;
@@ -114,9 +117,11 @@ struct control {
     struct admin admin;
     struct explain explain;
     struct queue_census census;
+    struct trace trace;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;
+    struct http_trace *http_trace; /* one for each tracer there may be */
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;

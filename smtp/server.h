@@ -23,6 +23,7 @@
 
 struct server;
 struct server_conn;
+struct trace_tap;
 
 struct server_listener {
     struct server *server;
@@ -52,6 +53,7 @@ struct server {
     struct intake *intake;
     struct block_pool *blocks;  /* the receiving door */
     struct event_tap *events;
+    struct trace_tap *trace;    /* null: there is none */
     const struct conf *conf;
     struct pool conns;
     struct pool buffers;   /* struct server_buffers, one for each that may be wanted */

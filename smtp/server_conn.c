@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "smtp/route.h"
+#include "smtp/server_trace.h"
 
 #define PREGREET_NS (20 * NS_PER_MS)
 #define DELAY_NS    NS_PER_S
@@ -44,6 +45,9 @@ static void conn_join(struct server_conn *conn)
         return;
     }
     struct server *server = conn->server;
+    if (conn->traced != 0) {
+        server_trace_end(conn);
+    }
     shard_timer_clear(server->shard, &conn->timer);
     deferred_cancel(&conn->resume);
     buffers_give(conn);
@@ -83,6 +87,9 @@ static void conn_flush(struct server_conn *conn)
         return;
     }
     const struct iovec iovec = {conn->replies.data, conn->replies.size};
+    if (conn->traced != 0) {
+        server_trace_write(conn, buf_slice(&conn->replies));
+    }
     conn->filling ^= 1;
     buf_init(&conn->replies, conn->buffers->out[conn->filling], SERVER_OUT_BYTES);
     stream_send(&conn->stream, &iovec, 1);
@@ -288,7 +295,8 @@ static enum want conn_feed(struct server_conn *conn, struct slice *input)
     size_t bytes = input->size;
     struct buf view = conn->replies;
     view.capacity -= REPLY_BYTES_MAX;
-    enum want want = server_session_feed(&conn->session, input, &view);
+    enum want want = conn->traced != 0 ? server_trace_feed(conn, input, &view)
+                                       : server_session_feed(&conn->session, input, &view);
     CHECK(!view.overflow);
     server_balance_spent(conn, bytes - input->size);
     bool answered = view.size > conn->replies.size;
@@ -642,6 +650,7 @@ static void conn_begin(struct server_conn *conn, struct server *server,
     server_session_init(&conn->session, &conn->options, server->blocks,
                         &server->hashes[pool_index(&server->conns, conn)]);
     stream_accept(&conn->stream, server->shard, &conn_user, fd);
+    server_trace_begin(conn, true);
 }
 
 static void conn_refuse(struct server_conn *conn, struct slice reply)
@@ -707,6 +716,7 @@ static void conn_adopt(struct server_conn *conn, struct server_conn *from)
     conn->options.policy_context = conn;
     server_session_adopt(&conn->session, &from->session, &conn->options, server->blocks,
                          &server->hashes[pool_index(&server->conns, conn)]);
+    server_trace_begin(conn, false);
     if (from->line_bytes > 0) {
         buffers_take(conn);
         memcpy(conn->buffers->line, from->buffers->line, from->line_bytes);

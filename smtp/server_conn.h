@@ -69,6 +69,8 @@ struct server_conn {
     bool released;                          /* the stream is */
     bool line_whole;                        /* `line` is to be read before more is added to it */
     bool chosen;                            /* it goes to another shard as soon as it can */
+    uint8_t traced;                         /* tracers that may want to hear it; 0: nobody does */
+    bool secret;                            /* the line before was AUTH: server_trace */
     struct server_share share;              /* of what all clients have sent */
     uint64_t deadline_ns;                   /* while OPEN: for what the client has to do next */
     uint64_t waiting_ns;                    /* since when it waits for us; 0: it does not */

@@ -200,6 +200,7 @@ static void node_drop(struct node *node)
         boot_pages_give(&mta->pages);
     }
     spool_sweep_fini(&node->control->sweep);
+    http_trace_fini(node->control->http_trace);
     http_server_fini(&node->control->http.server);
     shard_drop(&node->control->shard);
     heap_fini(&node->control->heap);

@@ -1,0 +1,148 @@
+"""Live SMTP dialogues over a WebSocket, as Python's websockets library sees them."""
+import asyncio
+import json
+import socket
+
+import websockets
+
+from harness import BlackBox, Config, address_of
+
+CONTENT = b"Subject: test\r\n\r\n" + b"hello " * 100 + b"\r\n"
+SECONDS = 20
+
+
+class Trace(BlackBox):
+    def url(self, server, side):
+        return f"ws://{server.ready['http']}/api/admin/trace-smtp-{side}/v1"
+
+    def watch(self, server, side, act, last, **filters):
+        """What a tracer hears of what `act` does, up to the event for which `last` holds."""
+        async def run():
+            async with websockets.connect(self.url(server, side)) as tracer:
+                await tracer.send(json.dumps(filters))
+                began = json.loads(await asyncio.wait_for(tracer.recv(), SECONDS))
+                self.assertEqual(began["payload"]["Diagnostic"]["message"], "tracing")
+                await asyncio.get_running_loop().run_in_executor(None, act)
+                heard = []
+                while not heard or not last(heard[-1]):
+                    heard.append(json.loads(await asyncio.wait_for(tracer.recv(), SECONDS)))
+                return heard
+        return asyncio.run(run())
+
+    def test_a_dialogue_with_a_client_is_heard_and_its_secrets_are_not(self):
+        server = self.server(Config(self.sink().port))
+
+        def act():
+            client = self.client(server)
+            client.command("AUTH PLAIN AHVzZXIAcGFzc3dvcmQ=")
+            client.command("dXNlcgBzZWNyZXQ=")
+            client.submit(CONTENT, ["a@x.test"])
+            client.command("QUIT")
+
+        heard = self.watch(server, "server", act, lambda event: event["payload"] == "Closed")
+        said = json.dumps(heard)
+        self.assertEqual(heard[0]["payload"], "Connected")
+        for text in ("EHLO ", "AUTH PLAIN [secret]", "RCPT TO:<a@x.test>", "250 2.0.0 OK ids=",
+                     "221 2.0.0"):
+            self.assertIn(text, said)
+        for secret in ("AHVzZXI", "dXNlcg", "hello hello hello hello hello hello"):
+            self.assertNotIn(secret, said)
+        content = [event["payload"]["AbbreviatedRead"] for event in heard
+                   if "AbbreviatedRead" in event["payload"]]
+        self.assertEqual(sum(part["len"] for part in content), len(CONTENT) + 3)
+        self.assertEqual(content[0]["snippet"], "Subject: test\r\n")
+        self.assertEqual(len({event["conn_meta"]["session_id"] for event in heard}), 1)
+        server.stop()
+
+    def test_what_is_sent_is_heard_by_domain(self):
+        server = self.server(Config(self.sink().port))
+
+        def act():
+            self.client(server).submit(CONTENT, ["a@y.test"])
+            server.wait_events("Delivery", 1)
+            self.client(server).submit(CONTENT, ["a@x.test"])
+
+        heard = self.watch(server, "client", act,
+                           lambda event: "250 2.0.0 Taken" in json.dumps(event),
+                           domain="x.test")
+        said = json.dumps(heard)
+        self.assertIn("RCPT TO:<a@x.test>", said)
+        self.assertNotIn("y.test", said)
+        self.assertEqual(heard[0]["conn_meta"]["queue"], "x.test")
+        self.assertTrue(any("AbbreviatedWrite" in event["payload"] for event in heard))
+        server.stop()
+
+    def test_only_one_session_is_followed(self):
+        server = self.server(Config(self.sink().port))
+
+        def act():
+            clients = [self.client(server) for _ in range(3)]
+            for _ in range(2):
+                for client in clients:
+                    client.command("NOOP")
+            for client in clients:
+                client.command("QUIT")
+
+        heard = self.watch(server, "server", act, lambda event: event["payload"] == "Closed",
+                           only_one=True, terse=True)
+        self.assertEqual(len({event["conn_meta"]["session_id"] for event in heard}), 1)
+        self.assertEqual([event["payload"] for event in heard].count({"Read": "NOOP\r\n"}), 2)
+        server.stop()
+
+    def test_who_reads_nothing_loses_events_and_slows_no_mail(self):
+        sink = self.sink()
+        server = self.server(Config(sink.port))
+        with socket.create_connection(address_of(server.ready["http"]), SECONDS) as tracer:
+            tracer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            tracer.sendall(b"GET /api/admin/trace-smtp-server/v1 HTTP/1.1\r\nHost: localhost\r\n"
+                           b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                           b"Sec-WebSocket-Version: 13\r\n"
+                           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                           b"\x81\x82\0\0\0\0{}")
+            said = b""
+            while b"tracing" not in said:
+                said += tracer.recv(4096)
+            client = self.client(server)
+            for _ in range(30):
+                for _ in range(1000):
+                    client.socket.sendall(b"VRFY " + b"x" * 400 + b"\r\n")
+                for _ in range(1000):
+                    client.reply()
+            client.submit(CONTENT, ["a@x.test"])
+            sink.wait(1)
+            while b'{"lost":' not in said:
+                said = said[-10:] + tracer.recv(65536)
+        server.stop()
+
+    def test_what_makes_no_sense_is_refused(self):
+        server = self.server(Config())
+
+        async def ended(filters, **options):
+            async with websockets.connect(self.url(server, "server"), **options) as tracer:
+                await tracer.send(filters)
+                try:
+                    await asyncio.wait_for(tracer.recv(), SECONDS)
+                except websockets.ConnectionClosed as closed:
+                    return closed.rcvd.code, closed.rcvd.reason
+                return None, None
+
+        for filters in ('{"domain":"x.test"}', "[]", '{"source":"all"}', '{"only_one":1}', "x"):
+            code, reason = asyncio.run(ended(filters))
+            self.assertEqual(code, 1008, filters)
+            self.assertNotEqual(reason, "")
+        with self.assertRaises(websockets.InvalidStatusCode) as refused:
+            asyncio.run(ended("{}", origin="http://evil.test"))
+        self.assertEqual(refused.exception.status_code, 403)
+        server.stop()
+
+    def test_a_stop_ends_it(self):
+        server = self.server(Config())
+
+        async def run():
+            async with websockets.connect(self.url(server, "client")) as tracer:
+                await tracer.send("{}")
+                await asyncio.wait_for(tracer.recv(), SECONDS)
+                await asyncio.get_running_loop().run_in_executor(None, server.stop)
+                with self.assertRaises(websockets.ConnectionClosed):
+                    await asyncio.wait_for(tracer.recv(), SECONDS)
+        asyncio.run(run())
