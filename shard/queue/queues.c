@@ -343,12 +343,12 @@ uint32_t queues_row_again(struct queues *queues, uint32_t queue)
 }
 
 /* A row leaves the delivery, or whoever else has it. */
-static void row_cool(struct queues *queues, struct row *row)
+static void row_cool(struct row *row)
 {
     CHECK(row->state == ROW_NEW || row->state == ROW_HOT || row->state == ROW_HELD);
     if (row->state == ROW_HOT) {
-        struct ready_queue *ready = queues_at(queues, row->queue)->ready;
-        CHECK(ready != NULL && ready->hot > 0);
+        struct ready_queue *ready = row->ready;
+        CHECK(ready->hot > 0);
         ready->hot--;
         ready->hot_bulk -= !row->urgent;
     }
@@ -390,7 +390,7 @@ void queues_row_hold(struct queues *queues, uint32_t handle)
         row_undue(queues, row, handle);
         break;
     case ROW_HOT:
-        row_cool(queues, row);
+        row_cool(row);
         break;
     case ROW_FREE:
     case ROW_NEW:
@@ -406,7 +406,7 @@ void queues_row_due(struct queues *queues, uint32_t handle, bool first)
     struct row *row = row_at(&queues->rows, handle);
     struct sched_queue *queue = queues_at(queues, row->queue);
     struct flow *flow = flow_of(queue, row);
-    row_cool(queues, row);
+    row_cool(row);
     row->state = ROW_DUE;
     if (first) {
         row_list_push_front(&queues->rows, &flow->due, handle);
@@ -428,7 +428,7 @@ void queues_row_wait(struct queues *queues, uint32_t handle)
         queues_row_due(queues, handle, false);
         return;
     }
-    row_cool(queues, row);
+    row_cool(row);
     row_wheel_put(&queues->wheel, handle);
     queue->waiting++;
     queue_judge(queues, queue);
@@ -438,7 +438,7 @@ void queues_row_done(struct queues *queues, uint32_t handle)
 {
     struct row *row = row_at(&queues->rows, handle);
     struct sched_queue *queue = queues_at(queues, row->queue);
-    row_cool(queues, row);
+    row_cool(row);
     row->state = ROW_FREE;
     slab_give(&queues->rows, handle);
     limit_give(queues->limit);
@@ -472,13 +472,15 @@ static unsigned batch_size(const struct queues *queues, const struct flow *flow,
 }
 
 /* The first rows of a flow become hot. */
-static void flow_take(struct queues *queues, struct flow *flow, unsigned count,
-                      uint32_t *handles_out)
+static void flow_take(struct queues *queues, struct ready_queue *ready, struct flow *flow,
+                      unsigned count, uint32_t *handles_out)
 {
     for (unsigned i = 0; i < count; i++) {
+        struct row *row = row_at(&queues->rows, flow->due.first);
         handles_out[i] = flow->due.first;
         row_list_remove(&queues->rows, &flow->due, handles_out[i]);
-        row_at(&queues->rows, handles_out[i])->state = ROW_HOT;
+        row->state = ROW_HOT;
+        row->ready = ready;
     }
 }
 
@@ -627,7 +629,7 @@ unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint
         if (count == 0) {
             continue;
         }
-        flow_take(queues, flow, count, handles_out);
+        flow_take(queues, ready, flow, count, handles_out);
         ready->due -= count;
         ready->hot += count;
         ready->hot_bulk += class == QUEUE_BULK ? count : 0;

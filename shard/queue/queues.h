@@ -45,7 +45,8 @@ struct ready_queue {
     uint32_t due;           /* rows in their flows */
     uint32_t hot;           /* rows taken and neither put back nor done */
     uint32_t hot_bulk;      /* of these, not urgent */
-    uint32_t queues;        /* scheduled queues routed here: it may not go while there are any */
+    uint32_t queues;        /* scheduled queues routed here: it may not go while there are any, nor
+                               while it has hot rows */
     struct hold_clock hold; /* its owner says what holds it back: hold_clock_set */
 };
 
@@ -212,7 +213,7 @@ unsigned queues_take_doomed(struct queues *queues, struct sched_queue *queue, un
                             uint32_t *handles_out);
 
 /* Undoes the route of a queue (its options changed, or its ready queue goes); what is due in it is
- * routed again at the next tick. None of its rows may be hot. */
+ * routed again at the next tick. What is hot goes on where it is. */
 void queues_unroute(struct queues *queues, struct sched_queue *queue);
 
 #endif

@@ -17,6 +17,7 @@ struct world {
     unsigned works;
     unsigned unused;
     bool no_route;
+    bool crossed;      /* the letters stand for each other's ready queues */
     unsigned open;     /* rows that the gate lets through */
     unsigned asked;    /* times the gate was asked */
     unsigned forgotten;
@@ -32,7 +33,8 @@ static struct ready_queue *world_route(void *context, struct sched_queue *queue,
         return NULL;
     }
     world->routes++;
-    return &world->ready[sched_queue_name(&world->queues, queue).data[0] == 'b'];
+    bool second = sched_queue_name(&world->queues, queue).data[0] == 'b';
+    return &world->ready[second != world->crossed];
 }
 
 static void world_work(void *context, struct ready_queue *ready)
@@ -352,6 +354,39 @@ static void what_is_due_in_a_queue_that_loses_its_route_is_routed_again(void **s
     assert_int_equal(world->routes, 2);
     assert_int_equal(take(world, 1, 1, &handle), 1);
     queues_row_done(&world->queues, handle);
+}
+
+/* What is hot stays with the ready queue that has it, and comes back to the queue's new one. */
+static void a_queue_changes_its_route_while_rows_of_it_are_hot(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t handles[4];
+    for (uint32_t i = 0; i < COUNT_OF(handles); i++) {
+        queues_row_due(queues, add(world, "b.test", i, 0), false);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(take(world, 1, 1, &handles[i]), 1);
+    }
+    world->crossed = true;
+    queues_unroute(queues, queues_at(queues, row(world, handles[0])->queue));
+    assert_int_equal(world->unused, 1);
+    assert_int_equal(world->ready[1].due, 0);
+    assert_int_equal(world->ready[1].hot, 3);
+    queues_row_due(queues, handles[0], true); /* without a route */
+    assert_true(sim_run_for(world->sim, NS_PER_S));
+    queues_row_hold(queues, handles[1]);
+    queues_row_done(queues, handles[1]);
+    queues_row_done(queues, handles[2]);
+    assert_int_equal(world->ready[1].hot + world->ready[1].hot_bulk, 0);
+    assert_int_equal(world->ready[0].due, 2);
+    assert_int_equal(take(world, 0, 1, &handles[1]), 1);
+    assert_int_equal(handles[1], handles[0]);
+    assert_int_equal(take(world, 0, 1, &handles[2]), 1);
+    assert_int_equal(world->ready[0].hot, 2);
+    queues_row_done(queues, handles[1]);
+    queues_row_done(queues, handles[2]);
+    assert_int_equal(world->ready[0].hot + world->ready[0].hot_bulk, 0);
 }
 
 /* More than one tick looks at: each has its turn, and none is asked twice in between. */
@@ -847,6 +882,7 @@ int main(void)
         WORLD_TEST(deferred_rows_come_due_in_their_second),
         WORLD_TEST(unrouted_rows_wait_and_are_asked_again),
         WORLD_TEST(what_is_due_in_a_queue_that_loses_its_route_is_routed_again),
+        WORLD_TEST(a_queue_changes_its_route_while_rows_of_it_are_hot),
         WORLD_TEST(many_queues_without_a_route_are_asked_in_turns),
         WORLD_TEST(a_held_row_is_out_of_the_way_until_it_is_put_back),
         WORLD_TEST(empty_queues_are_forgotten_and_numbers_reused),

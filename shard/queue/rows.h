@@ -23,6 +23,8 @@ enum row_state {
     ROW_HELD,     /* in no list: its outcome is being stored, or its message written again */
 };
 
+struct ready_queue;
+
 struct row {
     uint32_t segment;
     uint32_t offset_64;
@@ -31,8 +33,14 @@ struct row {
     uint32_t queue;     /* scheduled queue's number */
     uint32_t due_s;     /* seconds since 1970 */
     uint32_t created_s;
-    uint32_t queue_next; /* due list */
-    uint32_t queue_prev;
+    union {
+        struct {
+            uint32_t queue_next; /* due list */
+            uint32_t queue_prev;
+        };
+        struct ready_queue *ready; /* while it is hot: whose it is. Borrowed; wherever its
+                                      queue is routed meanwhile */
+    };
     uint32_t wheel_next; /* slot of the wheel */
     uint32_t wheel_prev;
     uint32_t size_64; /* of the message, in units of 64 bytes */
