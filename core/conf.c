@@ -1,9 +1,9 @@
 #include "core/conf.h"
 
-
 #include "core/conf_queues.h"
 #include "core/conf_routes.h"
 #include "core/conf_sections.h"
+#include "core/conf_settings.h"
 
 /* What conf_free needs beside what everyone may read. */
 struct conf_whole {
@@ -18,25 +18,26 @@ struct section {
     const char *name;
     section_apply *apply; /* null: not built yet */
     bool always;          /* applied without a section too, with a null value */
+    enum conf_effect effect; /* of what stands in it and is no row of a table of options */
 };
 
 /* In the order in which they are applied: [node] before what takes its host name from it. */
 static const struct section sections[] = {
-    {"node", conf_apply_node, false},
-    {"spool", conf_apply_spool, false},
-    {"memory", conf_apply_memory, false},
-    {"log", conf_apply_log, false},
-    {"tsa", conf_apply_tsa, false},
-    {"smtp_listener", conf_apply_smtp_listeners, true},
-    {"http_listener", conf_apply_http_listeners, true},
-    {"queues", conf_apply_queues, true},
-    {"shaping", conf_apply_shaping, true},
-    {"dns", NULL, false},
-    {"redis", NULL, false},
-    {"sources", NULL, false},
-    {"domains", NULL, false},
-    {"dkim", NULL, false},
-    {"bounce_classifier", NULL, false},
+    {"node", conf_apply_node, false, CONF_NOTHING},
+    {"spool", conf_apply_spool, false, CONF_NOTHING},
+    {"memory", conf_apply_memory, false, CONF_NOTHING},
+    {"log", conf_apply_log, false, CONF_NOTHING},
+    {"tsa", conf_apply_tsa, false, CONF_NOTHING},
+    {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART},
+    {"http_listener", conf_apply_http_listeners, true, CONF_RESTART},
+    {"queues", conf_apply_queues, true, CONF_NOW},
+    {"shaping", conf_apply_shaping, true, CONF_NOW},
+    {"dns", NULL, false, CONF_NOTHING},
+    {"redis", NULL, false, CONF_NOTHING},
+    {"sources", NULL, false, CONF_NOTHING},
+    {"domains", NULL, false, CONF_NOTHING},
+    {"dkim", NULL, false, CONF_NOTHING},
+    {"bounce_classifier", NULL, false, CONF_NOTHING},
 };
 
 /* The names above as rows, for the message about an unknown one. */
@@ -96,6 +97,9 @@ static void sections_apply(struct conf_load *load, struct conf *conf)
         if (value != NULL && sections[i].apply == NULL) {
             conf_error(load, value, "[%s]: not built yet in this version", sections[i].name);
         } else if (value != NULL || sections[i].always) {
+            if (value != NULL) {
+                value->mark->effect = sections[i].effect;
+            }
             sections[i].apply(load, value, conf);
         }
     }
@@ -141,6 +145,9 @@ struct conf *conf_load(const struct conf_input *input, struct conf_messages *mes
     }
     conf_sections_default(&load, &whole->conf, input->hostname);
     sections_apply(&load, &whole->conf);
+    if (messages->errors == errors) {
+        conf_settings_collect(&load, &whole->conf);
+    }
     heap_fini(&load.scratch);
     whole->heap = heap;
     if (messages->errors > errors) {
@@ -148,6 +155,14 @@ struct conf *conf_load(const struct conf_input *input, struct conf_messages *mes
         return NULL;
     }
     return &whole->conf;
+}
+
+void conf_keep(struct conf *next, const struct conf *running)
+{
+    struct heap *heap = &CONTAINER_OF(next, struct conf_whole, conf)->heap;
+    conf_settings_keep(next, running, heap); /* while it can be seen which listeners stand */
+    conf_listeners_keep(next, running, heap);
+    conf_sections_keep(next, running, heap);
 }
 
 void conf_free(struct conf *conf)

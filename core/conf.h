@@ -17,6 +17,14 @@
 #define CONF_SHARDS_MAX    256
 #define CONF_LISTENERS_MAX 16 /* of SMTP; as many of HTTP */
 
+/* What a change of an option takes in a server that runs. */
+enum conf_effect {
+    CONF_UNSAID,
+    CONF_NOTHING, /* it has no effect here */
+    CONF_NOW,     /* a reload */
+    CONF_RESTART,
+};
+
 /* "10%" of the whole, or a count of bytes or inodes. */
 struct conf_amount {
     bool percent;
@@ -180,6 +188,8 @@ enum path_lookup {
 
 /* Options of an egress path, likewise. */
 struct path_options {
+    struct slice block;        /* "default", "example.com", "*.example.com": where they come from */
+    uint64_t fingerprint;      /* of all that follows, as written: what differs may be the same */
     uint32_t connection_limit; /* on the node, like the next four */
     struct named_limits additional_connection_limits;
     struct rate max_connection_rate;
@@ -219,6 +229,7 @@ struct path_options {
 };
 
 struct conf_domains; /* options by domain */
+struct conf_setting;
 
 /* [queues] */
 struct conf_queues {
@@ -241,6 +252,8 @@ struct conf {
     size_t http_listener_count;
     struct conf_queues queues;
     const struct conf_domains *paths;
+    const struct conf_setting *settings; /* core/conf_settings.h; by key */
+    size_t setting_count;
 };
 
 #define CONF_REASON_BYTES_MAX 128
@@ -293,5 +306,7 @@ bool conf_campaign_is_valid(struct slice campaign);
  * has the same block.
  */
 const struct path_options *conf_path(const struct conf *conf, struct slice domain);
+/* The options of a block, by path_options.block; null: there is none of that name. */
+const struct path_options *conf_path_block(const struct conf *conf, struct slice block);
 
 #endif

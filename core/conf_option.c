@@ -324,9 +324,70 @@ bool conf_options_have(const struct conf_options *options, struct slice key)
     return option_find(options, key) != NULL;
 }
 
+/* What a change of this option takes. */
+static enum conf_effect effect_of(const struct conf_options *options,
+                                  const struct conf_option *option)
+{
+    if (option->kind == OPTION_NOTE || option->kind == OPTION_LATER) {
+        return CONF_NOTHING;
+    }
+    enum conf_effect effect =
+        option->effect != CONF_UNSAID ? option->effect : options->effect;
+    CHECK(effect != CONF_UNSAID);
+    return effect;
+}
+
+static size_t field_bytes(const struct conf_option *option)
+{
+    switch (option->kind) {
+    case OPTION_BOOL:
+        return sizeof(bool);
+    case OPTION_COUNT:
+        return sizeof(uint32_t);
+    case OPTION_COUNT64:
+    case OPTION_DURATION:
+    case OPTION_SIZE:
+        return sizeof(uint64_t);
+    case OPTION_PORT:
+        return sizeof(uint16_t);
+    case OPTION_LEVEL:
+        return sizeof(int);
+    case OPTION_AMOUNT:
+        return sizeof(struct conf_amount);
+    case OPTION_TEXT:
+    case OPTION_HOST:
+        return sizeof(struct slice);
+    case OPTION_NAME:
+    case OPTION_PATH:
+        return sizeof(const char *);
+    case OPTION_CHOICE:
+        return sizeof(unsigned);
+    case OPTION_OWN:
+    case OPTION_NOTE:
+    case OPTION_LATER:
+    case OPTION_LATER_IF:
+        return 0;
+    }
+    CHECK(false);
+}
+
+void conf_options_keep(const struct conf_options *options, void *next, const void *running)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        const struct conf_option *option = &options->options[i];
+        if (effect_of(options, option) == CONF_RESTART) {
+            memcpy((uint8_t *)next + option->offset, (const uint8_t *)running + option->offset,
+                   field_bytes(option));
+        }
+    }
+}
+
 void conf_options_apply(struct conf_load *load, const struct conf_options *options,
                         const struct conf_value *table, void *base)
 {
+    for (size_t i = 0; i < options->count; i++) {
+        (void)effect_of(options, &options->options[i]); /* every row says it */
+    }
     if (!conf_want(load, table, TOML_TABLE)) {
         return;
     }
@@ -338,6 +399,7 @@ void conf_options_apply(struct conf_load *load, const struct conf_options *optio
             }
             continue;
         }
+        *value->mark = (struct conf_mark){effect_of(options, found), found->secret};
         option_apply_one(load, found, value, base);
     }
 }

@@ -27,6 +27,10 @@ enum option_kind {
     OPTION_LATER_IF, /* a bool that may only have the value `min`; the other one is not built yet */
 };
 
+/* Rows of a table whose options differ in what a change of them takes say it each. */
+#define RELOADS  .effect = CONF_NOW
+#define RESTARTS .effect = CONF_RESTART
+
 struct conf_option;
 typedef void option_apply(struct conf_load *load, const struct conf_option *option,
                           const struct conf_value *value, void *base);
@@ -39,17 +43,24 @@ struct conf_option {
     uint64_t max;
     const char *const *choices; /* ends with null */
     option_apply *apply;
+    enum conf_effect effect; /* CONF_UNSAID: that of its table */
+    bool secret;             /* its text is shown to nobody */
 };
 
 struct conf_options {
     const struct conf_option *options;
     size_t count;
     bool inner_tables; /* tables that are no option are the business of the caller */
+    enum conf_effect effect; /* of rows that do not say; what says neither is a bug */
 };
 
 /* Applies every member of `table` (which is one: else an error) to the struct at `base`. */
 void conf_options_apply(struct conf_load *load, const struct conf_options *options,
                         const struct conf_value *table, void *base);
+
+/* The fields of all options that only a restart changes, from one struct into another; but for
+ * OPTION_OWN: what of that is restart's is not read again after the start. */
+void conf_options_keep(const struct conf_options *options, void *next, const void *running);
 
 /* True when `value` is of this kind, else an error. */
 bool conf_want(struct conf_load *load, const struct conf_value *value, enum toml_kind kind);

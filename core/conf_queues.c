@@ -120,7 +120,7 @@ static const struct conf_option smtp_rows[] = {
     {.name = "mx_list", .kind = OPTION_OWN, .apply = apply_mx_list},
     {.name = "treat_mx_list_as_secure", .kind = OPTION_NOTE},
 };
-static const struct conf_options smtp_options = {OPTIONS(smtp_rows)};
+static const struct conf_options smtp_options = {OPTIONS(smtp_rows), RELOADS};
 
 static void apply_smtp(struct conf_load *load, const struct conf_option *option,
                        const struct conf_value *value, void *base)
@@ -134,7 +134,7 @@ static const struct conf_option protocol_rows[] = {
     {.name = "maildir", .kind = OPTION_LATER},
     {.name = "custom_lua", .kind = OPTION_LATER},
 };
-static const struct conf_options protocol_options = {OPTIONS(protocol_rows)};
+static const struct conf_options protocol_options = {OPTIONS(protocol_rows), RELOADS};
 
 static void apply_protocol(struct conf_load *load, const struct conf_option *option,
                            const struct conf_value *value, void *base)
@@ -225,10 +225,11 @@ static const struct conf_option tenant_rows[] = {
     {.name = "campaigns", .kind = OPTION_LATER},
 };
 /* [queue.DOMAIN] and [queue.DOMAIN.TENANT], which hold further blocks. */
-static const struct conf_options outer_options = {OPTIONS(queue_rows), .inner_tables = true};
+static const struct conf_options outer_options = {
+    OPTIONS(queue_rows), RELOADS, .inner_tables = true};
 /* [queue.DOMAIN.TENANT.CAMPAIGN] */
-static const struct conf_options campaign_options = {OPTIONS(queue_rows)};
-static const struct conf_options tenant_options = {OPTIONS(tenant_rows)};
+static const struct conf_options campaign_options = {OPTIONS(queue_rows), RELOADS};
+const struct conf_options conf_queue_options = {OPTIONS(tenant_rows), RELOADS};
 
 /* --- names ----------------------------------------------------------------------------------- */
 
@@ -283,9 +284,6 @@ bool conf_campaign_is_valid(struct slice campaign)
 static void lay(struct queue_options *out, const struct queue_options *layer)
 {
 #define LAY(field) out->field = layer->field != 0 ? layer->field : out->field
-    if (layer == NULL) {
-        return;
-    }
     LAY(retry_interval_ns);
     LAY(max_retry_interval_ns);
     LAY(max_age_ns);
@@ -302,33 +300,46 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
 #undef LAY
 }
 
-static const struct queue_options *tenant_of(const struct conf *conf, struct slice tenant)
-{
-    uint8_t bytes[CONF_SUFFIX_BYTES_MAX];
-    return conf_domains_exact(conf->queues.blocks, block_suffix(tenant, SLICE_NONE, bytes));
-}
-
 bool conf_tenant_is_defined(const struct conf *conf, struct slice tenant)
 {
-    return conf_tenant_is_valid(tenant) && tenant_of(conf, tenant) != NULL;
+    uint8_t bytes[CONF_SUFFIX_BYTES_MAX];
+    return conf_tenant_is_valid(tenant) &&
+           conf_domains_exact(conf->queues.blocks, block_suffix(tenant, SLICE_NONE, bytes)) != NULL;
+}
+
+unsigned conf_queue_layers(const struct conf *conf, const struct conf_queue_key *key,
+                           const struct conf_block *layers_out[CONF_QUEUE_LAYERS_MAX])
+{
+    const struct conf_domains *blocks = conf->queues.blocks;
+    uint8_t bytes[CONF_SUFFIX_BYTES_MAX];
+    const struct conf_block *found[CONF_QUEUE_LAYERS_MAX] = {
+        conf_domains_block(blocks, key->domain, SLICE_NONE)};
+    unsigned count = 0;
+    if (key->tenant.size > 0 && conf_tenant_is_defined(conf, key->tenant)) {
+        struct slice tenant = block_suffix(key->tenant, SLICE_NONE, bytes);
+        found[1] = conf_domains_block_exact(blocks, tenant);
+        found[2] = conf_domains_block(blocks, key->domain, tenant);
+        if (conf_campaign_is_valid(key->campaign)) {
+            found[3] = conf_domains_block(blocks, key->domain,
+                                          block_suffix(key->tenant, key->campaign, bytes));
+        }
+    }
+    for (unsigned i = 0; i < COUNT_OF(found); i++) {
+        if (found[i] != NULL) {
+            layers_out[count++] = found[i];
+        }
+    }
+    return count;
 }
 
 void conf_queue(const struct conf *conf, const struct conf_queue_key *key,
                 struct queue_options *options_out)
 {
-    const struct conf_domains *blocks = conf->queues.blocks;
-    uint8_t bytes[CONF_SUFFIX_BYTES_MAX];
-    *options_out = *(const struct queue_options *)blocks->fallback;
-    lay(options_out, conf_domains_find(blocks, key->domain, SLICE_NONE));
-    if (key->tenant.size == 0 || !conf_tenant_is_defined(conf, key->tenant)) {
-        return;
-    }
-    lay(options_out, tenant_of(conf, key->tenant));
-    lay(options_out, conf_domains_find(blocks, key->domain,
-                                       block_suffix(key->tenant, SLICE_NONE, bytes)));
-    if (conf_campaign_is_valid(key->campaign)) {
-        lay(options_out, conf_domains_find(blocks, key->domain,
-                                           block_suffix(key->tenant, key->campaign, bytes)));
+    const struct conf_block *layers[CONF_QUEUE_LAYERS_MAX];
+    unsigned count = conf_queue_layers(conf, key, layers);
+    *options_out = *(const struct queue_options *)conf->queues.blocks->fallback;
+    for (unsigned i = 0; i < count; i++) {
+        lay(options_out, layers[i]->options);
     }
 }
 
@@ -533,7 +544,7 @@ static const struct conf_option queues_rows[] = {
     {.name = "queue", .kind = OPTION_OWN, .apply = apply_blocks},
     {.name = "tenant", .kind = OPTION_OWN, .apply = apply_blocks},
 };
-static const struct conf_options queues_members = {OPTIONS(queues_rows)};
+static const struct conf_options queues_members = {OPTIONS(queues_rows), RELOADS};
 
 static void labels_check(struct conf_load *load, const struct conf_value *section,
                          const struct conf_queues *queues)
@@ -582,7 +593,7 @@ void conf_apply_queues(struct conf_load *load, const struct conf_value *section,
         if (!conf_tenant_is_valid(at->key)) {
             conf_error(load, at, "\"%.*s\" is no name of a tenant", SHOW(at->key));
         } else if (conf_want(load, at, TOML_TABLE)) {
-            layer_add(load, conf, &tenant_options, at, blocks,
+            layer_add(load, conf, &conf_queue_options, at, blocks,
                       block_suffix(at->key, SLICE_NONE, suffix));
         }
     }

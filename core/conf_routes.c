@@ -2,8 +2,11 @@
 
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "core/check.h"
 #include "core/conf_limits.h"
+#include "core/conf_settings.h"
 #include "core/conf_text.h"
 
 #define S                NS_PER_S
@@ -125,7 +128,7 @@ static const struct conf_option path_rows[] = {
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
     {.name = "smtp_auth_plain_username", .kind = OPTION_LATER},
-    {.name = "smtp_auth_plain_password", .kind = OPTION_LATER},
+    {.name = "smtp_auth_plain_password", .kind = OPTION_LATER, .secret = true},
     {.name = "allow_smtp_auth_plain_without_tls", .kind = OPTION_LATER},
     {.name = "allow_smtp_auth_plain_without_valid_certificate", .kind = OPTION_LATER},
     {.name = "provider_name", .kind = OPTION_LATER},
@@ -147,7 +150,7 @@ static const struct conf_option path_rows[] = {
     {.name = "readyq_pool_name", .kind = OPTION_NOTE},
     {.name = "aggressive_connection_opening", .kind = OPTION_NOTE},
 };
-static const struct conf_options path_options_table = {OPTIONS(path_rows)};
+const struct conf_options conf_path_options = {OPTIONS(path_rows), RELOADS};
 
 /* --- blocks by domain ------------------------------------------------------------------------- */
 
@@ -173,29 +176,36 @@ static bool block_equal(const void *context, uint64_t value, const void *key)
     return slice_equal(blocks[value].name, *(const struct slice *)key);
 }
 
-const void *conf_domains_exact(const struct conf_domains *domains, struct slice name)
+const struct conf_block *conf_domains_block_exact(const struct conf_domains *domains,
+                                                  struct slice name)
 {
     uint64_t index;
     if (!htab_find(&domains->table, htab_hash(&domains->table, name), &name, &index)) {
         return NULL;
     }
-    return domains->blocks[index].options;
+    return &domains->blocks[index];
+}
+
+const void *conf_domains_exact(const struct conf_domains *domains, struct slice name)
+{
+    const struct conf_block *block = conf_domains_block_exact(domains, name);
+    return block == NULL ? NULL : block->options;
 }
 
 /* "*" or "default", and the suffix. */
-static const void *find_with(const struct conf_domains *domains, const char *name,
-                             struct slice suffix)
+static const struct conf_block *find_with(const struct conf_domains *domains, const char *name,
+                                          struct slice suffix)
 {
     uint8_t bytes[8 + CONF_SUFFIX_BYTES_MAX];
     struct buf buf;
     buf_init(&buf, bytes, sizeof(bytes));
     buf_put_string(&buf, name);
     buf_put(&buf, suffix);
-    return conf_domains_exact(domains, buf_slice(&buf));
+    return conf_domains_block_exact(domains, buf_slice(&buf));
 }
 
-const void *conf_domains_find(const struct conf_domains *domains, struct slice domain,
-                              struct slice suffix)
+const struct conf_block *conf_domains_block(const struct conf_domains *domains,
+                                            struct slice domain, struct slice suffix)
 {
     uint8_t bytes[CONF_DOMAIN_BYTES_MAX + CONF_SUFFIX_BYTES_MAX];
     struct slice name;
@@ -208,11 +218,11 @@ const void *conf_domains_find(const struct conf_domains *domains, struct slice d
             memcpy(bytes + size, suffix.data, suffix.size);
             name.size += suffix.size;
         }
-        const void *found = conf_domains_exact(domains, name);
+        const struct conf_block *found = conf_domains_block_exact(domains, name);
         for (size_t i = 1; i < size && found == NULL; i++) {
             if (bytes[i] == '.') {
                 bytes[i - 1] = '*';
-                found = conf_domains_exact(domains, slice_skip(name, i - 1));
+                found = conf_domains_block_exact(domains, slice_skip(name, i - 1));
             }
         }
         if (found == NULL) {
@@ -225,10 +235,23 @@ const void *conf_domains_find(const struct conf_domains *domains, struct slice d
     return suffix.size > 0 ? find_with(domains, "default", suffix) : NULL;
 }
 
+const void *conf_domains_find(const struct conf_domains *domains, struct slice domain,
+                              struct slice suffix)
+{
+    const struct conf_block *block = conf_domains_block(domains, domain, suffix);
+    return block == NULL ? NULL : block->options;
+}
+
 const struct path_options *conf_path(const struct conf *conf, struct slice domain)
 {
     const void *found = conf_domains_find(conf->paths, domain, SLICE_NONE);
     return found == NULL ? conf->paths->fallback : found;
+}
+
+const struct path_options *conf_path_block(const struct conf *conf, struct slice block)
+{
+    return slice_equal(block, SLICE("default")) ? conf->paths->fallback
+                                                : conf_domains_exact(conf->paths, block);
 }
 
 static bool is_block_name(struct slice name)
@@ -285,7 +308,7 @@ static const struct conf_option shaping_rows[] = {
     {.name = "load", .kind = OPTION_LATER},
     {.name = "provider", .kind = OPTION_LATER},
 };
-static const struct conf_options shaping_members = {OPTIONS(shaping_rows)};
+static const struct conf_options shaping_members = {OPTIONS(shaping_rows), RELOADS};
 
 /* C-20: what DNS may not lead us to. */
 static void prohibited_default(struct conf_load *load, struct path_options *path)
@@ -299,6 +322,14 @@ static void prohibited_default(struct conf_load *load, struct path_options *path
     path->prohibited_host_count = COUNT_OF(texts);
 }
 
+/* What the table says, over what there is. */
+static void fingerprint_add(struct conf_load *load, struct path_options *path,
+                            const struct conf_value *table)
+{
+    struct slice text = conf_value_text(load, table);
+    path->fingerprint = XXH3_64bits_withSeed(text.data, text.size, path->fingerprint);
+}
+
 static void path_block(struct conf_load *load, const struct conf_value *table,
                        struct conf_domains *domains)
 {
@@ -307,7 +338,9 @@ static void path_block(struct conf_load *load, const struct conf_value *table,
     if (conf_domains_name(load, table, bytes, &name)) {
         struct path_options *options = heap_take(load->heap, sizeof(*options));
         *options = *(const struct path_options *)domains->fallback;
-        conf_options_apply(load, &path_options_table, table, options);
+        options->block = heap_copy(load->heap, name);
+        conf_options_apply(load, &conf_path_options, table, options);
+        fingerprint_add(load, options, table);
         conf_domains_add(load, domains, table, name, options);
     }
 }
@@ -317,6 +350,9 @@ void conf_apply_shaping(struct conf_load *load, const struct conf_value *section
 {
     struct path_options *fallback = heap_take(load->heap, sizeof(*fallback));
     *fallback = (struct path_options){
+        .block = SLICE("default"),
+        .fingerprint =
+            XXH3_64bits(conf->node.hostname.data, conf->node.hostname.size), /* ehlo_domain */
         .connection_limit = 32,
         .max_deliveries_per_connection = 1024,
         .max_recipients_per_batch = 100,
@@ -347,7 +383,8 @@ void conf_apply_shaping(struct conf_load *load, const struct conf_value *section
         conf_domains_new(load, section == NULL ? 0 : section->count, fallback);
     conf->paths = domains;
     if (base != NULL) {
-        conf_options_apply(load, &path_options_table, base, fallback);
+        conf_options_apply(load, &conf_path_options, base, fallback);
+        fingerprint_add(load, fallback, base);
     }
     const struct conf_value *at = section == NULL ? NULL : section->first;
     for (; at != NULL; at = at->next) {

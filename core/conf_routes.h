@@ -32,17 +32,23 @@ void conf_domains_add(struct conf_load *load, struct conf_domains *domains,
                       const struct conf_value *table, struct slice name, const void *options);
 
 /* The block of exactly this name; null: there is none. */
+const struct conf_block *conf_domains_block_exact(const struct conf_domains *domains,
+                                                  struct slice name);
 const void *conf_domains_exact(const struct conf_domains *domains, struct slice name);
 /*
  * The block of a domain (any letter case), else of the longest wildcard that covers it, each with
  * this suffix to its name; with a suffix, else that of "default". Null: there is none.
  */
+const struct conf_block *conf_domains_block(const struct conf_domains *domains,
+                                            struct slice domain, struct slice suffix);
 const void *conf_domains_find(const struct conf_domains *domains, struct slice domain,
                               struct slice suffix);
 
 /* "[ip]:port", "ip:port", "[ip]", "ip"; an explicit port 0 is none. */
 bool conf_parse_address(struct slice text, struct endpoint *endpoint_out);
 
+/* The rows of [shaping.BLOCK], of struct path_options. */
+extern const struct conf_options conf_path_options;
 /* `section` is null when there is none. */
 void conf_apply_shaping(struct conf_load *load, const struct conf_value *section,
                         struct conf *conf);

@@ -13,7 +13,7 @@
 /* One row of an options table: name, kind, struct, field. */
 #define FIELD(text, its_kind, type, field)                                                         \
     .name = (text), .kind = (its_kind), .offset = offsetof(struct type, field)
-#define OPTIONS(rows) {.options = (rows), .count = COUNT_OF(rows)}
+#define OPTIONS(rows) .options = (rows), .count = COUNT_OF(rows)
 
 /* --- [node], [spool], [memory], [log], [tsa] ------------------------------------------------- */
 
@@ -29,15 +29,15 @@ static void apply_node_id(struct conf_load *load, const struct conf_option *opti
 }
 
 static const struct conf_option node_rows[] = {
-    {FIELD("hostname", OPTION_HOST, conf_node, hostname)},
-    {.name = "id", .kind = OPTION_OWN, .apply = apply_node_id},
-    {FIELD("shards", OPTION_COUNT, conf_node, shards), .max = CONF_SHARDS_MAX},
-    {FIELD("pin", OPTION_BOOL, conf_node, pin)},
-    {FIELD("state_dir", OPTION_PATH, conf_node, state_dir)},
-    {FIELD("user", OPTION_NAME, conf_node, user), .max = 32},
-    {FIELD("group", OPTION_NAME, conf_node, group), .max = 32},
-    {FIELD("stop_timeout", OPTION_DURATION, conf_node, stop_timeout_ns), .max = DAY},
-    {FIELD("congestion_control", OPTION_NAME, conf_node, congestion), .max = 15},
+    {FIELD("hostname", OPTION_HOST, conf_node, hostname), RELOADS},
+    {.name = "id", .kind = OPTION_OWN, .apply = apply_node_id, RESTARTS},
+    {FIELD("shards", OPTION_COUNT, conf_node, shards), .max = CONF_SHARDS_MAX, RESTARTS},
+    {FIELD("pin", OPTION_BOOL, conf_node, pin), RESTARTS},
+    {FIELD("state_dir", OPTION_PATH, conf_node, state_dir), RESTARTS},
+    {FIELD("user", OPTION_NAME, conf_node, user), .max = 32, RESTARTS},
+    {FIELD("group", OPTION_NAME, conf_node, group), .max = 32, RESTARTS},
+    {FIELD("stop_timeout", OPTION_DURATION, conf_node, stop_timeout_ns), .max = DAY, RESTARTS},
+    {FIELD("congestion_control", OPTION_NAME, conf_node, congestion), .max = 15, RESTARTS},
 };
 
 static const char *const sync_names[] = {"commit", "none", NULL};
@@ -65,17 +65,19 @@ static const struct conf_option memory_rows[] = {
 };
 
 static const struct conf_option log_rows[] = {
-    {FIELD("path", OPTION_PATH, conf_log, path)},
+    {FIELD("path", OPTION_PATH, conf_log, path), RESTARTS},
     {FIELD("max_file_size", OPTION_SIZE, conf_log, max_file_bytes),
-     .min = 64 * KIB, .max = INT64_MAX},
+     .min = 64 * KIB, .max = INT64_MAX, RELOADS},
     {FIELD("max_segment_duration", OPTION_DURATION, conf_log, max_segment_ns),
-     .min = S, .max = 366 * DAY},
-    {FIELD("flush_interval", OPTION_DURATION, conf_log, flush_ns), .min = 10 * MS, .max = 60 * S},
-    {FIELD("compression_level", OPTION_LEVEL, conf_log, level), .max = 19},
-    {FIELD("retention", OPTION_DURATION, conf_log, retention_ns), .min = S, .max = 36500 * DAY},
+     .min = S, .max = 366 * DAY, RELOADS},
+    {FIELD("flush_interval", OPTION_DURATION, conf_log, flush_ns),
+     .min = 10 * MS, .max = 60 * S, RELOADS},
+    {FIELD("compression_level", OPTION_LEVEL, conf_log, level), .max = 19, RELOADS},
+    {FIELD("retention", OPTION_DURATION, conf_log, retention_ns),
+     .min = S, .max = 36500 * DAY, RELOADS},
     {FIELD("max_total_size", OPTION_SIZE, conf_log, max_total_bytes),
-     .min = 64 * KIB, .max = INT64_MAX},
-    {FIELD("max_backlog", OPTION_AMOUNT, conf_log, backlog_max)},
+     .min = 64 * KIB, .max = INT64_MAX, RELOADS},
+    {FIELD("max_backlog", OPTION_AMOUNT, conf_log, backlog_max), RESTARTS},
     {.name = "meta", .kind = OPTION_LATER},
     {.name = "headers", .kind = OPTION_LATER},
     {.name = "per_record", .kind = OPTION_LATER},
@@ -100,11 +102,11 @@ static const struct conf_option tsa_rows[] = {
     {.name = "database", .kind = OPTION_LATER},
 };
 
-static const struct conf_options node_options = OPTIONS(node_rows);
-static const struct conf_options spool_options = OPTIONS(spool_rows);
-static const struct conf_options memory_options = OPTIONS(memory_rows);
-static const struct conf_options log_options = OPTIONS(log_rows);
-static const struct conf_options tsa_options = OPTIONS(tsa_rows);
+static const struct conf_options node_options = {OPTIONS(node_rows)};
+static const struct conf_options spool_options = {OPTIONS(spool_rows), RESTARTS};
+static const struct conf_options memory_options = {OPTIONS(memory_rows), RESTARTS};
+static const struct conf_options log_options = {OPTIONS(log_rows)};
+static const struct conf_options tsa_options = {OPTIONS(tsa_rows), RESTARTS};
 
 void conf_sections_default(struct conf_load *load, struct conf *conf, struct slice hostname)
 {
@@ -226,7 +228,7 @@ static const struct conf_option trace_rows[] = {
     {.name = "header_name", .kind = OPTION_NOTE},
     {.name = "include_meta_names", .kind = OPTION_LATER},
 };
-static const struct conf_options trace_options = OPTIONS(trace_rows);
+static const struct conf_options trace_options = {OPTIONS(trace_rows), RELOADS};
 
 static void apply_trace_headers(struct conf_load *load, const struct conf_option *option,
                                 const struct conf_value *value, void *base)
@@ -236,39 +238,40 @@ static void apply_trace_headers(struct conf_load *load, const struct conf_option
 }
 
 static const struct conf_option smtp_listener_rows[] = {
-    {FIELD("listen", OPTION_OWN, conf_smtp_listener, listen), .apply = apply_listen},
-    {FIELD("hostname", OPTION_HOST, conf_smtp_listener, hostname)},
-    {FIELD("banner", OPTION_TEXT, conf_smtp_listener, banner), .max = 200},
-    {.name = "relay_hosts", .kind = OPTION_OWN, .apply = apply_relay_hosts},
+    {FIELD("listen", OPTION_OWN, conf_smtp_listener, listen), .apply = apply_listen, RESTARTS},
+    {FIELD("hostname", OPTION_HOST, conf_smtp_listener, hostname), RELOADS},
+    {FIELD("banner", OPTION_TEXT, conf_smtp_listener, banner), .max = 200, RELOADS},
+    {.name = "relay_hosts", .kind = OPTION_OWN, .apply = apply_relay_hosts, RELOADS},
     {FIELD("max_message_size", OPTION_SIZE, conf_smtp_listener, message_bytes_max),
-     .min = KIB, .max = 1024 * MIB},
+     .min = KIB, .max = 1024 * MIB, RELOADS},
     {FIELD("max_connections", OPTION_COUNT, conf_smtp_listener, connections_max),
-     .min = 1, .max = 1000000},
+     .min = 1, .max = 1000000, RESTARTS},
     {FIELD("max_connections_per_host", OPTION_COUNT, conf_smtp_listener, connections_per_host_max),
-     .min = 1, .max = 1000000},
+     .min = 1, .max = 1000000, RELOADS},
     {FIELD("max_recipients_per_message", OPTION_COUNT, conf_smtp_listener, recipients_max),
-     .min = 1, .max = 10000},
+     .min = 1, .max = 10000, RELOADS},
     {FIELD("max_messages_per_connection", OPTION_COUNT, conf_smtp_listener, messages_max),
-     .min = 1, .max = 1000000000},
+     .min = 1, .max = 1000000000, RELOADS},
     {FIELD("client_timeout", OPTION_DURATION, conf_smtp_listener, client_timeout_ns),
-     .min = 100 * MS, .max = DAY},
+     .min = 100 * MS, .max = DAY, RELOADS},
     {.name = "data_processing_timeout", .kind = OPTION_LATER},
-    {FIELD("min_data_rate", OPTION_COUNT, conf_smtp_listener, data_rate_min), .max = 1000000000},
-    {.name = "trace_headers", .kind = OPTION_OWN, .apply = apply_trace_headers},
-    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls},
+    {FIELD("min_data_rate", OPTION_COUNT, conf_smtp_listener, data_rate_min),
+     .max = 1000000000, RELOADS},
+    {.name = "trace_headers", .kind = OPTION_OWN, .apply = apply_trace_headers, RELOADS},
+    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls, RELOADS},
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
     {.name = "tls_required_client_ca", .kind = OPTION_LATER},
-    {.name = "invalid_line_endings", .kind = OPTION_OWN, .apply = apply_line_endings},
+    {.name = "invalid_line_endings", .kind = OPTION_OWN, .apply = apply_line_endings, RELOADS},
     {.name = "line_length_hard_limit", .kind = OPTION_LATER},
     {.name = "batch_handling", .kind = OPTION_LATER},
-    {.name = "deferred_queue", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "deferred_queue", .kind = OPTION_LATER_IF, .min = false, RELOADS},
     {.name = "data_buffer_size", .kind = OPTION_NOTE},
     {.name = "deferred_spool", .kind = OPTION_NOTE},
     {.name = "allow_xclient", .kind = OPTION_LATER},
     {.name = "require_proxy_protocol", .kind = OPTION_LATER},
     {.name = "auth_users", .kind = OPTION_LATER},
-    {.name = "require_auth", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "require_auth", .kind = OPTION_LATER_IF, .min = false, RELOADS},
     {.name = "meta", .kind = OPTION_LATER},
     {.name = "via", .kind = OPTION_LATER},
     {.name = "peer", .kind = OPTION_LATER},
@@ -283,23 +286,23 @@ static void apply_trusted_hosts(struct conf_load *load, const struct conf_option
 }
 
 static const struct conf_option http_listener_rows[] = {
-    {FIELD("listen", OPTION_OWN, conf_http_listener, listen), .apply = apply_listen},
-    {FIELD("hostname", OPTION_HOST, conf_http_listener, hostname)},
-    {.name = "trusted_hosts", .kind = OPTION_OWN, .apply = apply_trusted_hosts},
+    {FIELD("listen", OPTION_OWN, conf_http_listener, listen), .apply = apply_listen, RESTARTS},
+    {FIELD("hostname", OPTION_HOST, conf_http_listener, hostname), RELOADS},
+    {.name = "trusted_hosts", .kind = OPTION_OWN, .apply = apply_trusted_hosts, RELOADS},
     {FIELD("request_body_limit", OPTION_SIZE, conf_http_listener, request_body_limit),
-     .min = 1, .max = 1024ull * MIB},
-    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls},
+     .min = 1, .max = 1024ull * MIB, RELOADS},
+    {.name = "tls", .kind = OPTION_OWN, .apply = apply_tls, RELOADS},
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
-    {.name = "use_tls", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "use_tls", .kind = OPTION_LATER_IF, .min = false, RELOADS},
     {FIELD("inject_rate", OPTION_OWN, conf_http_listener, inject_rate),
-     .apply = conf_apply_rate},
+     .apply = conf_apply_rate, RELOADS},
     {.name = "users", .kind = OPTION_LATER},
     {.name = "tokens", .kind = OPTION_LATER},
 };
 
-static const struct conf_options smtp_listener_options = OPTIONS(smtp_listener_rows);
-static const struct conf_options http_listener_options = OPTIONS(http_listener_rows);
+static const struct conf_options smtp_listener_options = {OPTIONS(smtp_listener_rows)};
+static const struct conf_options http_listener_options = {OPTIONS(http_listener_rows)};
 
 #define LOOPBACK_HOSTS 2
 
@@ -431,4 +434,22 @@ void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *
         conf_options_apply(load, &http_listener_options, at, &listeners[index]);
     }
     listeners_check(load, array, &listeners[0].listen, sizeof(*listeners));
+}
+
+/* --- what only a restart changes -------------------------------------------------------------- */
+
+void conf_sections_keep(struct conf *next, const struct conf *running, struct heap *heap)
+{
+    conf_options_keep(&node_options, &next->node, &running->node);
+    conf_options_keep(&spool_options, &next->spool, &running->spool);
+    conf_options_keep(&memory_options, &next->memory, &running->memory);
+    conf_options_keep(&log_options, &next->log, &running->log);
+    size_t count = next->smtp_listener_count;
+    struct conf_smtp_listener *listeners =
+        heap_take_array(heap, count + 1, sizeof(*listeners));
+    for (size_t i = 0; i < count; i++) {
+        listeners[i] = next->smtp_listeners[i];
+        conf_options_keep(&smtp_listener_options, &listeners[i], &running->smtp_listeners[i]);
+    }
+    next->smtp_listeners = listeners;
 }

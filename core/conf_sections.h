@@ -16,6 +16,9 @@ void conf_apply_memory(struct conf_load *load, const struct conf_value *table, s
 void conf_apply_log(struct conf_load *load, const struct conf_value *table, struct conf *conf);
 void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, struct conf *conf);
 
+/* What of the above, and of listeners that stand where they did, only a restart changes. */
+void conf_sections_keep(struct conf *next, const struct conf *running, struct heap *heap);
+
 /* After [node], whose host name is their default. `array` is null when there is none: one
    listener on 127.0.0.1 then. */
 void conf_apply_smtp_listeners(struct conf_load *load, const struct conf_value *array,

@@ -116,6 +116,7 @@ static struct conf_value *child_append(struct adding *adding, struct conf_value 
 {
     struct conf_value *value = heap_take(&adding->load->scratch, sizeof(*value));
     value->key = heap_copy(&adding->load->scratch, key);
+    value->mark = heap_take(&adding->load->scratch, sizeof(*value->mark));
     if (target->last == NULL) {
         target->first = value;
     } else {

@@ -13,6 +13,13 @@
 #define CONF_DEPTH_MAX    16
 #define CONF_INCLUDES_MAX 64
 
+/* What a change of a value takes: said by whoever applies it, for all that stands in it and is not
+ * marked itself. */
+struct conf_mark {
+    enum conf_effect effect;
+    bool secret;
+};
+
 struct conf_value {
     struct conf_value *next;  /* of the same table or array */
     struct conf_value *first; /* members or elements */
@@ -21,6 +28,7 @@ struct conf_value {
     struct slice key;         /* empty in an array */
     enum toml_kind kind;
     bool table_array;
+    struct conf_mark *mark;   /* its own; to be written through a value that is not */
     union {
         struct slice text;
         int64_t integer;

@@ -1,0 +1,182 @@
+#include "core/conf_origin.h"
+
+#include "core/check.h"
+#include "core/conf_limits.h"
+#include "core/conf_queues.h"
+#include "core/conf_routes.h"
+
+#define KEY_BYTES_MAX   1024
+#define VALUE_BYTES_MAX 512
+
+/* Where an option of this name stands in its block. */
+static void put_option(struct buf *key, const char *option)
+{
+    if (slice_equal(slice_from_string(option), SLICE("mx_list"))) {
+        buf_put_string(key, ".protocol.smtp");
+    }
+    conf_key_put(key, slice_from_string(option));
+}
+
+/* --- settings --------------------------------------------------------------------------------- */
+
+/* The key of a block by its name: see conf_queue_layers. `inner` is the table that campaigns may
+ * stand in. */
+static void put_block(struct buf *key, struct slice name, bool inner)
+{
+    buf_put_string(key, name.size > 0 && name.data[0] == 0 ? "queues.tenant" : "queues.queue");
+    for (unsigned i = 0; name.size > 0; i++) {
+        struct slice part = slice_first(name, slice_find(name, 0));
+        if (i == 2 && inner) {
+            conf_key_put(key, SLICE("campaigns"));
+        }
+        if (part.size > 0) {
+            conf_key_put(key, part);
+        }
+        name = slice_skip(name, MIN_OF(part.size + 1, name.size));
+    }
+}
+
+static const struct conf_setting *block_setting(const struct conf *conf, struct slice block,
+                                                const char *option)
+{
+    const struct conf_setting *setting = NULL;
+    for (unsigned inner = 0; inner < 2 && setting == NULL; inner++) {
+        uint8_t bytes[KEY_BYTES_MAX];
+        struct buf key;
+        buf_init(&key, bytes, sizeof(bytes));
+        put_block(&key, block, inner > 0);
+        put_option(&key, option);
+        setting = conf_setting_find(conf, buf_slice(&key));
+    }
+    return setting;
+}
+
+const struct conf_setting *conf_queue_setting(const struct conf *conf,
+                                              const struct conf_queue_key *key, const char *option)
+{
+    const struct conf_block *layers[CONF_QUEUE_LAYERS_MAX];
+    const struct conf_setting *setting = NULL;
+    for (unsigned i = conf_queue_layers(conf, key, layers); i > 0 && setting == NULL; i--) {
+        setting = block_setting(conf, layers[i - 1]->name, option);
+    }
+    return setting != NULL ? setting : block_setting(conf, SLICE("default"), option);
+}
+
+const struct conf_setting *conf_path_setting(const struct conf *conf, struct slice block,
+                                             const char *option)
+{
+    const struct slice blocks[] = {block, SLICE("default")};
+    const struct conf_setting *setting = NULL;
+    for (unsigned i = 0; i < COUNT_OF(blocks) && setting == NULL; i++) {
+        uint8_t bytes[KEY_BYTES_MAX];
+        struct buf key;
+        buf_init(&key, bytes, sizeof(bytes));
+        buf_put_string(&key, "shaping");
+        conf_key_put(&key, blocks[i]);
+        put_option(&key, option);
+        setting = conf_setting_find(conf, buf_slice(&key));
+    }
+    return setting;
+}
+
+/* --- defaults --------------------------------------------------------------------------------- */
+
+static void put_duration(struct buf *out, uint64_t ns)
+{
+    bool whole = ns % NS_PER_S == 0;
+    buf_put_byte(out, '"');
+    buf_put_u64(out, whole ? ns / NS_PER_S : ns / NS_PER_MS);
+    buf_put_string(out, whole ? "s\"" : "ms\"");
+}
+
+/* The value of a field that nobody has set, as TOML; nothing where that has none. */
+static void put_field(struct buf *out, const struct conf_option *option, const void *base)
+{
+    const void *field = (const uint8_t *)base + option->offset;
+    switch (option->kind) {
+    case OPTION_BOOL:
+        buf_put_string(out, *(const bool *)field ? "true" : "false");
+        return;
+    case OPTION_COUNT:
+        buf_put_u64(out, *(const uint32_t *)field);
+        return;
+    case OPTION_PORT:
+        buf_put_u64(out, *(const uint16_t *)field);
+        return;
+    case OPTION_DURATION:
+        if (*(const uint64_t *)field > 0) {
+            put_duration(out, *(const uint64_t *)field);
+        }
+        return;
+    case OPTION_CHOICE:
+        buf_printf(out, "\"%s\"", option->choices[*(const unsigned *)field]);
+        return;
+    case OPTION_OWN:
+        if (option->apply == conf_apply_limit) {
+            buf_put_u64(out, *(const uint32_t *)field);
+        }
+        return;
+    case OPTION_COUNT64:
+    case OPTION_LEVEL:
+    case OPTION_SIZE:
+    case OPTION_AMOUNT:
+    case OPTION_TEXT:
+    case OPTION_HOST:
+    case OPTION_NAME:
+    case OPTION_PATH:
+    case OPTION_NOTE:
+    case OPTION_LATER:
+    case OPTION_LATER_IF:
+        return;
+    }
+    CHECK(false);
+}
+
+static void visit_one(const struct conf_option *option, const char *name, const void *base,
+                      const struct conf_setting *setting, conf_option_visit *visit, void *context)
+{
+    uint8_t bytes[VALUE_BYTES_MAX];
+    struct buf value;
+    buf_init(&value, bytes, sizeof(bytes));
+    if (setting != NULL) {
+        visit(context, name, setting->text, setting->origin);
+        return;
+    }
+    put_field(&value, option, base);
+    if (value.size > 0) {
+        visit(context, name, buf_slice(&value), SLICE(CONF_ORIGIN_DEFAULT));
+    }
+}
+
+void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
+                      conf_option_visit *visit, void *context)
+{
+    static const struct conf_option hosts = {.name = "mx_list", .kind = OPTION_NOTE};
+    struct queue_options queue;
+    conf_queue(conf, key, &queue);
+    for (size_t i = 0; i < conf_queue_options.count; i++) {
+        const struct conf_option *option = &conf_queue_options.options[i];
+        visit_one(option, option->name, &queue, conf_queue_setting(conf, key, option->name),
+                  visit, context);
+    }
+    visit_one(&hosts, hosts.name, &queue, conf_queue_setting(conf, key, hosts.name), visit,
+              context);
+}
+
+void conf_path_visit(const struct conf *conf, const struct path_options *path,
+                     conf_option_visit *visit, void *context)
+{
+    for (size_t i = 0; i < conf_path_options.count; i++) {
+        const struct conf_option *option = &conf_path_options.options[i];
+        /* A queue has an option of this name, too. */
+        bool shared = conf_options_have(&conf_queue_options, slice_from_string(option->name));
+        uint8_t bytes[64];
+        struct buf name;
+        buf_init(&name, bytes, sizeof(bytes) - 1);
+        buf_put_string(&name, shared ? "shaping." : "");
+        buf_put_string(&name, option->name);
+        bytes[name.size] = 0;
+        visit_one(option, (const char *)bytes, path,
+                  conf_path_setting(conf, path->block, option->name), visit, context);
+    }
+}

@@ -1,0 +1,29 @@
+/*
+ * What is in force for a queue and for a path, and where it comes from: the setting of the
+ * innermost block that says something, or the default. Pure; any thread that may read the
+ * configuration.
+ */
+#ifndef RINGPOST_CORE_CONF_ORIGIN_H
+#define RINGPOST_CORE_CONF_ORIGIN_H
+
+#include "core/conf_settings.h"
+
+#define CONF_ORIGIN_DEFAULT "default"
+
+/* What sets an option of a queue, by its name ("retry_interval", "mx_list"); null: its default. */
+const struct conf_setting *conf_queue_setting(const struct conf *conf,
+                                              const struct conf_queue_key *key, const char *option);
+/* The same of a path; `block` is path_options.block. */
+const struct conf_setting *conf_path_setting(const struct conf *conf, struct slice block,
+                                             const char *option);
+
+/* One option in force: its value as TOML, and where it comes from. */
+typedef void conf_option_visit(void *context, const char *name, struct slice value,
+                               struct slice origin);
+/* Those of a queue, and those of a path: all that have a value. */
+void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
+                      conf_option_visit *visit, void *context);
+void conf_path_visit(const struct conf *conf, const struct path_options *path,
+                     conf_option_visit *visit, void *context);
+
+#endif
