@@ -27,16 +27,40 @@
 /* A site's connections are shared by all queues whose options of the path are the same. */
 struct egress_key {
     struct slice name;
+    const struct endpoint *hosts;
+    unsigned host_count;
     const struct path_options *path;
 };
+
+static bool same_hosts(const struct egress *egress, const struct egress_key *key)
+{
+    bool same = egress->host_count == key->host_count;
+    for (unsigned i = 0; same && i < key->host_count; i++) {
+        same = egress->hosts[i].port == key->hosts[i].port &&
+               endpoint_equal_address(&egress->hosts[i], &key->hosts[i]);
+    }
+    return same;
+}
+
+/* Where the same options stand in two snapshots, they are the same. */
+static bool same_path(const struct path_options *a, const struct path_options *b)
+{
+    return a == b || (a->fingerprint == b->fingerprint && slice_equal(a->block, b->block));
+}
 
 static bool site_equal(const void *context, uint64_t value, const void *key)
 {
     const struct delivery *delivery = context;
     const struct egress *egress = pool_at(&delivery->egresses, (uint32_t)value);
     const struct egress_key *wanted = key;
-    return egress->path == wanted->path &&
+    return same_path(egress->path, wanted->path) && same_hosts(egress, wanted) &&
            slice_equal(slice_make(egress->name, egress->name_bytes), wanted->name);
+}
+
+static struct egress_key key_of(const struct egress *egress)
+{
+    return (struct egress_key){slice_make(egress->name, egress->name_bytes), egress->hosts,
+                               egress->host_count, egress->path};
 }
 
 static void pool_boot(struct pool *pool, struct boot_pages *pages, size_t object_bytes,
@@ -127,22 +151,46 @@ bool delivery_may_start(const struct delivery *delivery)
 
 /* --- what queues asks ------------------------------------------------------------------------- */
 
+/* Where the options of a queue lead; `key_out` borrows from all three. False: nowhere now. */
+struct way {
+    struct route route;
+    struct buf name;
+    uint8_t memory[EGRESS_NAME_BYTES_MAX];
+};
+static bool find_way(const struct delivery *delivery, struct sched_queue *queue, struct way *way,
+                     struct egress_key *key_out)
+{
+    struct slice domain = queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
+    const struct path_options *path = conf_path(delivery->conf, domain);
+    route_find(&way->route, sched_queue_options(queue), path, domain);
+    buf_init(&way->name, way->memory, sizeof(way->memory));
+    buf_put(&way->name, SLICE("unspecified->"));
+    buf_put(&way->name, buf_slice(&way->route.site));
+    buf_put(&way->name, SLICE("@smtp_client"));
+    *key_out = (struct egress_key){buf_slice(&way->name), way->route.hosts,
+                                   way->route.host_count, path};
+    return way->route.kind == ROUTE_OK;
+}
+
+/* The egress there; null: there is none yet. */
+static struct egress *egress_there(struct delivery *delivery, const struct egress_key *key)
+{
+    uint64_t value;
+    bool found =
+        htab_find(&delivery->sites, htab_hash(&delivery->sites, key->name), key, &value);
+    return found ? pool_at(&delivery->egresses, (uint32_t)value) : NULL;
+}
+
 static struct ready_queue *delivery_route(void *context, struct sched_queue *queue,
                                           enum hold_reason *reason_out)
 {
     struct delivery *delivery = context;
-    struct route route;
-    struct slice domain =
-        queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
-    const struct path_options *path = conf_path(delivery->conf, domain);
-    uint8_t memory[EGRESS_NAME_BYTES_MAX];
-    struct buf name;
-    uint64_t value;
+    struct way way;
+    struct egress_key key;
     if (delivery->stopping) {
         return NULL; /* nothing begins: its cells would be on their way when the node ends */
     }
-    route_find(&route, sched_queue_options(queue), path, domain);
-    if (route.kind != ROUTE_OK) {
+    if (!find_way(delivery, queue, &way, &key)) {
         *reason_out = HOLD_dns;
         return NULL;
     }
@@ -150,22 +198,28 @@ static struct ready_queue *delivery_route(void *context, struct sched_queue *que
     if (!queue_gate_open(delivery, queue)) {
         return NULL;
     }
-    buf_init(&name, memory, sizeof(memory));
-    buf_put(&name, SLICE("unspecified->"));
-    buf_put(&name, buf_slice(&route.site));
-    buf_put(&name, SLICE("@smtp_client"));
-    const struct egress_key key = {buf_slice(&name), path};
-    uint64_t hash = htab_hash(&delivery->sites, key.name);
-    if (htab_find(&delivery->sites, hash, &key, &value)) {
-        struct egress *known = pool_at(&delivery->egresses, (uint32_t)value);
-        return &known->ready;
-    }
-    struct egress *egress = egress_new(delivery, &route, key.path);
+    struct egress *egress = egress_there(delivery, &key);
     if (egress == NULL) {
-        return NULL;
+        egress = egress_new(delivery, &way.route, key.path);
+        if (egress == NULL) {
+            return NULL;
+        }
+        CHECK(htab_insert(&delivery->sites, htab_hash(&delivery->sites, key.name),
+                          pool_index(&delivery->egresses, egress)));
     }
-    CHECK(htab_insert(&delivery->sites, hash, pool_index(&delivery->egresses, egress)));
     return &egress->ready;
+}
+
+bool delivery_routed_right(struct delivery *delivery, struct sched_queue *queue)
+{
+    struct way way;
+    struct egress_key key;
+    if (queue->ready == NULL) {
+        return true;
+    }
+    const struct egress *egress =
+        find_way(delivery, queue, &way, &key) ? egress_there(delivery, &key) : NULL;
+    return egress != NULL && queue->ready == &egress->ready;
 }
 
 static void delivery_work(void *context, struct ready_queue *ready)
@@ -225,11 +279,19 @@ struct slice delivery_hold_detail(const struct delivery *delivery,
     return entry != NULL ? entry->reason : SLICE_NONE;
 }
 
+void delivery_retire(struct delivery *delivery, struct egress *egress)
+{
+    const struct egress_key key = key_of(egress);
+    uint64_t value;
+    CHECK(htab_remove(&delivery->sites, htab_hash(&delivery->sites, key.name), &key, &value) &&
+          pool_at(&delivery->egresses, (uint32_t)value) == egress);
+}
+
 void delivery_forget(struct delivery *delivery, struct egress *egress)
 {
-    const struct egress_key key = {slice_make(egress->name, egress->name_bytes), egress->path};
-    uint64_t value;
-    CHECK(htab_remove(&delivery->sites, htab_hash(&delivery->sites, key.name), &key, &value));
+    if (egress->path != NULL) {
+        delivery_retire(delivery, egress);
+    }
     list_remove(&egress->link);
     shard_timer_clear(delivery->shard, &egress->timer);
     deferred_cancel(&egress->work);

@@ -62,6 +62,7 @@ struct delivery {
     struct htab sites;        /* egresses by name */
     struct list all;          /* egresses */
     struct list gate_list;
+    uint32_t gate_numbers;    /* of the last gate */
     uint64_t pinned_bytes;    /* blocks of what peers are sent now: egress_has_share */
     struct list ahead;        /* transfers whose messages were read ahead, oldest first */
     uint64_t ahead_bytes;     /* blocks of these */
@@ -82,6 +83,8 @@ extern const struct queues_user delivery_queues_user;
 void delivery_stop(struct delivery *delivery);
 /* Connections are cut: what was under way is deferred, or uncertain. */
 void delivery_cut(struct delivery *delivery);
+/* Is it routed where its options lead now? One that is not routed is, too. */
+bool delivery_routed_right(struct delivery *delivery, struct sched_queue *queue);
 /* Why the mail of a scheduled queue waits, since when, and until when. */
 struct hold delivery_hold(const struct delivery *delivery, const struct sched_queue *queue);
 /* What whoever ordered that has said; empty: nobody did. */

@@ -29,11 +29,9 @@ static void slot_granted(struct egress_limits *limits);
 
 /* --- birth and death ------------------------------------------------------------------------- */
 
-static void fill_client_options(struct client_options *client, const struct delivery *delivery,
+static void fill_client_options(struct client_options *client, struct slice name,
                                 const struct path_options *path)
 {
-    struct slice name =
-        path->ehlo_domain.size > 0 ? path->ehlo_domain : delivery->conf->node.hostname;
     client_options_init(client, name);
     client->connect_timeout_ns = path->connect_timeout_ns;
     client->banner_timeout_ns = path->banner_timeout_ns;
@@ -49,10 +47,47 @@ static void fill_client_options(struct client_options *client, const struct deli
     client->ignore_8bit_checks = path->ignore_8bit_checks;
 }
 
-/* The path, by a number that is the same on every shard. */
-static uint64_t path_identity(const struct delivery *delivery, const struct path_options *path)
+/* Its own copy: it outlives the snapshot. */
+static struct slice ehlo_name(struct egress *egress, const struct path_options *path)
 {
-    return (uint64_t)((uintptr_t)path - (uintptr_t)conf_path(delivery->conf, SLICE_NONE));
+    struct slice name =
+        path->ehlo_domain.size > 0 ? path->ehlo_domain : egress->delivery->conf->node.hostname;
+    CHECK(name.size <= sizeof(egress->ehlo_memory));
+    memcpy(egress->ehlo_memory, name.data, name.size);
+    return slice_make(egress->ehlo_memory, name.size);
+}
+
+/* The same of the hosts. */
+static void copy_hosts(struct egress *egress, const struct route *route)
+{
+    struct buf names;
+    buf_init(&names, egress->names_memory, sizeof(egress->names_memory));
+    egress->host_count = route->host_count;
+    memcpy(egress->hosts, route->hosts, sizeof(egress->hosts));
+    for (unsigned i = 0; i < route->host_count; i++) {
+        uint8_t *at = names.data + names.size;
+        buf_put(&names, route->names[i]);
+        egress->host_names[i] = names.overflow ? SLICE_NONE
+                                               : slice_make(at, route->names[i].size);
+    }
+}
+
+static void init_limits(struct egress *egress)
+{
+    uint8_t memory[ROUTE_HOSTS_MAX * ENDPOINT_TEXT_MAX];
+    struct buf hosts;
+    buf_init(&hosts, memory, sizeof(memory));
+    for (unsigned i = 0; i < egress->host_count; i++) {
+        endpoint_put(&hosts, &egress->hosts[i]);
+    }
+    struct egress_limits *limits = &egress->limits;
+    const struct delivery *delivery = egress->delivery;
+    cell_set_init(&limits->set, delivery->shard, delivery->registry, delivery->registrar);
+    limits->set.settled = cells_settled;
+    limits->granted = slot_granted;
+    limits->asked = egress_slot_asked;
+    egress_limits_init(limits, slice_make(egress->name, egress->name_bytes), buf_slice(&hosts),
+                       egress->path);
 }
 
 struct egress *egress_new(struct delivery *delivery, const struct route *route,
@@ -79,16 +114,10 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
     buf_put(&name, SLICE("@smtp_client"));
     CHECK(!name.overflow);
     egress->name_bytes = (uint16_t)name.size;
-    egress->host_count = route->host_count;
-    memcpy(egress->hosts, route->hosts, sizeof(egress->hosts));
-    memcpy(egress->host_names, route->names, sizeof(egress->host_names));
-    fill_client_options(&egress->client, delivery, path);
+    copy_hosts(egress, route);
+    fill_client_options(&egress->client, ehlo_name(egress, path), path);
     timer_init(&egress->timer, egress_fire);
-    cell_set_init(&egress->limits.set, delivery->shard, delivery->registry, delivery->registrar);
-    egress->limits.set.settled = cells_settled;
-    egress->limits.granted = slot_granted;
-    egress->limits.asked = egress_slot_asked;
-    egress_limits_init(&egress->limits, buf_slice(&name), path_identity(delivery, path), path);
+    init_limits(egress);
     list_push_back(&delivery->all, &egress->link);
     admin_local_site(egress);
     cell_set_ask(&egress->limits.set);
@@ -122,7 +151,7 @@ static void egress_join(struct egress *egress)
 static void cells_settled(struct cell_set *set)
 {
     struct egress *egress = CONTAINER_OF(set, struct egress, limits.set);
-    if (cell_set_whole(set)) {
+    if (cell_set_whole(set) && egress->path != NULL) {
         egress_limits_begin(&egress->limits);
     }
     if (!egress->delivery->stopping) {
@@ -138,6 +167,28 @@ void egress_unused(struct egress *egress)
         list_push_back(&egress->conns, link);
         client_conn_close(CONTAINER_OF(link, struct client_conn, link));
     }
+    egress_kick(egress);
+}
+
+bool egress_serves(const struct egress *egress, const struct sched_queue *queue)
+{
+    return !egress->suspended && queue->order == QUEUE_RUNS && queue->ready == &egress->ready;
+}
+
+void egress_follow(struct egress *egress, const struct path_options *path)
+{
+    egress->path = path;
+    egress_limits_follow(&egress->limits, path);
+    egress_ahead_drop_stopped(egress);
+}
+
+void egress_retire(struct egress *egress)
+{
+    CHECK(egress->ready.queues == 0);
+    egress_ahead_drop_stopped(egress);
+    delivery_retire(egress->delivery, egress);
+    egress->path = NULL;
+    egress_limits_retire(&egress->limits);
     egress_kick(egress);
 }
 
@@ -248,7 +299,7 @@ static void conn_released(struct client_conn *client, enum client_end end)
     }
     if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
-        if (conn->host + 1 < egress->host_count) {
+        if (conn->host + 1 < egress->host_count && egress->path != NULL) {
             conn->host++;
             conn_open(conn);
             return;
@@ -399,11 +450,11 @@ static void put_failure(struct buf *text, const struct egress *egress,
  */
 static void fail_batches(struct egress *egress, const struct egress_conn *conn)
 {
-    bool all = egress->failures >= egress->path->connection_failures_before_delay;
-    unsigned limit = all ? FAIL_BATCHES_MAX : 1;
-    if (!delivery_may_start(egress->delivery) || egress->suspended) {
+    if (!delivery_may_start(egress->delivery) || egress->suspended || egress->path == NULL) {
         return; /* what is due waits with all the rest */
     }
+    bool all = egress->failures >= egress->path->connection_failures_before_delay;
+    unsigned limit = all ? FAIL_BATCHES_MAX : 1;
     for (unsigned i = 0; i < limit && egress->ready.due > 0; i++) {
         struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
         if (transfer == NULL) {
@@ -605,6 +656,8 @@ static void egress_work(struct deferred *deferred)
         hold(egress, HOLD_none, 0); /* the start is not over */
     } else if (!delivery_may_start(delivery)) {
         hold(egress, HOLD_spool_unhealthy, 0);
+    } else if (egress->path == NULL) {
+        hold(egress, HOLD_empty, 0);
     } else if (egress->suspended) {
         stand_still(egress);
     } else if (requires_tls(egress->path)) {

@@ -13,6 +13,7 @@
 struct transfer;
 
 #define EGRESS_REFUSAL_BYTES_MAX 250
+#define EGRESS_EHLO_BYTES_MAX    256 /* a host name */
 
 struct egress {
     struct ready_queue ready;
@@ -25,7 +26,7 @@ struct egress {
     uint32_t ahead_count;
     uint32_t ahead_rows;
     struct deferred work;
-    const struct path_options *path; /* borrowed from the snapshot */
+    const struct path_options *path; /* borrowed from the snapshot; null: it is retired */
     struct client_options client;
     struct egress_limits limits;
     struct hold hold;         /* why no more is sent, as ready.hold, and until when */
@@ -43,9 +44,11 @@ struct egress {
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
     unsigned host_count;
     struct endpoint hosts[ROUTE_HOSTS_MAX];
-    struct slice host_names[ROUTE_HOSTS_MAX]; /* borrowed from the snapshot */
+    struct slice host_names[ROUTE_HOSTS_MAX]; /* in names_memory, as far as there is room */
     uint16_t name_bytes;
     char name[EGRESS_NAME_BYTES_MAX]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
+    uint8_t names_memory[ROUTE_SITE_BYTES_MAX + ENDPOINT_TEXT_MAX];
+    uint8_t ehlo_memory[EGRESS_EHLO_BYTES_MAX];
 };
 
 struct egress_conn {
@@ -78,6 +81,12 @@ void egress_stop(struct egress *egress);
 void egress_cut(struct egress *egress);
 /* The last queue is gone: it goes too, when its connections have. */
 void egress_unused(struct egress *egress);
+/* Its options stand in another snapshot, unchanged. What was read ahead for queues that have left
+ * goes back. */
+void egress_follow(struct egress *egress, const struct path_options *path);
+/* Its options are no longer in force, and no queue is left: what has begun ends as it was, and
+ * nothing is borrowed from the snapshot any more. */
+void egress_retire(struct egress *egress);
 
 extern const struct client_user egress_client_user;
 /* A connection of the pool's, in no list yet; null: no memory. */
@@ -107,8 +116,11 @@ void egress_ahead_trim(struct egress *egress);
 void egress_ahead_remove(struct transfer *transfer);
 /* Goes back. */
 void egress_ahead_drop(struct transfer *transfer);
-/* What an operator has stopped meanwhile goes back. */
+/* What may not go from here any more goes back: an operator has stopped it, or its queue goes
+ * elsewhere. */
 void egress_ahead_drop_stopped(struct egress *egress);
+/* Does what is next of this queue go from here, by orders and routes? */
+bool egress_serves(const struct egress *egress, const struct sched_queue *queue);
 
 /* What it would send next. */
 enum slot_class egress_class(const struct egress *egress);
@@ -137,5 +149,7 @@ bool delivery_may_read_ahead(const struct delivery *delivery, uint64_t bytes);
 /* Memory is short: all that was read ahead goes back, a few thousand messages at most. */
 void delivery_drop_ahead(struct delivery *delivery);
 void delivery_forget(struct delivery *delivery, struct egress *egress);
+/* No queue comes to it any more. */
+void delivery_retire(struct delivery *delivery, struct egress *egress);
 
 #endif

@@ -93,7 +93,7 @@ void egress_ahead_drop_stopped(struct egress *egress)
             struct transfer *transfer = CONTAINER_OF(link, struct transfer, turn);
             const struct row *row = row_at(&queues->rows, transfer->rows[0]);
             link = link->next;
-            if (egress->suspended || queues_at(queues, row->queue)->order != QUEUE_RUNS) {
+            if (!egress_serves(egress, queues_at(queues, row->queue))) {
                 egress_ahead_drop(transfer);
             }
         }

@@ -2,11 +2,10 @@
 
 #include "core/check.h"
 
-void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t identity,
+void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
                         const struct path_options *path)
 {
-    const struct slice own[] = {SLICE("connections"), name,
-                                slice_make(&identity, sizeof(identity))};
+    const struct slice own[] = {SLICE("connections"), name, hosts, path->block};
     const struct cell_key key = cell_key_of(own, COUNT_OF(own));
     struct cell_set *set = &limits->set;
     set->requests = limits->requests;
@@ -91,6 +90,24 @@ void egress_limits_begin(struct egress_limits *limits)
         rates_add(&limits->connects, cell_set_at(&limits->set, at),
                   &limits->path->max_connection_rate);
     }
+}
+
+void egress_limits_follow(struct egress_limits *limits, const struct path_options *path)
+{
+    limits->path = path;
+    for (unsigned i = 0; i < limits->messages.count; i++) {
+        limits->message_lines[i].rate = message_rate(path, i);
+    }
+    if (limits->connects.count > 0) {
+        limits->connect_line.rate = &path->max_connection_rate;
+    }
+}
+
+void egress_limits_retire(struct egress_limits *limits)
+{
+    rates_clear(&limits->messages);
+    rates_clear(&limits->connects);
+    limits->path = NULL;
 }
 
 void egress_limits_end(struct egress_limits *limits)
@@ -230,7 +247,7 @@ static void messages_view(const struct egress_limits *limits, unsigned i, struct
 bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct limit_view *view_out)
 {
     const struct cell_set *set = &limits->set;
-    if (!cell_set_whole(set) || i >= set->count) {
+    if (!cell_set_whole(set) || i >= set->count || limits->path == NULL) {
         return false;
     }
     *view_out = (struct limit_view){.cell = cell_set_at(set, i)};

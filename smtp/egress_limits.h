@@ -19,7 +19,7 @@
 
 struct egress_limits {
     struct cell_set set;
-    const struct path_options *path; /* borrowed from the snapshot */
+    const struct path_options *path; /* borrowed from the snapshot; null: retired */
     bool working;                    /* between begin and end */
     unsigned slot_count;             /* the first cells of the set */
     unsigned rate_count;             /* of messages: those after them; of connections: the last */
@@ -35,12 +35,17 @@ struct egress_limits {
 };
 
 /*
- * `name` is the ready queue's. `identity` tells two of them with one name apart: a path with a high
- * connection_limit would fill what the other's low one allows, and that would never be served. The
- * rates of a site are one, whatever else differs. Nothing is asked yet: cell_set_ask.
+ * `name` is the ready queue's, and `hosts` where it goes. The path's block tells two of them with
+ * one name apart: a path with a high connection_limit would fill what the other's low one allows,
+ * and that would never be served. The rates of a site are one, whatever else differs. Nothing is
+ * asked yet: cell_set_ask.
  */
-void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t identity,
+void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
                         const struct path_options *path);
+/* The same limits stand in another snapshot. */
+void egress_limits_follow(struct egress_limits *limits, const struct path_options *path);
+/* Nothing of the path is needed any more: reserved tokens go back, slots stay. */
+void egress_limits_retire(struct egress_limits *limits);
 /* The set is whole: the limits are at work. */
 void egress_limits_begin(struct egress_limits *limits);
 /* Before the cells go, with egress_limits_mail_out no more: nothing is reserved, wanted or limited

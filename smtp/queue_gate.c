@@ -39,12 +39,13 @@ bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue)
     *gate = (struct queue_gate){
         .delivery = delivery,
         .queue = queue,
+        .number = ++delivery->gate_numbers,
         .set = {.requests = gate->requests, .capacity = QUEUE_RATES_MAX, .settled = gate_settled},
     };
     cell_set_init(&gate->set, delivery->shard, delivery->registry, delivery->registrar);
     for (unsigned i = 0; i < count; i++) {
         const struct slice parts[] = {wanted[i].scope, wanted[i].name};
-        gate->wanted[i] = wanted[i].rate;
+        gate->wanted[i] = *wanted[i].rate;
         (void)cell_set_rate(&gate->set, parts, COUNT_OF(parts), wanted[i].rate);
     }
     rates_init(&gate->rates, gate->lines, QUEUE_RATES_MAX);
@@ -97,7 +98,7 @@ static void gate_settled(struct cell_set *set)
         return;
     }
     for (unsigned i = 0; i < set->count; i++) {
-        rates_add(&gate->rates, cell_set_at(set, i), gate->wanted[i]);
+        rates_add(&gate->rates, cell_set_at(set, i), &gate->wanted[i]);
     }
     queues_release(gate->delivery->queues, gate->queue);
 }
@@ -147,10 +148,36 @@ void queue_gate_forget(void *context, struct sched_queue *queue)
     gate_close(queue->gate);
 }
 
-void queue_gate_refund(struct sched_queue *queue, unsigned count)
+uint32_t queue_gate_number(const struct sched_queue *queue)
+{
+    const struct queue_gate *gate = queue->gate;
+    return gate != NULL ? gate->number : 0;
+}
+
+bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *queue,
+                     const struct queue_options *options)
+{
+    const struct queue_gate *gate = queue->gate;
+    struct queue_rate wanted[QUEUE_RATES_MAX];
+    unsigned count =
+        queue_rates_of(options, sched_queue_name(delivery->queues, queue), wanted);
+    if (gate == NULL || gate->set.count != count) {
+        return gate == NULL && count == 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct rate *rate = wanted[i].rate;
+        if (rate->count != gate->wanted[i].count || rate->burst != gate->wanted[i].burst ||
+            rate->period_ns != gate->wanted[i].period_ns) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void queue_gate_refund(struct sched_queue *queue, uint32_t number, unsigned count)
 {
     struct queue_gate *gate = queue->gate;
-    if (gate != NULL) {
+    if (gate != NULL && gate->number == number) {
         rates_refund(&gate->rates, count);
     }
 }
@@ -167,7 +194,7 @@ bool queue_gate_limit_at(const struct queue_gate *gate, unsigned i, struct limit
         .option = rates[i].option,
         .name = rates[i].name,
         .cell = cell_set_at(&gate->set, i),
-        .rate = rates[i].rate,
+        .rate = &gate->wanted[i],
     };
     return true;
 }

@@ -26,7 +26,8 @@ struct queue_gate {
     struct rates rates;
     struct timer timer;        /* at the instant at which it opens */
     uint64_t until_ns;         /* the same; 0: it is open, or waits for its cells */
-    const struct rate *wanted[QUEUE_RATES_MAX]; /* borrowed from the snapshot, as the cells */
+    uint32_t number;           /* of this gate, not 0: another one of the queue has another */
+    struct rate wanted[QUEUE_RATES_MAX]; /* as the cells */
     struct cell_request requests[QUEUE_RATES_MAX];
     struct rate_line lines[QUEUE_RATES_MAX];
 };
@@ -48,8 +49,14 @@ MUST_USE bool queue_gate_open(struct delivery *delivery, struct sched_queue *que
 unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned count,
                           enum hold_reason *reason_out);
 void queue_gate_forget(void *context, struct sched_queue *queue);
-/* `count` rows that were let through have not been sent. */
-void queue_gate_refund(struct sched_queue *queue, unsigned count);
+/* The gate that a queue has now; 0: none. */
+uint32_t queue_gate_number(const struct sched_queue *queue);
+/* `count` rows that gate `number` let through have not been sent. Nothing when the queue has another
+ * gate by now: its rates are not those that were used. */
+void queue_gate_refund(struct sched_queue *queue, uint32_t number, unsigned count);
+/* Has the queue the gate that these options want? */
+bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *queue,
+                     const struct queue_options *options);
 /* Number `i` of its rates, below QUEUE_RATES_MAX. False: there is none, or it is not at work. */
 MUST_USE bool queue_gate_limit_at(const struct queue_gate *gate, unsigned i,
                                   struct limit_view *view_out);

@@ -20,6 +20,17 @@
 
 static void transfer_record(struct transfer *transfer);
 
+static struct row *row_of(const struct transfer *transfer, unsigned i)
+{
+    return row_at(&transfer->delivery->queues->rows, transfer->rows[i]);
+}
+
+/* All its rows are of one. */
+static struct sched_queue *queue_of_rows(const struct transfer *transfer)
+{
+    return queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue);
+}
+
 /* --- beginning and end ------------------------------------------------------------------------ */
 
 /* Without rows. Null: no memory. */
@@ -41,6 +52,7 @@ static struct transfer *transfer_new(struct delivery *delivery)
     transfer->ahead = false;
     transfer->ahead_bytes = 0;
     transfer->admitted = true;
+    transfer->gate = 0;
     transfer->charged = false;
     transfer->pinned_bytes = 0;
     transfer->first_count = 0;
@@ -68,6 +80,7 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
         pool_give(&delivery->transfers, transfer);
         return NULL;
     }
+    transfer->gate = queue_gate_number(queue_of_rows(transfer));
     return transfer;
 }
 
@@ -106,22 +119,17 @@ static void transfer_free(struct transfer *transfer)
     pool_give(&delivery->transfers, transfer);
 }
 
-static struct row *row_of(const struct transfer *transfer, unsigned i)
-{
-    return row_at(&transfer->delivery->queues->rows, transfer->rows[i]);
-}
-
 void transfer_charge(struct transfer *transfer)
 {
     rates_use(&transfer->egress->limits.messages, transfer->count);
     transfer->charged = true;
 }
 
-/* So many of its rows are not sent: no rate counts them. All are of one queue. */
+/* So many of its rows are not sent: no rate counts them. */
 static void transfer_refund(const struct transfer *transfer, unsigned count)
 {
     if (transfer->admitted) {
-        queue_gate_refund(queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue), count);
+        queue_gate_refund(queue_of_rows(transfer), transfer->gate, count);
     }
     if (transfer->charged) {
         rates_refund(&transfer->egress->limits.messages, count);
@@ -241,6 +249,7 @@ bool transfer_admit(struct transfer *transfer, uint32_t most)
     }
     transfer_trim(transfer, count);
     transfer->admitted = true;
+    transfer->gate = queue_gate_number(queue);
     return true;
 }
 
@@ -334,12 +343,12 @@ static void end_by_cause(struct transfer *transfer)
     transfer_record(transfer);
 }
 
-/* Has an operator stopped it since it was taken? */
+/* Has an operator stopped it since it was taken, or does its queue go elsewhere now? */
 static bool is_stopped(const struct transfer *transfer)
 {
     const struct sched_queue *queue =
         queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue);
-    return queue->order != QUEUE_RUNS || transfer->egress->suspended;
+    return !egress_serves(transfer->egress, queue);
 }
 
 static void transfer_go(struct transfer *transfer)

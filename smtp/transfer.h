@@ -36,6 +36,7 @@ struct transfer {
     struct list turn;           /* in egress->ahead */
     uint64_t ahead_bytes;       /* of delivery->ahead_bytes */
     bool admitted;              /* its rows count at the gate of their queue */
+    uint32_t gate;              /* the number of that gate; 0: none */
     bool charged;               /* … and at the rates of the site */
     uint64_t pinned_bytes;      /* of its site, while a peer is sent it */
     unsigned count;             /* rows; their order is that of the recipients */
