@@ -29,6 +29,13 @@ int event_tap_init(struct event_tap *tap, struct shard *shard,
     return error;
 }
 
+void event_tap_set_conf(struct event_tap *tap, const struct conf *conf)
+{
+    tap->options.conf = conf;
+    tap->maker.conf = conf;
+    tap->again.conf = conf;
+}
+
 void event_tap_fini(struct event_tap *tap)
 {
     shard_timer_clear(tap->shard, &tap->tick);

@@ -43,9 +43,9 @@ void inject_init(struct inject *inject, struct server *server, struct cell *rate
         .shard = server->shard,
         .server = server,
         .rates = rates,
-        .message_bytes_max = message_bytes_max(server->conf, memory_max),
     };
     metered_init(&inject->memory, memory_max);
+    inject_set_conf(inject);
     uint64_t bytes = pool_memory(sizeof(struct inject_job), INJECT_JOBS_MAX);
     pool_init(&inject->jobs, boot_pages_take(pages, bytes), sizeof(struct inject_job),
               INJECT_JOBS_MAX);
@@ -55,6 +55,11 @@ void inject_init(struct inject *inject, struct server *server, struct cell *rate
               INJECT_PUTS_MAX);
     list_init(&inject->ready);
     deferred_init(&inject->turn, inject_turn);
+}
+
+void inject_set_conf(struct inject *inject)
+{
+    inject->message_bytes_max = message_bytes_max(inject->server->conf, inject->memory.limit);
 }
 
 void inject_fini(struct inject *inject)
@@ -161,6 +166,7 @@ void inject_job_end(struct inject_job *job)
     struct inject *inject = job->inject;
     CHECK(job->open == 0 && job->put == NULL && !spill_in_flight(&job->spill));
     list_remove(&job->link);
+    conf_lease_drop(&job->lease);
     transaction_reset(&job->transaction);
     metered_give(&inject->memory, job->rest);
     metered_give(&inject->memory, job->memory);
@@ -299,9 +305,9 @@ static void read_job(struct inject_job *job, struct refusal *refusal)
 static void take_rate(const struct inject_job *job, struct refusal *refusal)
 {
     const struct inject *inject = job->inject;
-    const struct conf_http_listener *listener = job->exchange->listener;
-    const struct rate *rate = &listener->inject_rate;
-    struct cell *cell = &inject->rates[listener->index];
+    unsigned listener = job->exchange->listener;
+    const struct rate *rate = &inject->server->conf->http_listeners[listener].inject_rate;
+    struct cell *cell = &inject->rates[listener];
     uint64_t count = job->request.recipient_count;
     int64_t now = (int64_t)inject->shard->now_ns;
     if (!rate_is_set(rate)) {

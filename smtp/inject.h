@@ -54,6 +54,8 @@ struct inject {
 void inject_init(struct inject *inject, struct server *server, struct cell *rates,
                  uint64_t memory_max, struct boot_pages *pages);
 /* Nothing of it runs any more; what requests still hold of the allocator goes. */
+/* The server has another configuration. */
+void inject_set_conf(struct inject *inject);
 void inject_fini(struct inject *inject);
 
 /* Takes the exchange and answers it. */

@@ -60,6 +60,7 @@ struct inject_job {
     /* The message in hand. */
     struct inject_put *put;         /* of the pool, for when it is stored */
     struct transaction transaction;
+    struct conf_lease *lease;    /* what it looks for in the header stands there; null: nothing */
     uint8_t *rest;                  /* owned, metered: what is not fed yet */
     size_t rest_bytes;
     size_t rest_at;

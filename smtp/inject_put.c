@@ -246,6 +246,7 @@ static void step_make(struct inject_job *job)
         refuse_message(job, SLICE("452 4.3.1 No memory for this message now"));
         return;
     }
+    conf_lease_move(&job->lease, job->inject->server->lease);
     transaction_begin_content(&job->transaction, job->inject->message_bytes_max,
                               job->inject->server->conf->queues.labels);
     inject_job_set_state(job, INJECT_FEEDING);

@@ -233,6 +233,20 @@ static void admit(struct server_listener *listener, int fd)
     list_push_back(&server->open, &conn->link);
 }
 
+void server_set_conf(struct server *server, struct conf_lease *lease)
+{
+    const struct conf *conf = lease->conf;
+    CHECK(conf->smtp_listener_count >= server->listener_count);
+    server->conf = conf;
+    server->lease = lease;
+    for (unsigned i = 0; i < server->listener_count; i++) {
+        server->listeners[i].conf = &conf->smtp_listeners[i];
+    }
+    for (struct list *link = server->open.next; link != &server->open; link = link->next) {
+        server_conn_renew(CONTAINER_OF(link, struct server_conn, link));
+    }
+}
+
 void server_conn_gone(struct server_conn *conn)
 {
     struct server *server = conn->server;

@@ -12,6 +12,7 @@
 #include "shard/boot.h"
 #include "shard/io/listener.h"
 #include "shard/queue/cells.h"
+#include "smtp/conf_lease.h"
 #include "smtp/intake.h"
 #include "smtp/overload.h"
 #include "smtp/server_balance.h"
@@ -54,7 +55,8 @@ struct server {
     struct block_pool *blocks;  /* the receiving door */
     struct event_tap *events;
     struct trace_tap *trace;    /* null: there is none */
-    const struct conf *conf;
+    const struct conf *conf;    /* in force */
+    struct conf_lease *lease;   /* of it; null: it stays in force for ever */
     struct pool conns;
     struct pool buffers;   /* struct server_buffers, one for each that may be wanted */
     XXH3_state_t *hashes;  /* one per connection of the pool, by index */
@@ -81,6 +83,11 @@ void server_init(struct server *server, struct boot_pages *pages);
  * 0) and begins to accept. 0, or a negative errno with the listener that failed in `reason_out`.
  */
 MUST_USE int server_start(struct server *server, struct endpoint *bound, struct buf *reason_out);
+/*
+ * Another configuration is in force, with as many listeners at the same places. Sessions between
+ * two transactions have its options at once, the others when theirs is over.
+ */
+void server_set_conf(struct server *server, struct conf_lease *lease);
 /* Once a turn, when the account is up to date: what the server is short of. */
 void server_look(struct server *server);
 /*

@@ -56,6 +56,7 @@ static void conn_join(struct server_conn *conn)
         server_host_give(server->hosts, &conn->peer);
     }
     server_session_fini(&conn->session);
+    conf_lease_drop(&conn->lease);
     server_conn_gone(conn);
 }
 
@@ -409,7 +410,9 @@ static void conn_drive(struct server_conn *conn)
     while (more && conn->state == CONN_OPEN && !conn_departs(conn) && feed_once(conn, &want)) {
         drop_strays(conn);
         more = conn_want(conn, want);
+        server_conn_renew(conn);
     }
+    server_conn_renew(conn);
     bool ended = conn->stream.end != STREAM_OPEN && stream_input(&conn->stream).size == 0;
     if (ended && (conn->state == CONN_OPEN || conn->stream.end != STREAM_EOF)) {
         if (conn->stream.end != STREAM_EOF) {
@@ -613,6 +616,33 @@ static bool is_trusted(const struct conf_smtp_listener *conf, const struct endpo
     return false;
 }
 
+/* The options in force, for its peer. */
+static void conn_options(struct server_conn *conn)
+{
+    const struct server *server = conn->server;
+    const struct conf_smtp_listener *conf = conn->listener->conf;
+    conf_lease_move(&conn->lease, server->lease);
+    conn->options = (struct server_options){
+        .hostname = conf->hostname,
+        .banner = conf->banner,
+        .message_bytes_max = conf->message_bytes_max,
+        .recipients_max = conf->recipients_max,
+        .messages_max = conf->messages_max,
+        .received_max = RECEIVED_FIELDS_MAX,
+        .labels = server->conf->queues.labels,
+        .trusted = is_trusted(conf, &conn->peer),
+        .policy = &conn_policy,
+        .policy_context = conn,
+    };
+}
+
+void server_conn_renew(struct server_conn *conn)
+{
+    if (conn->lease != conn->server->lease && !server_session_in_transaction(&conn->session)) {
+        conn_options(conn);
+    }
+}
+
 static void conn_init(struct server_conn *conn, struct server *server,
                       const struct server_listener *listener)
 {
@@ -627,7 +657,6 @@ static void conn_begin(struct server_conn *conn, struct server *server,
                        const struct server_listener *listener, int fd)
 {
     const struct socket_options sockets = {.congestion = server->conf->node.congestion};
-    const struct conf_smtp_listener *conf = listener->conf;
     conn_init(conn, server, listener);
     int error = ring_accepted(server->shard->ring, fd, &sockets, &conn->peer, &conn->local);
     if (error < 0) {
@@ -635,18 +664,7 @@ static void conn_begin(struct server_conn *conn, struct server *server,
         conn->peer = (struct endpoint){0};
     }
     conn->session_id = id_next(server->intake->ids, server->shard->wall_ns);
-    conn->options = (struct server_options){
-        .hostname = conf->hostname,
-        .banner = conf->banner,
-        .message_bytes_max = conf->message_bytes_max,
-        .recipients_max = conf->recipients_max,
-        .messages_max = conf->messages_max,
-        .received_max = RECEIVED_FIELDS_MAX,
-        .labels = server->conf->queues.labels,
-        .trusted = is_trusted(conf, &conn->peer),
-        .policy = &conn_policy,
-        .policy_context = conn,
-    };
+    conn_options(conn);
     server_session_init(&conn->session, &conn->options, server->blocks,
                         &server->hashes[pool_index(&server->conns, conn)]);
     stream_accept(&conn->stream, server->shard, &conn_user, fd);
@@ -712,8 +730,7 @@ static void conn_adopt(struct server_conn *conn, struct server_conn *from)
     conn->peer = from->peer;
     conn->local = from->local;
     conn->session_id = from->session_id;
-    conn->options = from->options;
-    conn->options.policy_context = conn;
+    conn_options(conn); /* what is in force here, whatever is there by now */
     server_session_adopt(&conn->session, &from->session, &conn->options, server->blocks,
                          &server->hashes[pool_index(&server->conns, conn)]);
     server_trace_begin(conn, false);
@@ -765,6 +782,7 @@ void server_conn_return(struct server_conn *conn)
 void server_conn_left(struct server_conn *conn)
 {
     buffers_give(conn);
+    conf_lease_drop(&conn->lease);
     pool_give(&conn->server->conns, conn);
 }
 

@@ -78,6 +78,7 @@ struct server_conn {
     struct endpoint peer;
     struct endpoint local;
     struct id session_id;
+    struct conf_lease *lease;               /* that `options` are of */
     struct server_options options;
     struct server_session session;
     struct intake_ticket *ticket;           /* while STORING */
@@ -94,6 +95,8 @@ struct server_conn {
 /* Takes over an accepted descriptor. */
 void server_conn_open(struct server_conn *conn, struct server *server,
                       const struct server_listener *listener, int fd);
+/* Its options are those in force, unless a transaction is under way. */
+void server_conn_renew(struct server_conn *conn);
 /* Tells the client why it is not served, then closes. `reply` is constant. */
 void server_conn_refuse(struct server_conn *conn, struct server *server,
                         const struct server_listener *listener, int fd, struct slice reply);

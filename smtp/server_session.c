@@ -309,6 +309,12 @@ bool server_session_is_between(const struct server_session *session)
     return session->state == SERVER_READY && !session->delay;
 }
 
+bool server_session_in_transaction(const struct server_session *session)
+{
+    return session->transaction.envelope != NULL || session->transaction.content_begun ||
+           session->state == SERVER_COMMITTING;
+}
+
 void server_session_adopt(struct server_session *session, const struct server_session *from,
                           const struct server_options *options, struct block_pool *pool,
                           XXH3_state_t *hash)

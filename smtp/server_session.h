@@ -121,9 +121,12 @@ struct server_session {
 /* `hash` and `pool` outlive the session. */
 void server_session_init(struct server_session *session, const struct server_options *options,
                          struct block_pool *pool, XXH3_state_t *hash);
+/* From MAIL to the reply to its content, or its reset: options stay as they are meanwhile. Else
+ * others may take their place at any time. */
+bool server_session_in_transaction(const struct server_session *session);
 /*
- * `session` goes on where `from` stands, between two transactions, perhaps on another shard; with
- * options that differ in nothing but whose they are. `from` is over then.
+ * `session` goes on where `from` stands, between two transactions, perhaps on another shard, with
+ * options of its own. `from` is over then.
  */
 void server_session_adopt(struct server_session *session, const struct server_session *from,
                           const struct server_options *options, struct block_pool *pool,

@@ -527,6 +527,18 @@ static void timer_arm(struct event_log *log, bool busy)
     shard_timer_set(log->shard, &log->timer, due_ns > now_ns ? due_ns - now_ns : 1);
 }
 
+void event_log_set(struct event_log *log, const struct event_log_options *options)
+{
+    log->options.max_file_bytes = options->max_file_bytes;
+    log->options.max_segment_ns = options->max_segment_ns;
+    log->options.flush_ns = options->flush_ns;
+    log->options.level = options->level;
+    event_retention_set(&log->retention, options->retention_ns, options->max_total_bytes);
+    if (!log->stopping) {
+        shard_timer_set(log->shard, &log->timer, 1);
+    }
+}
+
 static void log_step(struct event_log *log)
 {
     bool busy = false;

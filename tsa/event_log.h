@@ -52,6 +52,8 @@ struct event_log_counts {
 /* Boot thread; `shard` is the TSA shard. Lives in the heap. */
 MUST_USE struct event_log *event_log_open(struct shard *shard,
                                           const struct event_log_options *options);
+/* Files, flushes and retention by these from now on; path, sink and heap are not looked at. */
+void event_log_set(struct event_log *log, const struct event_log_options *options);
 /* mail_arrive of the feeds, whose sink is the log. */
 void event_log_arrive(struct shard *shard, struct mail *mail);
 /*

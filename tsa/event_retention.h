@@ -43,6 +43,13 @@ struct event_retention {
 
 void event_retention_init(struct event_retention *retention, struct shard *shard,
                           const struct event_retention_options *options);
+/* The limits from now on. */
+static inline void event_retention_set(struct event_retention *retention, uint64_t age_ns,
+                                       uint64_t bytes)
+{
+    retention->options.age_ns = age_ns;
+    retention->options.bytes = bytes;
+}
 /* A file of this name has been begun. */
 void event_retention_file(struct event_retention *retention, struct slice name);
 /* Begins no job any more. */

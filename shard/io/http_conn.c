@@ -239,7 +239,7 @@ static void conn_detached(struct stream *stream)
     }
     transfer->from = server;
     transfer->to = conn->destination;
-    transfer->conf = conn->conf;
+    transfer->listener = conn->listener;
     transfer->peer = conn->peer;
     transfer->size = size;
     gather(conn, transfer);
@@ -295,6 +295,12 @@ static void request_whole(struct http_conn *conn)
     conn->exchange.route->handle(&conn->exchange);
 }
 
+/* What is in force where it came in. */
+static const struct conf_http_listener *conn_conf(const struct http_conn *conn)
+{
+    return &conn->server->options.conf->http_listeners[conn->listener];
+}
+
 /* How much of a body this route takes, and that it fits into what HTTP may hold at all. */
 static uint64_t body_bytes_max(const struct http_conn *conn)
 {
@@ -303,7 +309,7 @@ static uint64_t body_bytes_max(const struct http_conn *conn)
         return 0;
     }
     uint64_t limit =
-        route->body_bytes_max > 0 ? route->body_bytes_max : conn->conf->request_body_limit;
+        route->body_bytes_max > 0 ? route->body_bytes_max : conn_conf(conn)->request_body_limit;
     return MIN_OF(limit, conn->server->memory.limit / 2);
 }
 
@@ -374,7 +380,7 @@ static void request_begin(struct http_conn *conn)
         .query = head->query,
         .peer = conn->peer,
         .shard = server->shard,
-        .listener = conn->conf,
+        .listener = conn->listener,
         .context = server->options.context,
     };
     conn->close = conn->close || head->close;
@@ -382,7 +388,7 @@ static void request_begin(struct http_conn *conn)
         http_refuse(conn, 403, 0, SLICE("Your address is not in trusted_hosts"));
         return;
     }
-    if (!http_host_is_ours(head, conn->conf->hostname)) {
+    if (!http_host_is_ours(head, conn_conf(conn)->hostname)) {
         http_refuse(conn, 403, 0, SLICE("A foreign Host or Origin"));
         return;
     }
@@ -643,10 +649,11 @@ static const struct stream_user conn_user = {
 
 /* --- beginning and stop --------------------------------------------------------------------- */
 
-static bool is_trusted(const struct conf_http_listener *conf, const struct endpoint *peer)
+static bool is_trusted(const struct http_conn *conn)
 {
+    const struct conf_http_listener *conf = conn_conf(conn);
     for (size_t i = 0; i < conf->trusted_host_count; i++) {
-        if (network_contains(&conf->trusted_hosts[i], peer)) {
+        if (network_contains(&conf->trusted_hosts[i], &conn->peer)) {
             return true;
         }
     }
@@ -654,14 +661,14 @@ static bool is_trusted(const struct conf_http_listener *conf, const struct endpo
 }
 
 static void conn_begin(struct http_conn *conn, struct http_server *server,
-                       const struct conf_http_listener *conf, const struct endpoint *peer)
+                       unsigned listener, const struct endpoint *peer)
 {
     *conn = (struct http_conn){
         .server = server,
-        .conf = conf,
+        .listener = listener,
         .peer = *peer,
-        .trusted = is_trusted(conf, peer),
     };
+    conn->trusted = is_trusted(conn);
     exchange_reset(conn);
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
@@ -671,7 +678,7 @@ static void conn_begin(struct http_conn *conn, struct http_server *server,
 }
 
 void http_conn_open(struct http_conn *conn, struct http_server *server,
-                    const struct conf_http_listener *conf, int fd)
+                    unsigned listener, int fd)
 {
     const struct socket_options sockets = {.congestion = ""};
     struct endpoint peer;
@@ -680,7 +687,7 @@ void http_conn_open(struct http_conn *conn, struct http_server *server,
         /* The client has gone already: the first receive will say so. */
         peer = (struct endpoint){0};
     }
-    conn_begin(conn, server, conf, &peer);
+    conn_begin(conn, server, listener, &peer);
     stream_accept(&conn->stream, server->shard, &conn_user, fd);
     http_server_sort(conn, true);
 }
@@ -688,11 +695,16 @@ void http_conn_open(struct http_conn *conn, struct http_server *server,
 void http_conn_receive(struct http_conn *conn, struct http_server *server,
                        struct http_transfer *transfer)
 {
-    conn_begin(conn, server, transfer->conf, &transfer->peer);
+    conn_begin(conn, server, transfer->listener, &transfer->peer);
     conn->early = transfer;
     stream_accept(&conn->stream, server->shard, &conn_user, transfer->fd);
     http_server_sort(conn, false); /* a request of it has come */
     shard_defer(server->shard, &conn->resume);
+}
+
+void http_conn_renew(struct http_conn *conn)
+{
+    conn->trusted = is_trusted(conn);
 }
 
 void http_conn_stop(struct http_conn *conn)

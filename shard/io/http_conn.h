@@ -45,7 +45,7 @@ struct http_transfer {
     struct mail mail;
     struct http_server *from;              /* borrowed, like both below */
     struct http_server *to;
-    const struct conf_http_listener *conf;
+    unsigned listener;         /* number of the one it came to: all shards have the same */
     struct endpoint peer;
     int fd;
     uint8_t *bytes;                        /* that have come; of the sender's metered memory */
@@ -66,7 +66,7 @@ enum http_conn_state {
 struct http_conn {
     struct stream stream;
     struct http_server *server;            /* borrowed */
-    const struct conf_http_listener *conf; /* borrowed */
+    unsigned listener;         /* number of the one it came to */
     struct list link;                      /* in server->idle or server->busy */
     struct timer timer;
     struct deferred resume;
@@ -101,7 +101,9 @@ struct http_conn {
 
 /* Of an accepted descriptor, or of one that another shard has sent, whose bytes are read first. */
 void http_conn_open(struct http_conn *conn, struct http_server *server,
-                    const struct conf_http_listener *conf, int fd);
+                    unsigned listener, int fd);
+/* Another configuration is in force: may its peer ask? */
+void http_conn_renew(struct http_conn *conn);
 void http_conn_receive(struct http_conn *conn, struct http_server *server,
                        struct http_transfer *transfer);
 /* A stop has begun: between requests it closes now, else after the answer. */

@@ -13,7 +13,6 @@
 #include "shard/io/http_query.h"
 
 struct shard;
-struct conf_http_listener;
 struct http_exchange;
 struct http_conn;
 struct metered;
@@ -57,7 +56,7 @@ struct http_exchange {
     struct slice body;        /* decoded, whole */
     struct endpoint peer;
     struct shard *shard;      /* borrowed, like all below */
-    const struct conf_http_listener *listener; /* by which it came */
+    unsigned listener;       /* the number of the one by which it came */
     void *context;            /* of struct http_options */
     /* The handler's own. */
     http_gone *gone;          /* null: it does not care */

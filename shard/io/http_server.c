@@ -69,7 +69,7 @@ static void admit(struct http_listener *listener, int fd)
         ring_discard(server->shard->ring, fd);
         return;
     }
-    http_conn_open(conn, server, listener->conf, fd);
+    http_conn_open(conn, server, (unsigned)(listener - server->listeners), fd);
     server->strangers += !conn->trusted;
     if (server->strangers > server->options.connections_max * STRANGERS_PERCENT / 100) {
         http_conn_close(conn);
@@ -143,6 +143,25 @@ static void transfer_arrives(struct shard *receiver, struct mail *mail)
         return;
     }
     http_conn_receive(conn, server, transfer);
+    server->strangers += !conn->trusted;
+}
+
+static void renew(struct http_server *server, const struct list *conns)
+{
+    for (struct list *link = conns->next; link != conns; link = link->next) {
+        struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+        server->strangers -= !conn->trusted;
+        http_conn_renew(conn);
+        server->strangers += !conn->trusted;
+    }
+}
+
+void http_server_set_conf(struct http_server *server, const struct conf *conf)
+{
+    CHECK(conf->http_listener_count >= server->listener_count);
+    server->options.conf = conf;
+    renew(server, &server->idle);
+    renew(server, &server->busy);
 }
 
 void http_server_send(struct http_transfer *transfer)
@@ -169,13 +188,13 @@ int http_server_start(struct http_server *server, struct endpoint *bound_out,
         struct http_listener *listener = &server->listeners[i];
         *listener = (struct http_listener){
             .server = server,
-            .conf = &conf->http_listeners[i],
             .socket = {.accepted = accepted},
         };
         int error =
-            listener_open(&listener->socket, server->shard, &listener->conf->listen, &sockets);
+            listener_open(&listener->socket, server->shard, &conf->http_listeners[i].listen,
+                          &sockets);
         if (error != 0) {
-            endpoint_put(reason_out, &listener->conf->listen);
+            endpoint_put(reason_out, &conf->http_listeners[i].listen);
             return error;
         }
         bound_out[i] = listener->socket.bound;

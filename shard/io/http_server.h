@@ -34,13 +34,12 @@ struct http_conn;
 
 struct http_listener {
     struct http_server *server;
-    const struct conf_http_listener *conf; /* borrowed from the snapshot */
     struct listener socket;
 };
 
 struct http_options {
     struct shard *shard;              /* borrowed, like all below */
-    const struct conf *conf;
+    const struct conf *conf;          /* in force */
     const struct http_route *routes;  /* the same for all shards of a node */
     size_t route_count;               /* ≤ HTTP_ROUTES_MAX */
     void *context;                    /* for handlers */
@@ -77,6 +76,9 @@ void http_server_init(struct http_server *server, const struct http_options *opt
  */
 MUST_USE int http_server_start(struct http_server *server, struct endpoint *bound_out,
                                struct buf *reason_out);
+/* Another configuration is in force, with as many listeners at the same places: for connections
+ * that are open as well. What has begun to be answered is. */
+void http_server_set_conf(struct http_server *server, const struct conf *conf);
 /* Whether connections of other shards are welcome: not while this one is short of something. */
 void http_server_set_takes(struct http_server *server, bool takes);
 /*
