@@ -16,4 +16,13 @@ bool conf_file_read(void *heap, const char *path, struct slice *bytes_out,
 MUST_USE struct conf *conf_file_load(const char *file, const char *const *sets, size_t set_count,
                                      struct conf_messages *messages);
 
+/* The same by a worker: WORK_CONF. */
+struct conf_reading {
+    const char *file;        /* as above; borrowed, like all here */
+    const char *const *sets;
+    size_t set_count;
+    struct conf_messages messages; /* in: over memory; out: what there is to say */
+    struct conf *conf;       /* out, and the caller's; null: there were errors */
+};
+
 #endif

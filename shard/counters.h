@@ -11,6 +11,8 @@
 #include "core/base.h"
 
 #define COUNTERS(X)                                                                                \
+    X(reloads)                                                                                     \
+    X(reloads_refused)                                                                             \
     X(turns)                                                                                       \
     X(enters)                                                                                      \
     X(cq_overflows)                                                                                \

@@ -42,6 +42,7 @@ enum work_kind {
     WORK_SPACE,       /* path → free bytes and inodes of its file system */
     WORK_STAT,        /* path → size in bytes */
     WORK_COMPRESS,    /* data → one zstd frame in `output` */
+    WORK_CONF,        /* data: a struct conf_reading (shard/conf_file.h) → its `conf` */
 };
 
 enum {

@@ -16,6 +16,7 @@
 
 #include "core/check.h"
 #include "shard/boot.h"
+#include "shard/conf_file.h"
 
 #define ZERO_BYTES    MIB
 #define DIRECT_UNIT   4096
@@ -525,6 +526,14 @@ static int job_compress(struct work_job *job)
     return 0;
 }
 
+static int job_conf(struct work_job *job)
+{
+    struct conf_reading *reading = job->data;
+    reading->conf = conf_file_load(reading->file, reading->sets, reading->set_count,
+                                   &reading->messages);
+    return 0;
+}
+
 struct job_row {
     enum work_class class;
     int (*run)(struct work_job *job);
@@ -546,6 +555,7 @@ static const struct job_row rows[] = {
     [WORK_SPACE] = {WORK_IO, job_space},
     [WORK_STAT] = {WORK_IO, job_stat},
     [WORK_COMPRESS] = {WORK_CPU, job_compress},
+    [WORK_CONF] = {WORK_CPU, job_conf},
 };
 
 enum work_class work_class_of(enum work_kind kind)

@@ -481,4 +481,5 @@ void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct a
               sizeof(struct order), ORDERS_MAX);
     http_inspect_init(http, pages);
     http_queues_init(http, pages);
+    http_reload_init(http, pages);
 }

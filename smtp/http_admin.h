@@ -15,6 +15,8 @@
  *   GET    /api/admin/queues/v1?kind=scheduled|ready&limit= → {"kind", "queues": [{"name", "count",
  *          "due", "state", "reason", "since", "site"}], "exact", "total_queues", "total_count",
  *          "others": {"queues", "count"}, "reasons": {REASON: {"queues", "count"}}, "now"}
+ *   POST   /api/admin/reload/v1   → 200 {"applied": true, "changed": [{"key", "old", "new",
+ *          "effect": "now" | "restart"}], "errors": [], "notes": []}; 422 with false and errors
  *
  * A duration is a text as in a configuration, or seconds; `expires` RFC 3339. What is wrong is 400
  * with a line that says so, unknown members included; what cannot be stored 500; too many at once,
@@ -39,6 +41,7 @@ struct http_admin {
     struct pool orders;         /* being dealt with */
     struct pool questions;
     struct pool censuses;
+    struct pool reloads;
 };
 
 /* Boot. */
@@ -61,6 +64,7 @@ void http_admin_inspect_message(struct http_exchange *exchange);
 void http_admin_inspect_queue(struct http_exchange *exchange);
 void http_admin_inspect_ready(struct http_exchange *exchange);
 void http_admin_queues(struct http_exchange *exchange);
+void http_admin_reload(struct http_exchange *exchange);
 
 /* --- for its parts --------------------------------------------------------------------------- */
 
@@ -71,5 +75,6 @@ void http_queues_init(struct http_admin *http, struct boot_pages *pages);
 /* False: the parameter is there, and no number from 1 to `most`. Without it there is no change. */
 MUST_USE bool http_admin_take_limit(struct http_exchange *exchange, uint32_t most,
                                     uint32_t *limit_out);
+void http_reload_init(struct http_admin *http, struct boot_pages *pages);
 
 #endif

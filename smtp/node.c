@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/node_reload.h"
 #include "smtp/server_conn.h"
 
 #define RING_ENTRIES     4096
@@ -372,6 +373,7 @@ static void all_stopped(struct control *control)
     admin_stop(&control->admin);
     explain_stop(&control->explain);
     queue_census_stop(&control->census);
+    reload_stop(&control->reload);
     cell_store_stop(&control->limits);
 }
 
@@ -564,6 +566,7 @@ static void control_step(struct deferred *deferred)
         return;
     }
     report_begin(control);
+    node_reload_look(control);
     if (node_state(node) == NODE_STOPPING) {
         event_log_hurry(control->log);
     }
@@ -571,7 +574,7 @@ static void control_step(struct deferred *deferred)
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
-        trace_idle(&control->trace)) {
+        trace_idle(&control->trace) && reload_idle(&control->reload)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -617,7 +620,8 @@ void node_turn(struct node *node, unsigned index, bool poll)
 {
     bool stopping = is_stopping(node);
     if (index == node->shards) {
-        bool asked = atomic_load_explicit(&node->report, memory_order_relaxed) != NULL;
+        bool asked = atomic_load_explicit(&node->report, memory_order_relaxed) != NULL ||
+                     atomic_load_explicit(&node->reload_wanted, memory_order_relaxed);
         if (stopping || asked || !node->control->begun) {
             shard_defer(&node->control->shard, &node->control->step);
         }
@@ -868,6 +872,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     trace_shard_set(&node->control->trace, index, &mta->trace);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     queue_census_shard_set(&node->control->census, index, &mta->delivery);
+    node_reload_init_mail(mta);
     return 0;
 }
 
@@ -882,17 +887,9 @@ static int control_boot(struct node *node, struct buf *reason)
     if (error != 0) {
         return error;
     }
-    const struct event_log_options log = {
-        .path = conf->log.path,
-        .max_file_bytes = conf->log.max_file_bytes,
-        .max_segment_ns = conf->log.max_segment_ns,
-        .flush_ns = conf->log.flush_ns,
-        .level = conf->log.level,
-        .retention_ns = conf->log.retention_ns,
-        .max_total_bytes = conf->log.max_total_bytes,
-        .sink = node->options.log,
-        .heap = &control->heap,
-    };
+    struct event_log_options log = node_log_options(conf);
+    log.sink = node->options.log;
+    log.heap = &control->heap;
     control->log = event_log_open(&control->shard, &log);
     node->hosts->seed = prng_next(&control->shard.prng);
     cell_registry_init(&control->cells, &control->shard, &control->pages, CELLS_MAX);
@@ -911,6 +908,7 @@ static int control_boot(struct node *node, struct buf *reason)
     queue_census_init(&control->census, &control->shard, &control->pages, node->shards);
     http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
                     &control->census);
+    node_reload_init_tsa(control);
     return 0;
 }
 
@@ -971,6 +969,7 @@ void node_close(struct node *node)
     admin_fini(&node->control->admin);
     explain_fini(&node->control->explain);
     queue_census_fini(&node->control->census);
+    reload_fini(&node->control->reload);
     cell_registry_fini(&node->control->cells);
     http_trace_fini(node->control->http_trace);
     http_server_fini(&node->control->http.server);

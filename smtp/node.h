@@ -31,6 +31,7 @@
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
 #include "smtp/recovery.h"
+#include "smtp/reload.h"
 #include "smtp/queue_report.h"
 #include "smtp/rewrite.h"
 #include "smtp/server.h"
@@ -118,6 +119,7 @@ struct control {
     struct explain explain;
     struct queue_census census;
     struct trace trace;
+    struct reload reload;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;
@@ -128,7 +130,10 @@ struct control {
 };
 
 struct node_options {
-    const struct conf *conf;     /* borrowed until node_close */
+    const struct conf *conf;     /* of the start; borrowed until node_close, like the next ones */
+    const char *conf_file;       /* where a reload finds another one, as in struct conf_input */
+    const char *const *conf_sets;
+    size_t conf_set_count;
     struct log_sink log;
     struct id id;                /* node.id */
     unsigned shards;             /* mail shards, ≥ 1 */
@@ -156,6 +161,7 @@ struct node {
     uint64_t queued;             /* recipients found at start */
     _Atomic uint32_t state;      /* enum node_state */
     _Atomic uint32_t stop_level; /* 0: run; 1: stop; 2: stop at once */
+    _Atomic bool reload_wanted;  /* node_reload has been called */
     _Atomic(struct queue_report *) report; /* asked for, and not begun; null: none is */
     char reason[NODE_REASON_BYTES_MAX]; /* of NODE_FAILED, one line */
 };
@@ -175,6 +181,8 @@ bool node_finished(const struct node *node, unsigned index);
 
 /* Any thread. Level 1 asks for a clean stop, 2 for one within two seconds. */
 void node_stop(struct node *node, unsigned level);
+/* Any thread: the configuration is read again, when the node is ready (smtp/reload.h). */
+void node_reload(struct node *node);
 /* Any thread: asks for a report, made for as many shards as the node has, when the one before is
  * done. It will be done while the node has not stopped; of a node that stops it has little. */
 void node_report(struct node *node, struct queue_report *report);

@@ -51,8 +51,8 @@ unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned cou
 void queue_gate_forget(void *context, struct sched_queue *queue);
 /* The gate that a queue has now; 0: none. */
 uint32_t queue_gate_number(const struct sched_queue *queue);
-/* `count` rows that gate `number` let through have not been sent. Nothing when the queue has another
- * gate by now: its rates are not those that were used. */
+/* `count` rows that gate `number` let through have not been sent. Nothing when the queue has
+ * another gate by now: its rates are not those that were used. */
 void queue_gate_refund(struct sched_queue *queue, uint32_t number, unsigned count);
 /* Has the queue the gate that these options want? */
 bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *queue,

@@ -455,7 +455,7 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
             deadline_ns = MIN_OF(deadline_ns,
                                  monotonic_ns() + (level > 1 ? STOP_CUT_NS : patience_ns));
         } else if (signal == SIGHUP) {
-            say_failure("reload", "not built yet in this version: restart to reload");
+            node_reload(node);
         } else if (signal == SIGUSR1) {
             daemon->report_wanted = true;
         }
@@ -502,6 +502,9 @@ static int run(struct daemon *daemon)
     }
     struct node_options options_of_node = {
         .conf = daemon->conf,
+        .conf_file = daemon->file,
+        .conf_sets = daemon->sets,
+        .conf_set_count = daemon->set_count,
         .log = stderr_sink,
         .shards = shard_count(daemon->conf),
         .memory_bytes = memory_limit(daemon->conf),

@@ -377,6 +377,7 @@ static void job_done(struct work_job *job)
     case WORK_CREATE:
     case WORK_RENAME:
     case WORK_STAT:
+    case WORK_CONF:
     case WORK_LOCK:
     case WORK_READ_FILE:
     case WORK_REPLACE:

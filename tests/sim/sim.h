@@ -228,6 +228,8 @@ void sim_peer_close(struct sim_peer *peer);
 
 /* --- disks ------------------------------------------------------------------------------------ */
 
+/* What the system of every simulated node is called. */
+#define SIM_HOSTNAME "box.test"
 struct sim_disk *sim_disk_open(struct sim *sim, uint64_t bytes);
 /* 512 or 4096: what O_DIRECT demands of addresses, sizes and offsets. Default 512. */
 void sim_disk_alignment_set(struct sim_disk *disk, uint32_t alignment);

@@ -4,6 +4,8 @@
  */
 #include "shard/work.h"
 
+#include "core/heap.h"
+#include "shard/conf_file.h"
 #include "shard/shard.h"
 #include "tests/sim/sim_internal.h"
 
@@ -43,7 +45,7 @@ static const uint8_t classes[] = {
     [WORK_MAKE_DIR] = WORK_IO,  [WORK_LIST] = WORK_IO,
     [WORK_LOCK] = WORK_IO,     [WORK_READ_FILE] = WORK_IO, [WORK_REPLACE] = WORK_IO,
     [WORK_APPEND] = WORK_IO,   [WORK_CLOSE] = WORK_IO,     [WORK_SPACE] = WORK_IO,
-    [WORK_STAT] = WORK_IO,     [WORK_COMPRESS] = WORK_CPU,
+    [WORK_STAT] = WORK_IO,     [WORK_COMPRESS] = WORK_CPU,    [WORK_CONF] = WORK_CPU,
 };
 
 static void actor_run(struct sim *sim, struct sim_event *event);
@@ -503,6 +505,49 @@ static int step_compress(struct work_actor *actor, struct work_job *job, const c
     return 0;
 }
 
+/* --- configuration ---------------------------------------------------------------------------- */
+
+struct conf_source {
+    struct sim_disk *disk;
+    struct heap heap;
+};
+
+static bool conf_read_file(void *context, const char *path, struct slice *bytes_out,
+                           struct buf *reason_out)
+{
+    struct conf_source *source = context;
+    char clean[SIM_PATH_MAX];
+    const struct sim_name *name =
+        sim_path(path, clean) ? sim_name_find(source->disk, clean) : NULL;
+    if (name == NULL || name->inode == NULL) {
+        buf_put_string(reason_out, "No such file or directory");
+        return false;
+    }
+    uint8_t *bytes = heap_take(&source->heap, name->inode->size + 1);
+    sim_inode_read(name->inode, 0, bytes, name->inode->size);
+    *bytes_out = slice_make(bytes, name->inode->size);
+    return true;
+}
+
+static int step_conf(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    struct conf_reading *reading = job->data;
+    struct conf_source source = {.disk = actor->work->node->disk};
+    (void)path;
+    heap_init(&source.heap);
+    const struct conf_input input = {
+        .file = reading->file,
+        .sets = reading->sets,
+        .set_count = reading->set_count,
+        .hostname = SLICE(SIM_HOSTNAME),
+        .read = conf_read_file,
+        .read_context = &source,
+    };
+    reading->conf = conf_load(&input, &reading->messages);
+    heap_fini(&source.heap);
+    return 0;
+}
+
 typedef int job_step(struct work_actor *actor, struct work_job *job, const char *path);
 
 static job_step *const steps[] = {
@@ -511,7 +556,7 @@ static job_step *const steps[] = {
     [WORK_MAKE_DIR] = step_make_dir,   [WORK_LIST] = step_list,
     [WORK_LOCK] = step_lock,     [WORK_READ_FILE] = step_read_file, [WORK_REPLACE] = step_create,
     [WORK_APPEND] = step_append, [WORK_CLOSE] = step_close,         [WORK_SPACE] = step_space,
-    [WORK_STAT] = step_stat,     [WORK_COMPRESS] = step_compress,
+    [WORK_STAT] = step_stat,     [WORK_COMPRESS] = step_compress,   [WORK_CONF] = step_conf,
 };
 
 /* --- the actors ------------------------------------------------------------------------------- */

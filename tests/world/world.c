@@ -92,7 +92,7 @@ static void load_conf(struct world *world)
     const struct conf_input input = {
         .sets = world->sets,
         .set_count = world->set_count,
-        .hostname = SLICE("box.test"),
+        .hostname = SLICE(SIM_HOSTNAME),
     };
     buf_init(&messages.text, said, sizeof(said) - 1);
     world->conf = conf_load(&input, &messages);
@@ -150,6 +150,9 @@ void world_boot(struct world *world)
 {
     const struct node_options options = {
         .conf = world->conf,
+        .conf_file = world->conf_file,
+        .conf_sets = world->sets,
+        .conf_set_count = world->sets_kept,
         .log = {.put = node_line, .context = world},
         .id = {.bytes = {1}},
         .shards = world->shards,
@@ -201,6 +204,7 @@ static void node_drop(struct node *node)
     }
     spool_sweep_fini(&node->control->sweep);
     http_trace_fini(node->control->http_trace);
+    reload_fini(&node->control->reload);
     http_server_fini(&node->control->http.server);
     shard_drop(&node->control->shard);
     heap_fini(&node->control->heap);

@@ -185,6 +185,8 @@ struct world {
     bool lossy;             /* the network may lose the last reply */
     bool may_lose;
     bool refused_may_come;  /* a lane broke: it could not write that what it refused is void */
+    const char *conf_file;  /* that a reload reads, on the disk; null: none */
+    unsigned sets_kept;     /* over it a reload has so many of `sets` */
     unsigned set_count;
     const char *sets[WORLD_SETS_MAX];
     char set_texts[WORLD_SETS_MAX][WORLD_SET_BYTES];

@@ -1,0 +1,358 @@
+/*
+ * The configuration read again, in virtual time: at any moment under load, good files and bad ones,
+ * several at once, and a stop in the middle. No mail is lost, limits hold, bad files change
+ * nothing, and nothing of an old configuration stays.
+ *
+ * SEED=n COUNT=m build/dev/tests/world_reload_test repeats or extends every campaign.
+ */
+#include "smtp/reload.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "smtp/egress.h"
+#include "tests/kit/stage.h"
+
+#define FILE_NAME "reload.toml"
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+struct question {
+    struct reload_request request;
+    bool answered;
+    enum reload_status status;
+    size_t change_count;
+    size_t restarts;
+    char messages[512];
+};
+
+static void answered(struct reload_request *request, const struct reload_result *result)
+{
+    struct question *question = CONTAINER_OF(request, struct question, request);
+    question->answered = true;
+    question->status = result->status;
+    question->change_count = result->change_count;
+    for (size_t i = 0; i < result->change_count; i++) {
+        question->restarts += result->changes[i].effect == CONF_RESTART;
+    }
+    snprintf(question->messages, sizeof(question->messages), "%.*s", (int)result->messages.size,
+             (const char *)result->messages.data);
+}
+
+static void put(struct world *world, struct question *question)
+{
+    *question = (struct question){.request = {.done = answered}};
+    list_init(&question->request.link);
+    CHECK(reload_ask(&world->node.control->reload, &question->request));
+}
+
+static void put_file(struct world *world, const char *text)
+{
+    CHECK(sim_disk_put(world->disk, FILE_NAME, slice_from_string(text)) == 0);
+}
+
+/* --- under load ------------------------------------------------------------------------------- */
+
+/* Every connection counts against one limit, whatever its site: that is what is watched. */
+struct watch {
+    struct world *world;
+    unsigned allowed;  /* connections */
+    unsigned limit;    /* in force, or coming */
+    bool settled;      /* every shard has the limit */
+    const bool *until; /* null: never */
+};
+
+/* Slots of the limit that are taken, whoever has them. */
+static unsigned slots_used(const struct world *world)
+{
+    const struct slice name[] = {SLICE("additional connections"), SLICE("all")};
+    const struct cell_key key = cell_key_of(name, COUNT_OF(name));
+    const struct pool *cells = &world->node.control->cells.cells;
+    for (uint32_t i = 0; i < cells->fresh; i++) {
+        const struct cell *cell = pool_is_taken(cells, i) ? pool_at(cells, i) : NULL;
+        if (cell != NULL && cell->key.low == key.low && cell->key.high == key.high) {
+            return atomic_load_explicit(&cell->used, memory_order_relaxed);
+        }
+    }
+    return 0;
+}
+
+/* Looked at after every event. */
+static bool watch_done(void *context)
+{
+    struct watch *watch = context;
+    struct world *world = watch->world;
+    unsigned used = slots_used(world);
+    if (used > watch->allowed) {
+        sim_fail(world->sim, "%u connections, %u are allowed", used, watch->allowed);
+    }
+    if (watch->settled) {
+        watch->allowed = MAX_OF(watch->limit, MIN_OF(watch->allowed, used));
+    }
+    return watch->until != NULL && *watch->until;
+}
+
+static void good_file(struct sim *sim, unsigned limit, char *text, size_t capacity)
+{
+    static const char *const more[] = {"", "max_message_rate = \"500/s\"\n", "weight = 7\n",
+                                       "max_message_rate = \"50/s,max_burst=9\"\n"};
+    static const char *const shaping[] = {"", "max_deliveries_per_connection = 3\n",
+                                          "max_message_rate = \"400/s\"\n",
+                                          "enable_pipelining = false\n",
+                                          "additional_message_rate_throttles = "
+                                          "{ t = \"300/s\" }\n"};
+    size_t size = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        size += (size_t)snprintf(text + size, capacity - size,
+                                 "[queues.queue.\"d%u.test\"]\n"
+                                 "protocol = { smtp = { mx_list = [\"[10.0.3.%u]:25\"] } }\n%s",
+                                 i, (unsigned)sim_below(sim, 2), more[sim_below(sim, 4)]);
+    }
+    snprintf(text + size, capacity - size,
+             "[shaping.default]\nadditional_connection_limits = { all = %u }\n%s"
+             "[shaping.\"%s\"]\n%s", limit, shaping[sim_below(sim, 5)],
+             sim_chance(sim, 500) ? "d1.test" : "*.test", shaping[sim_below(sim, 5)]);
+}
+
+static const char *bad_file(struct sim *sim)
+{
+    static const char *const files[] = {
+        "x = [", "[queues.queue.default]\nretry_intervall = 1\n", "\xFF\xFE",
+        "[shaping.default]\nconnection_limit = 0\n", "[[smtp_listener]\n",
+        "[node]\nhostname = \"a\"\nhostname = \"b\"\n", "include = [\"nowhere.toml\"]\n",
+    };
+    return files[sim_below(sim, COUNT_OF(files))];
+}
+
+/* One reload, asked for by one or several at once. False: the run has failed. */
+static bool reload_once(struct world *world, struct watch *watch)
+{
+    struct sim *sim = world->sim;
+    static char text[4096];
+    struct question questions[3];
+    bool good = !sim_chance(sim, 400);
+    unsigned count = 1 + (unsigned)sim_below(sim, COUNT_OF(questions));
+    unsigned limit = 1 + (unsigned)sim_below(sim, 6);
+    const struct conf *before = reload_conf(&world->node.control->reload);
+    if (good) {
+        good_file(sim, limit, text, sizeof(text));
+        watch->allowed = MAX_OF(watch->allowed, limit);
+        watch->limit = limit;
+        watch->settled = false;
+    }
+    put_file(world, good ? text : bad_file(sim));
+    for (unsigned i = 0; i < count; i++) {
+        put(world, &questions[i]);
+        if (sim_chance(sim, 300)) {
+            node_reload(&world->node);
+        }
+    }
+    watch->until = &questions[count - 1].answered;
+    if (!sim_run_until(sim, watch_done, watch, 60 * NS_PER_S)) {
+        sim_fail(sim, "no answer");
+        return false;
+    }
+    watch->until = NULL;
+    watch->settled = watch->settled || good;
+    for (unsigned i = 0; i < count; i++) {
+        enum reload_status expected = good ? RELOAD_APPLIED : RELOAD_REFUSED;
+        if (!questions[i].answered || questions[i].status != expected) {
+            sim_fail(sim, "a %s file: %s", good ? "good" : "bad", questions[i].messages);
+        }
+        if (!good && (questions[i].messages[0] == '\0' || questions[i].change_count > 0)) {
+            sim_fail(sim, "a bad file without a word");
+        }
+    }
+    if (!good && reload_conf(&world->node.control->reload) != before) {
+        sim_fail(sim, "a bad file has changed something");
+    }
+    return !sim_failed(sim);
+}
+
+static void load_open(struct world *world, struct sim *sim)
+{
+    world_init(world, sim);
+    world->shards = 1 + (unsigned)sim_below(sim, 3);
+    world->mood = (struct sink_mood){
+        .defer = 100, .drop = 20, .slow = 500, .slow_ns = 200 * NS_PER_MS, .plain = 200};
+    world->injected = 200;
+    world->conf_file = FILE_NAME;
+    world->set_count -= 3; /* the routes stand last: reloads change them */
+    world_set(world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world->sets_kept = world->set_count;
+    for (unsigned i = 0; i < 3; i++) {
+        world_set(world, "queues.queue.\"d%u.test\".protocol="
+                  "{smtp={mx_list=[\"[10.0.3.%u]:25\"]}}", i, i % 2);
+    }
+    world_set(world, "shaping.default.additional_connection_limits={all=4}");
+    world_open(world);
+}
+
+static bool pause(struct world *world, struct watch *watch, uint64_t most_ns)
+{
+    uint64_t end_ns = sim_now_ns(world->sim) + sim_below(world->sim, most_ns);
+    while (sim_now_ns(world->sim) < end_ns && !sim_failed(world->sim)) {
+        (void)watch_done(watch);
+        if (!sim_run_for(world->sim, NS_PER_MS)) {
+            return false;
+        }
+    }
+    return !sim_failed(world->sim);
+}
+
+static bool all_freed(void *context)
+{
+    struct world *world = context;
+    return reload_snapshots(&world->node.control->reload) == 1;
+}
+
+static void load_body(struct sim *sim, void *context)
+{
+    struct world world;
+    (void)context;
+    load_open(&world, sim);
+    struct watch watch = {.world = &world, .allowed = 4, .limit = 4, .settled = true};
+    bool good = world_start(&world);
+    world_mail(&world, 8, 160, NS_PER_S);
+    for (unsigned i = 0; good && i < 16; i++) {
+        good = pause(&world, &watch, 300 * NS_PER_MS) && reload_once(&world, &watch);
+    }
+    if (good && !sim_run_until(sim, world_handed_in, &world, 600 * NS_PER_S)) {
+        sim_fail(sim, "clients do not end");
+    }
+    if (good && !sim_run_until(sim, all_freed, &world, 60 * NS_PER_S)) {
+        sim_fail(sim, "%u configurations are still there",
+                 reload_snapshots(&world.node.control->reload));
+    }
+    if (good && !sim_failed(sim)) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void g07_g09_reloads_under_load_lose_nothing_and_limits_hold(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "reloads", .count = 25, .body = load_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
+/* While one is on its way. */
+static void stop_body(struct sim *sim, void *context)
+{
+    struct world world;
+    static char text[4096];
+    struct question question;
+    (void)context;
+    load_open(&world, sim);
+    bool good = world_start(&world);
+    world_mail(&world, 6, 60, 200 * NS_PER_MS);
+    for (unsigned i = 0; good && i < 4; i++) {
+        good = sim_run_for(sim, sim_below(sim, 300 * NS_PER_MS));
+        good_file(sim, 1 + (unsigned)sim_below(sim, 5), text, sizeof(text));
+        put_file(&world, text);
+        put(&world, &question);
+        good = good && sim_run_for(sim, sim_below(sim, 4 * NS_PER_MS));
+        if (good) {
+            world_stop(&world, 1);
+            if (!question.answered) {
+                sim_fail(sim, "a stop leaves the asker without an answer");
+            }
+            good = !sim_failed(sim) && world_start(&world);
+        }
+    }
+    if (good && !sim_failed(sim)) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void g09_a_stop_in_the_middle_of_a_reload_loses_nothing(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "stops", .count = 25, .body = stop_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+static struct stage stage;
+
+static int set_up(void **state)
+{
+    (void)state;
+    stage_open(&stage, 1);
+    stage.world.conf_file = FILE_NAME;
+    stage.world.sets_kept = stage.world.set_count;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return stage_close(&stage) ? 0 : 1;
+}
+
+static struct question reload(const char *text)
+{
+    struct question question;
+    put_file(&stage.world, text);
+    put(&stage.world, &question);
+    for (unsigned i = 0; i < 1000 && !question.answered; i++) {
+        assert_true(sim_run_for(stage.sim, 10 * NS_PER_MS));
+    }
+    assert_true(question.answered);
+    return question;
+}
+
+static void what_needs_a_restart_is_named_and_the_rest_is_applied(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct question question = reload("");
+    assert_int_equal(question.status, RELOAD_APPLIED);
+    assert_int_equal(question.change_count, 0);
+    const struct conf *first = reload_conf(&stage.world.node.control->reload);
+    question = reload("[spool]\ncompact_after = \"5m\"\n");
+    assert_int_equal(question.restarts, 1);
+    assert_ptr_equal(reload_conf(&stage.world.node.control->reload), first);
+    for (unsigned i = 0; i < 2; i++) { /* and again, as long as it is asked for */
+        question = reload("[spool]\ncompact_after = \"5m\"\n[shaping.default]\nmax_ready = 9\n");
+        assert_int_equal(question.change_count, i == 0 ? 2 : 1);
+        assert_int_equal(question.restarts, 1);
+    }
+    const struct conf *conf = reload_conf(&stage.world.node.control->reload);
+    assert_int_equal(conf_path(conf, SLICE("x.test"))->max_ready, 9);
+    assert_int_equal(conf->spool.compact_after_ns, 60 * NS_PER_S);
+    assert_int_equal(reload_snapshots(&stage.world.node.control->reload), 1);
+}
+
+static void f26_a_bad_file_is_refused_with_every_error_and_its_place(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct question question =
+        reload("[shaping.default]\nmax_ready = 0\nconection_limit = 5\n");
+    assert_int_equal(question.status, RELOAD_REFUSED);
+    assert_non_null(strstr(question.messages, FILE_NAME ":2:1: error: "));
+    assert_non_null(strstr(question.messages, FILE_NAME ":3:1: error: "));
+    assert_int_equal(world_counter(&stage.world, COUNTER_reloads_refused), 1);
+    assert_int_equal(world_counter(&stage.world, COUNTER_reloads), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(g07_g09_reloads_under_load_lose_nothing_and_limits_hold),
+        cmocka_unit_test(g09_a_stop_in_the_middle_of_a_reload_loses_nothing),
+        cmocka_unit_test_setup_teardown(what_needs_a_restart_is_named_and_the_rest_is_applied,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(f26_a_bad_file_is_refused_with_every_error_and_its_place,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
