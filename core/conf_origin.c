@@ -63,7 +63,7 @@ const struct conf_setting *conf_queue_setting(const struct conf *conf,
 }
 
 const struct conf_setting *conf_path_setting(const struct conf *conf, struct slice block,
-                                             const char *option)
+                                             const char *option, struct slice member)
 {
     const struct slice blocks[] = {block, SLICE("default")};
     const struct conf_setting *setting = NULL;
@@ -74,6 +74,9 @@ const struct conf_setting *conf_path_setting(const struct conf *conf, struct sli
         buf_put_string(&key, "shaping");
         conf_key_put(&key, blocks[i]);
         put_option(&key, option);
+        if (member.size > 0) {
+            conf_key_put(&key, member);
+        }
         setting = conf_setting_find(conf, buf_slice(&key));
     }
     return setting;
@@ -177,6 +180,7 @@ void conf_path_visit(const struct conf *conf, const struct path_options *path,
         buf_put_string(&name, option->name);
         bytes[name.size] = 0;
         visit_one(option, (const char *)bytes, path,
-                  conf_path_setting(conf, path->block, option->name), visit, context);
+                  conf_path_setting(conf, path->block, option->name, SLICE_NONE), visit,
+                  context);
     }
 }

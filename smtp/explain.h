@@ -10,7 +10,7 @@
  *   {"kind": "scheduled" | "ready" | "domain" | "recipient", "name", "queues", "count", "due",
  *    "state", "reason", "since", "until", "detail", "queue", "site", "next_attempt", "attempts",
  *    "last_response", "time_by_reason_ms": {}, "limits": [{"name", "kind", "limit", "used",
- *    "retry_in_ms"}]}
+ *    "retry_in_ms", "origin"}], "options": {name: {"value", "origin"}}}
  *   {"id", "message": {"sender", "recipient", "meta": {}, "due", "num_attempts", "queue", "state",
  *    "created", "size", "data", "data_cut"}}
  *   {"queue_name", "messages": [as above], "cut_short", "num_scheduled", "now"}
@@ -22,7 +22,9 @@
  * longest, the others being no better off. `until` is when it may go on by what is known;
  * `next_attempt` the first instant at which deferred mail is due, `attempts` the most of any
  * recipient; `last_response` what the site answered last that was not for delivery. Times of day
- * are RFC 3339; what is not known is null.
+ * are RFC 3339; what is not known is null. `options` are those in force for that part, of its queue
+ * and its path, a value being as the configuration has it; where a name is an option of both, the
+ * path's is "shaping.NAME". An origin is FILE:LINE, --set or default.
  */
 #ifndef RINGPOST_SMTP_EXPLAIN_H
 #define RINGPOST_SMTP_EXPLAIN_H
@@ -32,7 +34,7 @@
 #include "smtp/queue_view.h"
 #include "smtp/shard_walk.h"
 
-#define EXPLAIN_BYTES_MAX    (192 * KIB) /* of an answer */
+#define EXPLAIN_BYTES_MAX    (512 * KIB) /* of an answer */
 #define EXPLAIN_LIMITS_MAX   24u
 #define EXPLAIN_REQUESTS_MAX 64u         /* that wait */
 
@@ -74,6 +76,7 @@ struct explain_limit {
     const char *kind;
     struct explain_text name;
     bool rate;
+    bool of_queue;           /* of a scheduled queue or its tenant; else of a path */
     uint8_t limit_bytes;
     uint8_t limit[RATE_TEXT_MAX];
     uint64_t used;
@@ -96,6 +99,7 @@ struct explain_found {
     struct explain_text name;
     struct explain_text detail;
     struct explain_text site;
+    struct explain_text block; /* of the site's path options; empty: it has none */
     struct explain_text response;
     unsigned limit_count;
     struct explain_limit limits[EXPLAIN_LIMITS_MAX];
@@ -126,6 +130,7 @@ struct explain_part {
 struct explain {
     struct shard *shard;        /* borrowed */
     unsigned shards;            /* of mail */
+    const struct conf *(*conf)(struct explain *explain); /* in force; set by the caller */
     struct explain_part *parts; /* one for each of them */
     struct explain_request *current;
     struct list waiting;
@@ -154,7 +159,8 @@ void explain_part_init(struct explain_part *part, struct explain *explain,
 void explain_part_send(struct explain_part *part);
 void explain_part_home(struct explain_part *part);
 void explain_found_add(struct explain_found *sum, const struct explain_found *found);
-void explain_put_json(struct explain_request *request, const struct explain_found *found);
+void explain_put_json(struct explain_request *request, const struct explain_found *found,
+                      const struct conf *conf);
 /* What the parts show; `sum` is what all of them have found. False: nothing, and it is one message
  * that was asked for. */
 MUST_USE bool explain_put_shown(struct explain *explain, struct explain_request *request,

@@ -1,13 +1,68 @@
 #include "smtp/explain.h"
 
+#include "core/conf_origin.h"
 #include "core/json_member.h"
+#include "smtp/queue_of.h"
 
 static void put_text(struct json *json, const char *key, const struct explain_text *text)
 {
     json_member_text(json, key, slice_make(text->text, text->bytes));
 }
 
-static void put_limit(struct json *json, const struct explain_limit *limit)
+/* Of what is in force and long, so much is shown. */
+#define OPTION_TEXT_BYTES 256u
+
+static void put_cut(struct json *json, const char *key, struct slice text)
+{
+    json_member_text(json, key, slice_first(text, MIN_OF(text.size, OPTION_TEXT_BYTES)));
+}
+
+static struct slice text_of(const struct explain_text *text)
+{
+    return slice_make(text->text, text->bytes);
+}
+
+/* Whose options are asked for: a scheduled queue, by its name. */
+static struct conf_queue_key queue_key(const struct explain_found *found)
+{
+    return found->ready ? (struct conf_queue_key){0} : queue_name_parse(text_of(&found->name));
+}
+
+/* The path of what is told of; null: it has none, or that is in force no more. */
+static const struct path_options *path_of(const struct explain_found *found,
+                                          const struct conf *conf)
+{
+    if (found->block.bytes > 0) {
+        return conf_path_block(conf, text_of(&found->block));
+    }
+    return found->ready ? NULL : conf_path(conf, queue_key(found).domain);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static const struct conf_setting *limit_setting(const struct explain_limit *limit,
+                                                const struct explain_found *found,
+                                                const struct conf *conf)
+{
+    struct slice name = text_of(&limit->name);
+    if (limit->of_queue) {
+        bool shared = slice_equal(slice_from_string(limit->kind),
+                                  SLICE("overall_max_message_rate"));
+        struct conf_queue_key key = queue_name_parse(name);
+        if (shared) {
+            key = queue_key(found); /* the name is the tenant's */
+        }
+        return conf_queue_setting(conf, &key, limit->kind);
+    }
+    const struct path_options *path = path_of(found, conf);
+    bool additional = slice_starts_with(slice_from_string(limit->kind), SLICE("additional_"));
+    return path == NULL ? NULL
+                        : conf_path_setting(conf, path->block, limit->kind,
+                                            additional ? name : SLICE_NONE);
+}
+
+static void put_limit(struct json *json, const struct explain_limit *limit,
+                      const struct conf_setting *setting)
 {
     struct slice text = slice_make(limit->limit, limit->limit_bytes);
     uint64_t count = 0;
@@ -22,8 +77,39 @@ static void put_limit(struct json *json, const struct explain_limit *limit)
     }
     json_member_u64(json, "used", limit->used);
     json_member_u64(json, "retry_in_ms", limit->retry_in_ms);
+    put_cut(json, "origin", setting != NULL ? setting->origin : SLICE(CONF_ORIGIN_DEFAULT));
     json_object_end(json);
 }
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+static void put_option(void *context, const char *name, struct slice value, struct slice origin)
+{
+    struct json *json = context;
+    json_key(json, name);
+    json_object(json);
+    put_cut(json, "value", value);
+    put_cut(json, "origin", origin);
+    json_object_end(json);
+}
+
+static void put_options(struct json *json, const struct explain_found *found,
+                        const struct conf *conf)
+{
+    const struct conf_queue_key key = queue_key(found);
+    const struct path_options *path = path_of(found, conf);
+    json_key(json, "options");
+    json_object(json);
+    if (!found->ready) {
+        conf_queue_visit(conf, &key, put_option, json);
+    }
+    if (path != NULL) {
+        conf_path_visit(conf, path, put_option, json);
+    }
+    json_object_end(json);
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
 
 static void put_hold(struct json *json, const struct explain_found *found)
 {
@@ -56,7 +142,8 @@ static const char *kind_of(const struct explain_request *request,
                                              : "scheduled";
 }
 
-void explain_put_json(struct explain_request *request, const struct explain_found *found)
+void explain_put_json(struct explain_request *request, const struct explain_found *found,
+                      const struct conf *conf)
 {
     struct json json;
     json_init(&json, &request->answer);
@@ -75,9 +162,10 @@ void explain_put_json(struct explain_request *request, const struct explain_foun
     json_key(&json, "limits");
     json_array(&json);
     for (unsigned i = 0; i < found->limit_count; i++) {
-        put_limit(&json, &found->limits[i]);
+        put_limit(&json, &found->limits[i], limit_setting(&found->limits[i], found, conf));
     }
     json_array_end(&json);
+    put_options(&json, found, conf);
     json_object_end(&json);
 }
 

@@ -153,6 +153,16 @@ static void a21_a_rate_tells_its_limit_and_until_when(void **state)
     expect_text("/limits/0/limit", "1/h");
     assert_in_range(number("/limits/0/retry_in_ms"), 3500000, 7200000);
     assert_true(json_read_count(reader, "/limits") > 1); /* and those of its site */
+    expect_text("/limits/0/origin", "--set");
+    expect_text("/limits/1/kind", "connection_limit");
+    expect_text("/limits/1/origin", "default");
+    expect_text("/options/max_message_rate/value", "\"1/h\"");
+    expect_text("/options/max_message_rate/origin", "--set");
+    expect_text("/options/retry_interval/origin", "--set");
+    expect_text("/options/max_age/value", "\"604800s\"");
+    expect_text("/options/max_age/origin", "default");
+    expect_text("/options/connection_limit/value", "32");
+    expect_text("/options/enable_tls/value", "\"Opportunistic\"");
 }
 
 /* Every shard has some of it. */
@@ -208,6 +218,9 @@ static void a23_a_ready_queue_is_told_of_by_its_name(void **state)
     expect_text("/reason", "message_rate");
     assert_int_equal(number("/count"), 1);
     assert_true(is_time("/until"));
+    expect_text("/options/shaping.max_message_rate/value", "\"1/h\"");
+    expect_text("/limits/1/kind", "max_message_rate");
+    expect_text("/limits/1/origin", "--set");
 }
 
 static void a24_what_an_operator_has_said_stands_in_the_answer(void **state)
@@ -563,7 +576,8 @@ static void the_longest_answer_has_room(void **state)
         found.times_ms[i] = UINT64_MAX;
     }
     buf_init(&request.answer, memory, sizeof(memory));
-    explain_put_json(&request, &found);
+    stage_start(&stage); /* whose configuration it is told by */
+    explain_put_json(&request, &found, stage.world.conf);
     assert_false(request.answer.overflow);
     assert_true(json_read(reader, buf_slice(&request.answer)));
 }

@@ -36,7 +36,8 @@ static bool has_limit(const struct explain_found *found, const struct cell *cell
     return found->limit_count == EXPLAIN_LIMITS_MAX;
 }
 
-static void limit_put(struct explain_found *found, const struct limit_view *view, uint64_t now_ns)
+static void limit_put(struct explain_found *found, const struct limit_view *view, bool of_queue,
+                      uint64_t now_ns)
 {
     struct buf text;
     if (has_limit(found, view->cell)) {
@@ -48,6 +49,7 @@ static void limit_put(struct explain_found *found, const struct limit_view *view
         .cell = view->cell,
         .kind = view->option,
         .rate = view->rate != NULL,
+        .of_queue = of_queue,
         .used = use.used,
         .retry_in_ms = (use.until_ns - MIN_OF(now_ns, use.until_ns)) / NS_PER_MS,
     };
@@ -64,7 +66,7 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
     struct limit_view limit;
     for (unsigned i = 0; gate != NULL && i < QUEUE_RATES_MAX; i++) {
         if (queue_gate_limit_at(gate, i, &limit)) {
-            limit_put(&part->found, &limit, now_ns);
+            limit_put(&part->found, &limit, true, now_ns);
         }
     }
     if (view->ready == NULL) {
@@ -73,7 +75,7 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
     const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
     for (unsigned i = 0; i < EGRESS_CELLS_MAX; i++) {
         if (limit_view_site(egress, i, &limit)) {
-            limit_put(&part->found, &limit, now_ns);
+            limit_put(&part->found, &limit, false, now_ns);
         }
     }
 }
@@ -106,9 +108,11 @@ static void longest_tell(struct explain_part *part)
     text_set(&found->detail, view->detail);
     text_set(&found->site, view->site);
     text_set(&found->response, SLICE_NONE);
+    text_set(&found->block, SLICE_NONE);
     if (view->ready != NULL) {
         const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
         text_set(&found->response, slice_make(egress->refusal, egress->refusal_bytes));
+        text_set(&found->block, egress->path != NULL ? egress->path->block : SLICE_NONE);
     }
 }
 

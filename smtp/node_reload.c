@@ -21,12 +21,18 @@ static void apply(struct reload *reload, const struct conf *conf)
     event_log_set(control->log, &log);
 }
 
+static const struct conf *conf_in_force(struct explain *explain)
+{
+    return reload_conf(&CONTAINER_OF(explain, struct control, explain)->reload);
+}
+
 void node_reload_init_tsa(struct control *control)
 {
     const struct node_options *options = &control->node->options;
     struct reload *reload = &control->reload;
     reload->log = options->log;
     reload->apply = apply;
+    control->explain.conf = conf_in_force;
     reload_init(reload, &control->shard, &control->pages, control->node->shards, options->conf);
     reload_source_set(reload, options->conf_file, options->conf_sets, options->conf_set_count);
 }
