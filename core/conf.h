@@ -99,7 +99,6 @@ struct conf_smtp_listener {
 
 /* [[http_listener]] */
 struct conf_http_listener {
-    uint32_t index;                  /* of the block, from 0 */
     struct endpoint listen;          /* port 0: a free one */
     struct slice hostname;           /* beside addresses and localhost, what Host may say */
     const struct network *trusted_hosts;

@@ -430,7 +430,6 @@ void conf_apply_http_listeners(struct conf_load *load, const struct conf_value *
     uint32_t index = 0;
     for (const struct conf_value *at = array->first; at != NULL; at = at->next, index++) {
         listeners[index] = http_listener_default(load, conf);
-        listeners[index].index = index;
         conf_options_apply(load, &http_listener_options, at, &listeners[index]);
     }
     listeners_check(load, array, &listeners[0].listen, sizeof(*listeners));

@@ -231,7 +231,6 @@ static void every_option_of_listeners_queues_and_paths_reaches_its_field(void **
     assert_false(rate_is_set(&conf->http_listeners[0].inject_rate));
     assert_int_equal(conf->http_listeners[1].inject_rate.count, 1000);
     assert_int_equal(conf->http_listeners[1].inject_rate.burst, 50);
-    assert_int_equal(conf->http_listeners[1].index, 1);
     const struct queue_options *queue = queue_of(conf, "", "", "x");
     assert_int_equal(queue->max_retry_interval_ns, 7200 * S);
     assert_int_equal(queue->max_age_ns, 3 * 86400 * S);
