@@ -1,0 +1,188 @@
+"""The configuration read again: by SIGHUP and over HTTP, all or nothing, under load."""
+import http.client
+import json
+import os
+import random
+import signal
+import threading
+import time
+
+from harness import BlackBox, Config, address_of, free_port, pairs, wait_until
+
+CONTENT = b"Subject: test\r\n\r\nhello\r\n"
+SECONDS = 20
+RELOADS = 1000
+
+
+class Reload(BlackBox):
+    def reload(self, server):
+        """The status, and the answer."""
+        connection = http.client.HTTPConnection(*address_of(server.ready["http"]),
+                                                timeout=SECONDS)
+        connection.request("POST", "/api/admin/reload/v1", "{}",
+                           {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        return answer.status, json.loads(said)
+
+    def hang_up(self, server):
+        """SIGHUP; the line that says what became of it."""
+        with server.changed:
+            before = len(server.lines)
+        server.signal(signal.SIGHUP)
+        with server.changed:
+            def found():
+                return [pairs(line) for line in server.lines[before:]
+                        if (line or "").startswith("event=reload applied=")]
+            self.assertTrue(server.changed.wait_for(found, SECONDS), server.errors())
+            return found()[0]
+
+    def test_what_waits_goes_to_the_new_route(self):
+        sink = self.sink()
+        server = self.server(Config(free_port(), queue={"retry_interval": "1s"}))
+        self.client(server).submit(CONTENT, ["a@x.test", "b@x.test"])
+        server.wait_events("TransientFailure", 2)
+        server.configure(Config(sink.port, queue={"retry_interval": "1s"}))
+        status, said = self.reload(server)
+        self.assertEqual(status, 200, said)
+        self.assertEqual((said["applied"], said["errors"], said["notes"]), (True, [], []))
+        self.assertEqual([(one["key"], one["new"], one["effect"]) for one in said["changed"]],
+                         [("queues.queue.default.protocol.smtp.mx_list",
+                           f'["[127.0.0.1]:{sink.port}"]', "now")])
+        sink.wait(1)
+        server.wait_events("Delivery", 2)
+        self.assertEqual(self.reload(server)[1],
+                         {"applied": True, "changed": [], "errors": [],
+                          "notes": ["nothing has changed"]})
+        server.stop()
+
+    def test_sighup_does_the_same_and_names_what_needs_a_restart(self):
+        server = self.server(Config(2626))
+        server.configure(Config(2626, node={"stop_timeout": "7s"}, shaping={"max_ready": 7}))
+        line = self.hang_up(server)
+        self.assertEqual((line["applied"], line["changed"], line["restart"]), ("yes", "1", "1"))
+        lines = [pairs(line) for line in server.lines if "event=reload key=" in (line or "")]
+        self.assertEqual([(one["key"], one.get("old"), one["new"], one["effect"])
+                          for one in lines],
+                         [("node.stop_timeout", None, '"7s"', "restart"),
+                          ("shaping.default.max_ready", None, "7", "now")])
+        line = self.hang_up(server)  # what is missing is told again
+        self.assertEqual((line["applied"], line["changed"], line["restart"]), ("yes", "0", "1"))
+        server.stop()
+
+    def test_a_session_has_the_new_options_with_its_next_transaction(self):
+        sink = self.sink()
+        server = self.server(Config(sink.port))
+        client = self.client(server)
+
+        def say(line, code):
+            self.assertEqual(client.command(line).code, code)
+
+        say("MAIL FROM:<a@c.test>", 250)
+        say("RCPT TO:<b@x.test>", 250)
+        server.configure(Config(sink.port, listener={"relay_hosts": []}))
+        self.assertEqual(self.reload(server)[0], 200)
+        say("RCPT TO:<c@x.test>", 250)
+        self.assertEqual(client.data(CONTENT).code, 250)
+        say("MAIL FROM:<a@c.test>", 250)
+        say("RCPT TO:<b@x.test>", 550)
+        sink.wait(1)
+        server.stop()
+
+    def test_f26_a_bad_file_changes_nothing_at_any_moment(self):
+        sink = self.sink()
+        trap = self.sink()
+        server = self.server(Config(sink.port))
+        client = self.client(server)
+        whole = Config(trap.port).text()
+        seed = random.randrange(2 ** 32)
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        bad = [whole + "[nowhere]\n", whole.replace("retry_interval", "retry_intervall"),
+               "\0" + whole, "\ufeff[" + whole, whole + "a = 1\n" * 2, whole + 'b = "']
+        for text in bad + [whole[:whole.rindex('"')] for _ in range(3)]:
+            server.configure(text)
+            status, said = self.reload(server)
+            self.assertEqual((status, said["applied"], said["changed"]), (422, False, []), text)
+            self.assertRegex(said["errors"][0], r"t\.toml:\d+:\d+: error: ")
+            client.submit(CONTENT, ["a@x.test"])
+        os.rename(server.config_path, server.config_path + ".away")
+        status, said = self.reload(server)
+        self.assertEqual(status, 422)
+        self.assertRegex(said["errors"][0], "error: cannot read .*t.toml: No such file")
+        self.assertEqual(self.hang_up(server)["applied"], "no")
+        client.submit(CONTENT, ["a@x.test"])
+        sink.wait(10)
+        self.assertEqual(trap.mails, [])
+        # Cut anywhere it is bad, or a smaller one; never something in between.
+        for _ in range(20):
+            text = whole[:chance.randrange(len(whole))]
+            server.configure(text)
+            code, _ = self.run_daemon("--check", "-c", server.config_path)
+            status, said = self.reload(server)
+            self.assertEqual(status, 200 if code == 0 else 422, text)
+        server.stop()
+
+    def resident(self, server):
+        with open(f"/proc/{server.process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def test_f26_a_thousand_reloads_under_load_lose_nothing(self):
+        sinks = [self.sink(), self.sink()]
+        trap = self.sink()
+        server = self.server(Config(sinks[0].port))
+        ended = threading.Event()
+        sent = []
+
+        def load(number):
+            client = self.client(server)
+            while not ended.is_set():
+                client.submit(CONTENT, [f"{number}-{len(sent)}@x{number}.test"])
+                sent.append(number)
+                time.sleep(0.002)
+
+        threads = [threading.Thread(target=load, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        early = 0
+        try:
+            for i in range(RELOADS):
+                good = i % 2 == 0
+                config = Config(sinks[i // 2 % 2].port if good else trap.port,
+                                shaping={"connection_limit": 1 + i % 7})
+                server.configure(config.text() + ("" if good else "[[smtp_listener]\n"))
+                status, said = self.reload(server)
+                self.assertEqual(status, 200 if good else 422, said)
+                if i == RELOADS // 5:
+                    early = self.resident(server)
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+        late = self.resident(server)
+        print(f"{len(sent)} messages, {early >> 10} KiB, then {late >> 10} KiB")
+        wait_until(lambda: sum(len(sink.mails) for sink in sinks) >= len(sent), "all mail")
+        self.assertEqual(sum(len(sink.mails) for sink in sinks), len(sent))
+        self.assertEqual(trap.mails, [])
+        self.assertLess(late, early + (16 << 20))
+        server.stop()
+
+    def test_g09_a_storm_is_a_few_and_a_stop_ends_it(self):
+        server = self.server(Config(2626))
+        for i in range(300):
+            server.configure(Config(2626, shaping={"max_ready": i + 1}))
+            server.signal(signal.SIGHUP)
+        server.configure(Config(2626, shaping={"max_ready": 4321}))
+        status, said = self.reload(server)
+        self.assertEqual(status, 200, said)
+        server.signal(signal.SIGHUP)
+        self.assertEqual(self.hang_up(server)["changed"], "0")  # the last one won
+        for _ in range(50):
+            server.signal(signal.SIGHUP)
+        server.stop()
+
+
+if __name__ == "__main__":
+    import unittest
+    unittest.main()
