@@ -344,12 +344,51 @@ static void f26_a_bad_file_is_refused_with_every_error_and_its_place(void **stat
     assert_int_equal(world_counter(&stage.world, COUNTER_reloads), 0);
 }
 
+static void say(struct talk *talk, const char *line, const char *reply)
+{
+    talk_say(talk, line);
+    assert_true(stage_hears(talk, reply));
+}
+
+/* And what it has of the old ones goes with it. */
+static void a_session_has_new_options_with_its_next_transaction(void **state)
+{
+    (void)state;
+    struct talk talk;
+    struct talk idle;
+    stage_start(&stage);
+    const struct reload *reloads = &stage.world.node.control->reload;
+    assert_true(stage_begin(&stage, &talk, STAGE_CLIENT));
+    assert_true(stage_begin(&stage, &idle, STAGE_CLIENT + 1));
+    say(&talk, "MAIL FROM:<a@c.test>\r\n", "250 ");
+    say(&talk, "RCPT TO:<b@t.test>\r\n", "250 ");
+    struct question question =
+        reload("[[smtp_listener]]\nmax_recipients_per_message = 1\n[queues]\n"
+               "class_header = \"X-Other\"\n");
+    assert_int_equal(question.status, RELOAD_APPLIED);
+    assert_int_equal(reload_snapshots(reloads), 2);
+    say(&talk, "RCPT TO:<c@t.test>\r\n", "250 ");
+    say(&talk, "DATA\r\n", "354 ");
+    say(&talk, "X-Ringpost-Class: urgent\r\nX-Other: bulk\r\n\r\n.\r\n", "250 2.0.0 OK ids=");
+    assert_int_equal(reload_snapshots(reloads), 1);
+    struct talk *const both[] = {&talk, &idle};
+    for (unsigned i = 0; i < COUNT_OF(both); i++) {
+        say(both[i], "MAIL FROM:<a@c.test>\r\n", "250 ");
+        say(both[i], "RCPT TO:<b@t.test>\r\n", "250 ");
+        say(both[i], "RCPT TO:<c@t.test>\r\n", "452 4.5.3");
+        talk_close(both[i]);
+    }
+    assert_true(talk_sink_wait(&stage.sink, 1, 60 * NS_PER_S));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(g07_g09_reloads_under_load_lose_nothing_and_limits_hold),
         cmocka_unit_test(g09_a_stop_in_the_middle_of_a_reload_loses_nothing),
         cmocka_unit_test_setup_teardown(what_needs_a_restart_is_named_and_the_rest_is_applied,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_session_has_new_options_with_its_next_transaction,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(f26_a_bad_file_is_refused_with_every_error_and_its_place,
                                         set_up, tear_down),

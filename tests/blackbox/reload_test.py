@@ -62,11 +62,13 @@ class Reload(BlackBox):
         server.configure(Config(2626, node={"stop_timeout": "7s"}, shaping={"max_ready": 7}))
         line = self.hang_up(server)
         self.assertEqual((line["applied"], line["changed"], line["restart"]), ("yes", "1", "1"))
-        lines = [pairs(line) for line in server.lines if "event=reload key=" in (line or "")]
-        self.assertEqual([(one["key"], one.get("old"), one["new"], one["effect"])
-                          for one in lines],
-                         [("node.stop_timeout", None, '"7s"', "restart"),
-                          ("shaping.default.max_ready", None, "7", "now")])
+        expected = ['event=reload key=node.stop_timeout new="\\"7s\\"" effect=restart',
+                    "event=reload key=shaping.default.max_ready new=7 effect=now"]
+        with server.changed:
+            self.assertTrue(server.changed.wait_for(
+                lambda: [line for line in server.lines
+                         if "event=reload key=" in (line or "")] == expected, SECONDS),
+                server.errors())
         line = self.hang_up(server)  # what is missing is told again
         self.assertEqual((line["applied"], line["changed"], line["restart"]), ("yes", "0", "1"))
         server.stop()
