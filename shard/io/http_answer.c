@@ -14,6 +14,7 @@ static struct slice status_text(unsigned status)
         {200, "OK"},
         {202, "Accepted"},
         {204, "No Content"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -57,7 +58,7 @@ static void put_framing(struct buf *buf, const struct http_answer *answer)
 {
     if (answer->chunked) {
         buf_put(buf, SLICE("Transfer-Encoding: chunked\r\n"));
-    } else if (!answer->until_close && answer->status != 204) {
+    } else if (!answer->until_close && answer->status != 204 && answer->status != 304) {
         buf_put(buf, SLICE("Content-Length: "));
         buf_put_u64(buf, answer->length);
         buf_put(buf, SLICE("\r\n"));
@@ -72,6 +73,7 @@ static void put_framing(struct buf *buf, const struct http_answer *answer)
 void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uint64_t wall_ns)
 {
     CHECK(answer->type.size <= HTTP_ANSWER_TYPE_MAX);
+    CHECK(answer->fields.size <= HTTP_ANSWER_FIELDS_MAX);
     CHECK(answer->status >= 200 && answer->status <= 599);
     buf_put(buf, SLICE("HTTP/1.1 "));
     buf_put_u64(buf, answer->status);
@@ -94,5 +96,6 @@ void http_answer_put_head(struct buf *buf, const struct http_answer *answer, uin
         buf_put_u64(buf, MAX_OF(answer->retry_after_s, 1u));
         buf_put(buf, SLICE("\r\n"));
     }
-    buf_put(buf, SLICE("Cache-Control: no-store\r\n\r\n"));
+    buf_put(buf, answer->fields.size > 0 ? answer->fields : SLICE("Cache-Control: no-store\r\n"));
+    buf_put(buf, SLICE("\r\n"));
 }

@@ -124,8 +124,15 @@ static void answer_no_memory(struct http_conn *conn)
 void http_answer(struct http_exchange *exchange, unsigned status, struct slice type,
                  struct slice bytes)
 {
+    http_answer_fields(exchange, status, type, SLICE_NONE, bytes);
+}
+
+void http_answer_fields(struct http_exchange *exchange, unsigned status, struct slice type,
+                        struct slice fields, struct slice bytes)
+{
     struct http_conn *conn = conn_of(exchange);
-    struct http_answer answer = {.status = status, .type = type, .length = bytes.size};
+    struct http_answer answer = {
+        .status = status, .type = type, .fields = fields, .length = bytes.size};
     if (!take_back(conn)) {
         return;
     }

@@ -9,6 +9,7 @@
 
 #include "core/buf.h"
 #include "core/endpoint.h"
+#include "shard/io/http_answer.h"
 #include "shard/io/http_codec.h"
 #include "shard/io/http_query.h"
 
@@ -66,6 +67,12 @@ struct http_exchange {
 /* `type` is constant ("application/json"); `bytes` are copied. Without memory it is 503. */
 void http_answer(struct http_exchange *exchange, unsigned status, struct slice type,
                  struct slice bytes);
+/*
+ * The same with header lines of the handler's own, each with its line end, in place of
+ * `Cache-Control: no-store`; at most HTTP_ANSWER_FIELDS_MAX bytes. 304 has neither type nor bytes.
+ */
+void http_answer_fields(struct http_exchange *exchange, unsigned status, struct slice type,
+                        struct slice fields, struct slice bytes);
 /* One line for people, as text/plain: what errors are answered with. */
 void http_answer_text(struct http_exchange *exchange, unsigned status, struct slice line);
 /* 503, and when it may be otherwise. */
