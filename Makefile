@@ -71,12 +71,16 @@ test-tsan: ## tests of threads under TSan
 install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(CONFDIR) \
 	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man8 \
-	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+	    $(DESTDIR)$(PREFIX)/share/doc/ringpost
 	install -m 755 build/release/bin/ringpostd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 build/release/bin/ringpost build/release/bin/ringpost-bench \
 	    $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 packaging/man/*.1 $(DESTDIR)$(MANDIR)/man1/
 	install -m 644 packaging/man/*.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/ringpost/
+	install -m 644 build/npm/uplot/LICENSE \
+	    $(DESTDIR)$(PREFIX)/share/doc/ringpost/uplot-licence.txt
 	test -e $(DESTDIR)$(CONFDIR)/ringpost.toml || \
 	    install -m 644 packaging/etc/ringpost.toml $(DESTDIR)$(CONFDIR)/
 	sed -e 's|@SBINDIR@|$(PREFIX)/sbin|' -e 's|@CONFDIR@|$(CONFDIR)|' \

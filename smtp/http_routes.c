@@ -1,6 +1,7 @@
 #include "smtp/http_routes.h"
 
 #include "smtp/http_admin.h"
+#include "smtp/http_console.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_probes.h"
 #include "smtp/http_trace.h"
@@ -11,6 +12,7 @@ static void inject(struct http_exchange *exchange)
     inject_handle(&((struct mta *)exchange->context)->inject, exchange);
 }
 
+#define PAGE(name) {.path = name, .methods = HTTP_METHOD_GET, .handle = http_console}
 #define READ(name, function)                                                                       \
     {.path = "/api/admin/" name "/v1", .methods = HTTP_METHOD_GET, .handle = function}
 #define ORDER(name, method, function)                                                              \
@@ -22,6 +24,22 @@ static void inject(struct http_exchange *exchange)
      .handle = function}
 
 static const struct http_route routes[] = {
+    PAGE("/"),
+    PAGE("/console/charts.js"),
+    PAGE("/console/explain.js"),
+    PAGE("/console/figures.js"),
+    PAGE("/console/format.js"),
+    PAGE("/console/icon.svg"),
+    PAGE("/console/main.js"),
+    PAGE("/console/page.js"),
+    PAGE("/console/poll.js"),
+    PAGE("/console/queues.js"),
+    PAGE("/console/samples.js"),
+    PAGE("/console/style.css"),
+    PAGE("/console/uplot.css"),
+    PAGE("/console/uplot.js"),
+    PAGE("/console/uplot-licence.txt"),
+    PAGE("/console/words.js"),
     {.path = "/api/check-liveness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_liveness},
     {.path = "/api/check-readiness/v1", .methods = HTTP_METHOD_GET, .handle = http_check_readiness},
     {

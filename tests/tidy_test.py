@@ -133,6 +133,18 @@ CASES = [
     ("fuzzer_without_row", {"smtp/x.h": H, "smtp/x_fuzz.c": '#include "smtp/x.h"\n'},
      "no row in tests/fuzz_targets.tsv", 1),
     ("third_shim", {"core/x.cpp": "int x(void);\n"}, "C++ outside the shims", 1),
+    ("console_writes_markup", {"smtp/console/x.js": "a.textContent = b;\na.inner" "HTML = b;\n"},
+     "forbids innerHTML", 2),
+    ("console_script_in_the_page",
+     {"smtp/console/x.html": "<script src=\"a.js\"></script>\n<script>\n"},
+     "forbids <script", 2),
+    ("console_handler_in_the_page",
+     {"smtp/console/x.html": "<p>\n<p class=\"a\" onclick=\"b()\">\n"},
+     'forbids <p class="a" onclick=', 2),
+    ("console_asks_elsewhere",
+     {"smtp/console/x.css": "a { background: url(https:/" "/x.test/) }\n"},
+     "forbids https", 1),
+    ("elsewhere_pages_may", {"docs/x.html": "<p style=\"a\">\n"}, None, 0),
 ]
 
 
