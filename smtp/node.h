@@ -188,6 +188,14 @@ void node_reload(struct node *node);
 void node_report(struct node *node, struct queue_report *report);
 enum node_state node_state(const struct node *node);
 
+/* --- between node.c and node_boot.c ----------------------------------------------------------- */
+
+/* Memory for one commit group. */
+uint32_t node_group_bytes(const struct conf *conf);
+/* What comes back to node.c when a shard has something to say of its start or stop. */
+void node_wire_mail(struct mta *mta);
+void node_wire_control(struct control *control);
+
 /* --- for node_http: TSA shard ----------------------------------------------------------------- */
 
 /* The node cannot start. */
