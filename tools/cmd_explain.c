@@ -6,6 +6,7 @@
 #include "core/id.h"
 #include "tools/dialogue.h"
 #include "tools/exit_codes.h"
+#include "tools/fields.h"
 #include "tools/table.h"
 
 #define PATH_BYTES (8 * KIB)
@@ -49,20 +50,6 @@ const char *explain_sentence(struct slice reason)
 
 /* --- the answer for people -------------------------------------------------------------------- */
 
-static void print_key(const char *key)
-{
-    printf("  %-13s", key);
-}
-
-static void print_text(const char *key, struct slice text)
-{
-    if (text.size > 0) {
-        print_key(key);
-        readable_print(stdout, text);
-        putchar('\n');
-    }
-}
-
 static void print_head(const struct json_value *answer, uint64_t now_ns)
 {
     char text[READABLE_BYTES];
@@ -76,26 +63,9 @@ static void print_head(const struct json_value *answer, uint64_t now_ns)
         printf(" for %s", readable_duration(text, answer_ago_ms(now_ns, since_ns)));
     }
     printf("\n\n");
-    print_key("reason");
+    fields_key("reason");
     readable_print(stdout, reason);
     printf("%s%s\n", sentence != NULL ? ": " : "", sentence != NULL ? sentence : "");
-}
-
-static void print_time(const char *key, const struct json_value *answer, const char *member,
-                       uint64_t now_ns)
-{
-    char text[READABLE_BYTES];
-    uint64_t at_ns = answer_time(answer, member);
-    if (at_ns == 0) {
-        return;
-    }
-    print_key(key);
-    readable_print(stdout, answer_text(answer, member));
-    if (at_ns > now_ns) {
-        printf(", in %s\n", readable_duration(text, (at_ns - now_ns) / NS_PER_MS));
-    } else {
-        printf(", %s ago\n", readable_duration(text, (now_ns - at_ns) / NS_PER_MS));
-    }
 }
 
 static void print_mail(const struct json_value *answer)
@@ -103,14 +73,14 @@ static void print_mail(const struct json_value *answer)
     char text[READABLE_BYTES];
     uint64_t queues = answer_u64(answer, "queues");
     uint64_t attempts = answer_u64(answer, "attempts");
-    print_key("recipients");
+    fields_key("recipients");
     printf("%s", readable_count(text, answer_u64(answer, "count")));
     if (queues > 1) {
         printf(" in %s queues", readable_count(text, queues));
     }
     printf(", %s of them due\n", readable_count(text, answer_u64(answer, "due")));
     if (attempts > 0) {
-        print_key("attempts");
+        fields_key("attempts");
         printf("%s%s\n", readable_count(text, attempts),
                answer_u64(answer, "count") > 1 ? " at most" : "");
     }
@@ -199,16 +169,16 @@ static void print_answer(const struct json_value *answer)
     uint64_t now_ns = answer_now();
     struct slice queue = answer_text(answer, "queue");
     print_head(answer, now_ns);
-    print_text("detail", answer_text(answer, "detail"));
-    print_time("since", answer, "since", now_ns);
-    print_time("until", answer, "until", now_ns);
+    fields_text("detail", answer_text(answer, "detail"));
+    fields_time("since", answer_text(answer, "since"), now_ns);
+    fields_time("until", answer_text(answer, "until"), now_ns);
     print_mail(answer);
-    print_time("next attempt", answer, "next_attempt", now_ns);
-    print_text("last said", answer_text(answer, "last_response"));
+    fields_time("next attempt", answer_text(answer, "next_attempt"), now_ns);
+    fields_text("last said", answer_text(answer, "last_response"));
     if (!slice_equal(queue, answer_text(answer, "name"))) {
-        print_text("queue", queue);
+        fields_text("queue", queue);
     }
-    print_text("site", answer_text(answer, "site"));
+    fields_text("site", answer_text(answer, "site"));
     print_times(answer);
     print_limits(answer);
 }

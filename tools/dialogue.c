@@ -79,13 +79,19 @@ const struct json_value *dialogue_parse(struct json_reader *reader, struct slice
     return json_value_read(reader, text, &arena, &problem);
 }
 
+int dialogue_no_json(const struct dialogue *dialogue)
+{
+    fprintf(stderr, "ringpost %s: what %s answers is no JSON\n", dialogue->options->verb,
+            endpoint_client_where(dialogue->client));
+    return EXIT_FAILED;
+}
+
 const struct json_value *dialogue_value(struct dialogue *dialogue)
 {
     const struct json_value *value =
         dialogue_parse(dialogue->reader, dialogue_answer(dialogue), &dialogue->memory);
     if (value == NULL) {
-        fprintf(stderr, "ringpost %s: what %s answers is no JSON\n", dialogue->options->verb,
-                endpoint_client_where(dialogue->client));
+        (void)dialogue_no_json(dialogue);
     }
     return value;
 }

@@ -31,6 +31,8 @@ unsigned dialogue_ask(struct dialogue *dialogue, const char *method, const char 
 struct slice dialogue_answer(const struct dialogue *dialogue);
 /* Until the next one. Null: it is no JSON, and that has been said. */
 const struct json_value *dialogue_value(struct dialogue *dialogue);
+/* Says that it is none; an exit code. */
+int dialogue_no_json(const struct dialogue *dialogue);
 /* Says what the server has said against it; an exit code. */
 int dialogue_refused(const struct dialogue *dialogue);
 /* The answer as it is, on a line of standard output; an exit code. */

@@ -6,6 +6,9 @@
 #include "tools/cmd_check.h"
 #include "tools/cmd_events.h"
 #include "tools/cmd_explain.h"
+#include "tools/cmd_inspect.h"
+#include "tools/cmd_orders.h"
+#include "tools/cmd_queues.h"
 #include "tools/cmd_spool.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
@@ -33,10 +36,27 @@ static int cmd_version(int count, char **arguments)
 }
 
 static const struct verb verbs[] = {
+    {.name = "queues", .ask = cmd_queues, .options = QUEUES_OPTIONS,
+     .help = "What stands in the queues, the largest first, and why it waits."},
     {.name = "explain", .ask = cmd_explain, .options = EXPLAIN_OPTIONS,
      .positional = "QUEUE|DOMAIN|ID",
      .help = "Why is this mail not moving? State, reason, times and limits of a queue, of all\n"
              "queues of a domain, or of one recipient's message."},
+    {.name = "inspect", .ask = cmd_inspect, .options = INSPECT_OPTIONS, .positional = "ID|QUEUE",
+     .help = "Looks at one recipient's message, at some of a queue, or at the connections of a\n"
+             "ready queue."},
+    {.name = "suspend", .ask = cmd_suspend, .options = SUSPEND_OPTIONS,
+     .help = "No attempt begins for these queues, nor for those that come, until it ends or is\n"
+             "taken back. Mail does not expire meanwhile. --list shows what is suspended."},
+    {.name = "resume", .ask = cmd_resume, .options = RESUME_OPTIONS, .positional = "ID",
+     .help = "Takes back one order (suspend or bounce) by its id, or all suspensions that are\n"
+             "about exactly what is said here."},
+    {.name = "bounce", .ask = cmd_bounce, .options = BOUNCE_OPTIONS,
+     .help = "Ends all mail in these queues, and what comes into them, with an AdminBounce\n"
+             "record, until it ends or is taken back. What has ended stays so. --list shows how\n"
+             "many have."},
+    {.name = "flush", .ask = cmd_flush, .options = FLUSH_OPTIONS,
+     .help = "What is deferred in these queues is due now."},
     {.name = "events", .run = cmd_events,
      .usage = "[-c FILE | --log-dir DIR] [--json] [--type T] [--since TIME|DURATION] [--follow]",
      .help = "What became of mail: the event log. No server has to run."},
@@ -48,14 +68,8 @@ static const struct verb verbs[] = {
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
     {.name = "top"},
-    {.name = "queues"},
     {.name = "trace"},
-    {.name = "suspend"},
-    {.name = "resume"},
-    {.name = "bounce"},
     {.name = "rebind"},
-    {.name = "flush"},
-    {.name = "inspect"},
     {.name = "reload"},
     {.name = "path"},
     {.name = "shaping"},
