@@ -72,7 +72,8 @@ install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(CONFDIR) \
 	    $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man8 \
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
-	    $(DESTDIR)$(PREFIX)/share/doc/ringpost
+	    $(DESTDIR)$(PREFIX)/share/doc/ringpost \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 755 build/release/bin/ringpostd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 build/release/bin/ringpost build/release/bin/ringpost-bench \
 	    $(DESTDIR)$(PREFIX)/bin/
@@ -81,6 +82,8 @@ install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/ringpost/
 	install -m 644 build/npm/uplot/LICENSE \
 	    $(DESTDIR)$(PREFIX)/share/doc/ringpost/uplot-licence.txt
+	install -m 644 packaging/completion/ringpost \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
 	test -e $(DESTDIR)$(CONFDIR)/ringpost.toml || \
 	    install -m 644 packaging/etc/ringpost.toml $(DESTDIR)$(CONFDIR)/
 	sed -e 's|@SBINDIR@|$(PREFIX)/sbin|' -e 's|@CONFDIR@|$(CONFDIR)|' \

@@ -10,6 +10,7 @@
 #include "tools/cmd_orders.h"
 #include "tools/cmd_queues.h"
 #include "tools/cmd_spool.h"
+#include "tools/cmd_top.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
 #include "tools/verb_options.h"
@@ -36,6 +37,10 @@ static int cmd_version(int count, char **arguments)
 }
 
 static const struct verb verbs[] = {
+    {.name = "top", .ask = cmd_top, .options = TOP_OPTIONS,
+     .help = "A running server at work, once a second: rates of the last minutes, queues and why\n"
+             "they wait. Keys: q ends, arrows and pages scroll, / filters by name (Escape drops\n"
+             "that), s sorts by count, due, time or name, r shows ready queues or scheduled ones."},
     {.name = "queues", .ask = cmd_queues, .options = QUEUES_OPTIONS,
      .help = "What stands in the queues, the largest first, and why it waits."},
     {.name = "explain", .ask = cmd_explain, .options = EXPLAIN_OPTIONS,
@@ -67,7 +72,6 @@ static const struct verb verbs[] = {
      .help = "A look into the spool of a stopped server; `man ringpost` has its options."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
-    {.name = "top"},
     {.name = "trace"},
     {.name = "rebind"},
     {.name = "reload"},

@@ -1,0 +1,12 @@
+/* `ringpost top`: a running server at work, once a second, until q. */
+#ifndef RINGPOST_TOOLS_CMD_TOP_H
+#define RINGPOST_TOOLS_CMD_TOP_H
+
+#include "tools/verb_options.h"
+
+#define TOP_OPTIONS (OPTION_BIT(ENDPOINT) | OPTION_BIT(READY) | OPTION_BIT(ONCE))
+
+/* Returns the exit code. */
+int cmd_top(const struct verb_options *options);
+
+#endif
