@@ -22,11 +22,22 @@ void readable_init(void)
 void readable_put(struct buf *buf, struct slice text)
 {
     size_t start = buf->size;
+    size_t to = start;
     json_put_string(buf, text);
-    if (!buf->overflow) { /* without its quotes */
-        memmove(buf->data + start, buf->data + start + 1, buf->size - start - 2);
-        buf->size -= 2;
+    if (buf->overflow) {
+        return;
     }
+    /* Without the quotes around it, and with those inside as they are: nothing ends there. */
+    for (size_t at = start + 1; at + 1 < buf->size; at++) {
+        bool escapes = buf->data[at] == '\\';
+        if (!escapes || buf->data[at + 1] != '"') {
+            buf->data[to++] = buf->data[at];
+        }
+        if (escapes) {
+            buf->data[to++] = buf->data[++at];
+        }
+    }
+    buf->size = to;
 }
 
 /* Of a text, not more than `size` bytes, and no part of a character at the end. */

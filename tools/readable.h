@@ -16,7 +16,7 @@
 /* Once, before anything else: characters are UTF-8 from here on, whatever the environment says. */
 void readable_init(void);
 
-/* Escaped, on one line. Takes at most JSON_STRING_GROWTH times its bytes, and two. */
+/* Escaped but for quotes, on one line. At most JSON_STRING_GROWTH times its bytes, and two. */
 void readable_put(struct buf *buf, struct slice text);
 void readable_print(FILE *out, struct slice text);
 /* The same, but that line ends and tabs are themselves; ends with a line end. */

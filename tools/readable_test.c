@@ -65,7 +65,9 @@ static const struct {
     {"\xe2\x80\xa8", "\\u2028"},
     {"\x7f", "\\u007f"},
     {"\xff", "\xef\xbf\xbd"},
-    {"%n%s {{x}} \";", "%n%s {{x}} \\\";"},
+    {"%n%s {{x}} \";", "%n%s {{x}} \";"},
+    {"\"1h\"", "\"1h\""},
+    {"\\\"\\u001b\\", "\\\\\"\\\\u001b\\\\"},
 };
 
 static void l01_what_reaches_a_terminal_has_its_control_characters_escaped(void **state)
