@@ -9,6 +9,7 @@
 #include "tools/cmd_inspect.h"
 #include "tools/cmd_orders.h"
 #include "tools/cmd_queues.h"
+#include "tools/cmd_reload.h"
 #include "tools/cmd_spool.h"
 #include "tools/cmd_top.h"
 #include "tools/exit_codes.h"
@@ -62,6 +63,8 @@ static const struct verb verbs[] = {
              "many have."},
     {.name = "flush", .ask = cmd_flush, .options = FLUSH_OPTIONS,
      .help = "What is deferred in these queues is due now."},
+    {.name = "reload", .ask = cmd_reload, .options = RELOAD_OPTIONS,
+     .help = "The server reads its configuration again: all of it, or nothing when it is wrong."},
     {.name = "events", .run = cmd_events,
      .usage = "[-c FILE | --log-dir DIR] [--json] [--type T] [--since TIME|DURATION] [--follow]",
      .help = "What became of mail: the event log. No server has to run."},
@@ -74,7 +77,6 @@ static const struct verb verbs[] = {
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
     {.name = "trace"},
     {.name = "rebind"},
-    {.name = "reload"},
     {.name = "path"},
     {.name = "shaping"},
 };

@@ -273,6 +273,24 @@ class Command(BlackBox):
             self.refused(server, 2, "inspect", *arguments)
         server.stop()
 
+    # ---- reload
+
+    def test_reload_says_what_has_changed_or_what_is_wrong(self):
+        server = self.deferring()
+        self.assertEqual(self.ask(server, "reload"), "nothing has changed\n")
+        server.configure(server.config.text().replace('"1h"', '"2h"'))
+        said = self.ask(server, "reload")
+        self.assertRegex(said, r"\Akey +was +is +from\n")
+        self.assertRegex(said, r'(?m)^queues\.queue\.default\.retry_interval +"1h" +"2h" +now on$')
+        server.configure("nonsense = 1\n")
+        code, said, errors = self.run_verb(server, "reload")
+        self.assertEqual((code, said), (3, ""), errors)
+        self.assertIn("nonsense", errors)
+        self.assertTrue(errors.endswith("refused; the server goes on with what it has\n"), errors)
+        code, said, _ = self.run_verb(server, "reload", "--json")
+        self.assertEqual((code, json.loads(said)["applied"]), (3, False))
+        server.stop()
+
     # ---- all verbs
 
     def test_a_server_that_is_not_there_is_said_to_be_so(self):
@@ -280,7 +298,7 @@ class Command(BlackBox):
         for verb in (["explain", "x.test"], ["inspect", "x.test"], ["queues"],
                      ["suspend", "--list"], ["bounce", "--everything", "--reason", "r", "--yes"],
                      ["flush", "--everything", "--reason", "r", "--dry-run"],
-                     ["resume", "0" * 32], ["top", "--once"]):
+                     ["resume", "0" * 32], ["reload"], ["top", "--once"]):
             self.assertEqual(
                 self.refused(None, 1, *verb, "--endpoint", f"http://127.0.0.1:{port}"),
                 f"ringpost {verb[0]}: nobody listens on 127.0.0.1:{port} (is ringpostd running? "
@@ -333,7 +351,7 @@ class Command(BlackBox):
         self.assertEqual(code, 0)
         verbs = [line.split()[1] for line in said.splitlines() if line.startswith("  ringpost ")]
         self.assertLessEqual({"top", "queues", "explain", "inspect", "suspend", "resume", "bounce",
-                              "flush", "events", "check", "spool"}, set(verbs))
+                              "flush", "reload", "events", "check", "spool"}, set(verbs))
         for verb in verbs:
             code, said, errors = self.run_verb(None, verb, "--help")
             self.assertEqual((code, errors), (0, ""))
