@@ -18,6 +18,10 @@
 #include "tests/kit/stage.h"
 
 #define FILE_NAME "reload.toml"
+/* Of the machine; and workers that are slow, or take no job. */
+#define FAULTS                                                                                     \
+    (SIM_FAULTS_HARMLESS | SIM_FAULT_BIT(slow_job) | SIM_FAULT_BIT(job_refused) |                  \
+     SIM_FAULT_BIT(slow_disk))
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
@@ -237,7 +241,8 @@ static void load_body(struct sim *sim, void *context)
 static void g07_g09_reloads_under_load_lose_nothing_and_limits_hold(void **state)
 {
     (void)state;
-    struct sim_campaign campaign = {.name = "reloads", .count = 25, .body = load_body};
+    struct sim_campaign campaign = {
+        .name = "reloads", .count = 25, .body = load_body, .swarm = FAULTS};
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
@@ -274,7 +279,8 @@ static void stop_body(struct sim *sim, void *context)
 static void g09_a_stop_in_the_middle_of_a_reload_loses_nothing(void **state)
 {
     (void)state;
-    struct sim_campaign campaign = {.name = "stops", .count = 25, .body = stop_body};
+    struct sim_campaign campaign = {
+        .name = "stops", .count = 25, .body = stop_body, .swarm = FAULTS};
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
