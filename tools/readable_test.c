@@ -70,7 +70,7 @@ static const struct {
     {"\\\"\\u001b\\", "\\\\\"\\\\u001b\\\\"},
 };
 
-static void l01_what_reaches_a_terminal_has_its_control_characters_escaped(void **state)
+static void o01_what_reaches_a_terminal_has_its_control_characters_escaped(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(poison); i++) {
@@ -95,7 +95,7 @@ static char *written(void (*write)(FILE *out, struct slice text), struct slice t
     return bytes;
 }
 
-static void l01_long_texts_are_escaped_whole(void **state)
+static void o01_long_texts_are_escaped_whole(void **state)
 {
     enum { SIZE = 5000 };
     char text[SIZE];
@@ -119,7 +119,7 @@ static void l01_long_texts_are_escaped_whole(void **state)
     }
 }
 
-static void l01_lines_keep_their_ends_and_tabs_and_nothing_else(void **state)
+static void o01_lines_keep_their_ends_and_tabs_and_nothing_else(void **state)
 {
     static const char text[] = "one\ttwo\r\n\x1b[2Jthree\r\n\r\nlast";
     (void)state;
@@ -128,7 +128,7 @@ static void l01_lines_keep_their_ends_and_tabs_and_nothing_else(void **state)
     free(shown);
 }
 
-static void l01_json_stays_json_without_controls(void **state)
+static void o01_json_stays_json_without_controls(void **state)
 {
     (void)state;
     char *shown = written(readable_json, SLICE("{\"a\":\"\\n \xc3\xa9 \xc2\x9b\x1b\"}"));
@@ -153,10 +153,10 @@ int main(void)
         cmocka_unit_test(counts_are_grouped),
         cmocka_unit_test(durations_have_their_two_largest_units),
         cmocka_unit_test(sizes_and_rates_have_few_digits),
-        cmocka_unit_test(l01_what_reaches_a_terminal_has_its_control_characters_escaped),
-        cmocka_unit_test(l01_long_texts_are_escaped_whole),
-        cmocka_unit_test(l01_lines_keep_their_ends_and_tabs_and_nothing_else),
-        cmocka_unit_test(l01_json_stays_json_without_controls),
+        cmocka_unit_test(o01_what_reaches_a_terminal_has_its_control_characters_escaped),
+        cmocka_unit_test(o01_long_texts_are_escaped_whole),
+        cmocka_unit_test(o01_lines_keep_their_ends_and_tabs_and_nothing_else),
+        cmocka_unit_test(o01_json_stays_json_without_controls),
         cmocka_unit_test(widths_are_those_of_characters),
     };
     readable_init();

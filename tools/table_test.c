@@ -61,7 +61,7 @@ static void the_flexible_column_gives_way_and_says_so(void **state)
     table_fini(&table);
 }
 
-static void l01_a_cell_cannot_move_the_cursor(void **state)
+static void o01_a_cell_cannot_move_the_cursor(void **state)
 {
     struct table table;
     (void)state;
@@ -106,7 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(columns_stand_under_their_titles),
         cmocka_unit_test(the_flexible_column_gives_way_and_says_so),
-        cmocka_unit_test(l01_a_cell_cannot_move_the_cursor),
+        cmocka_unit_test(o01_a_cell_cannot_move_the_cursor),
         cmocka_unit_test(many_rows_and_huge_cells_have_room),
     };
     readable_init();

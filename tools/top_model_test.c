@@ -223,7 +223,7 @@ static void queues_are_shown_the_largest_first(void **state)
     assert_null(strstr(draw(rig, 100, 0), "big.test")); /* they are not those */
 }
 
-static void l01_no_name_of_a_queue_moves_the_cursor(void **state)
+static void o01_no_name_of_a_queue_moves_the_cursor(void **state)
 {
     struct rig *rig = *state;
     queues(rig);
@@ -310,7 +310,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(history_keeps_the_last_minutes, rig_open, rig_close),
         cmocka_unit_test(sparks_are_as_high_as_the_largest),
         cmocka_unit_test_setup_teardown(queues_are_shown_the_largest_first, rig_open, rig_close),
-        cmocka_unit_test_setup_teardown(l01_no_name_of_a_queue_moves_the_cursor, rig_open,
+        cmocka_unit_test_setup_teardown(o01_no_name_of_a_queue_moves_the_cursor, rig_open,
                                         rig_close),
         cmocka_unit_test_setup_teardown(a_filter_leaves_what_has_it, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(scrolling_ends_at_both_ends, rig_open, rig_close),

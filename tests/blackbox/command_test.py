@@ -45,7 +45,7 @@ class Command(BlackBox):
 
     # ---- explain
 
-    def test_explain_says_why_mail_waits(self):
+    def test_o01_explain_says_why_mail_waits(self):
         server = self.deferring()
         first, _ = self.client(server).submit(CONTENT, ["a@x.test", "b@x.test"]).ids
         server.wait_events("TransientFailure", 2)
@@ -159,7 +159,7 @@ class Command(BlackBox):
         server.wait_events("Delivery", 2)
         server.stop()
 
-    def test_orders_without_a_terminal_want_yes(self):
+    def test_o02_orders_without_a_terminal_want_yes(self):
         server = self.filled()
         for verb in ("suspend", "bounce", "flush"):
             self.assertIn("say --yes", self.refused(server, 2, verb, "--everything", "--reason",
@@ -171,7 +171,7 @@ class Command(BlackBox):
         self.assertEqual(self.ask(server, "suspend", "--list"), "nothing is suspended\n")
         server.stop()
 
-    def test_orders_on_a_terminal_are_asked_about(self):
+    def test_o02_orders_on_a_terminal_are_asked_about(self):
         server = self.filled()
         for answer, code in (("n\n", 1), ("\n", 1), ("y\n", 0)):
             got, shown = self.on_a_terminal(server, answer, "suspend", "--everything", "--reason",
@@ -236,7 +236,7 @@ class Command(BlackBox):
             self.refused(server, 2, "queues", "--limit", limit)
         server.stop()
 
-    def test_inspect_shows_a_message_and_its_content(self):
+    def test_o01_inspect_shows_a_message_and_its_content(self):
         server = self.deferring()
         first, _ = self.client(server).submit(POISON, ["a@x.test", "b@x.test"]).ids
         second = f"{int(first, 16) + 1:032x}"
@@ -293,7 +293,7 @@ class Command(BlackBox):
 
     # ---- all verbs
 
-    def test_a_server_that_is_not_there_is_said_to_be_so(self):
+    def test_o03_a_server_that_is_not_there_is_said_to_be_so(self):
         port = free_port()
         for verb in (["explain", "x.test"], ["inspect", "x.test"], ["queues"],
                      ["suspend", "--list"], ["bounce", "--everything", "--reason", "r", "--yes"],
