@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/check.h"
 #include "tools/exit_codes.h"
@@ -55,8 +56,10 @@ unsigned dialogue_ask(struct dialogue *dialogue, const char *method, const char 
     if (state == ENDPOINT_ANSWERED) {
         return endpoint_client_status(dialogue->client);
     }
-    fprintf(stderr, "ringpost %s: %s\n", dialogue->options->verb,
-            endpoint_client_reason(dialogue->client));
+    bool in_doubt = strcmp(method, "GET") != 0 && endpoint_client_was_sent(dialogue->client);
+    fprintf(stderr, "ringpost %s: %s%s\n", dialogue->options->verb,
+            endpoint_client_reason(dialogue->client),
+            in_doubt ? "; it may have been done" : "");
     return 0;
 }
 

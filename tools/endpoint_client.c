@@ -163,6 +163,8 @@ void endpoint_client_start(struct endpoint_client *client, const char *method, c
     SET(CURLOPT_URL, url);
     SET(CURLOPT_CUSTOMREQUEST, method);
     if (body != NULL) {
+        /* On a connection that turns out to be closed the library would send an order again. */
+        SET(CURLOPT_FRESH_CONNECT, 1L);
         SET(CURLOPT_HTTPHEADER, client->headers);
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
         SET(CURLOPT_POSTFIELDS, (const char *)body->data);
@@ -249,6 +251,14 @@ const char *endpoint_client_reason(const struct endpoint_client *client)
 {
     CHECK(client->state == ENDPOINT_FAILED);
     return client->reason;
+}
+
+bool endpoint_client_was_sent(const struct endpoint_client *client)
+{
+    long bytes = 0;
+    CHECK(client->state == ENDPOINT_FAILED);
+    (void)curl_easy_getinfo(client->easy, CURLINFO_REQUEST_SIZE, &bytes);
+    return bytes > 0;
 }
 
 const char *endpoint_client_where(const struct endpoint_client *client)

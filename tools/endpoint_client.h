@@ -45,6 +45,8 @@ unsigned endpoint_client_status(const struct endpoint_client *client);
 struct slice endpoint_client_answer(const struct endpoint_client *client);
 /* Once it has failed, until the next start. */
 const char *endpoint_client_reason(const struct endpoint_client *client);
+/* The same: the request has gone out, or a part of it. It may have been carried out. */
+bool endpoint_client_was_sent(const struct endpoint_client *client);
 /* "127.0.0.1:8000" */
 const char *endpoint_client_where(const struct endpoint_client *client);
 

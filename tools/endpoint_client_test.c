@@ -158,6 +158,7 @@ static void failures_are_told_in_a_line(void **state)
         if (strstr(endpoint_client_reason(client), cases[i].said) == NULL) {
             fail_msg("%s", endpoint_client_reason(client));
         }
+        assert_true(endpoint_client_was_sent(client));
         endpoint_client_close(client);
         rig_fini(&rig);
     }
@@ -198,6 +199,7 @@ static void a_server_that_is_not_there_is_said_to_be_so(void **state)
         assert_int_equal(finish(client), ENDPOINT_FAILED);
         assert_non_null(strstr(endpoint_client_reason(client), "nobody listens on 127.0.0.1:"));
         assert_non_null(strstr(endpoint_client_reason(client), "is ringpostd running?"));
+        assert_false(endpoint_client_was_sent(client));
     }
     endpoint_client_close(client);
 }

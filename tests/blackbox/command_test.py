@@ -2,7 +2,9 @@
 import json
 import os
 import pty
+import socket
 import subprocess
+import threading
 
 from harness import RINGPOST, ROOT, BlackBox, Config, free_port
 
@@ -305,6 +307,24 @@ class Command(BlackBox):
                 "--endpoint says where)\n")
         self.assertIn("is no endpoint",
                       self.refused(None, 2, "explain", "x.test", "--endpoint", "ftp://here"))
+
+    def test_an_order_without_an_answer_may_have_been_done(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            def hang_up():
+                for _ in range(2):
+                    client, _ = listener.accept()
+                    with client:
+                        client.recv(65536)
+            thread = threading.Thread(target=hang_up)
+            thread.start()
+            where = f"127.0.0.1:{listener.getsockname()[1]}"
+            said = f"{where} closed the connection before its answer was whole"
+            self.assertEqual(self.refused(None, 1, "flush", "--everything", "--reason", "r",
+                                          "--yes", "--endpoint", where),
+                             f"ringpost flush: {said}; it may have been done\n")
+            self.assertEqual(self.refused(None, 1, "queues", "--endpoint", where),
+                             f"ringpost queues: {said}\n")
+            thread.join()
 
     def test_bash_completes_verbs_and_options(self):
         completion = os.path.join(ROOT, "packaging", "completion", "ringpost")
