@@ -51,8 +51,8 @@ static void handle(struct http_exchange *exchange)
 }
 
 static const struct http_route routes[] = {
-    {"/tsa", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, handle},
-    {"/mail", HTTP_METHOD_POST, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_JSON, 0, handle},
+    {"/tsa", HTTP_METHOD_GET, HTTP_ON_TSA_SHARD, HTTP_CARRIES_NOTHING, 0, false, handle},
+    {"/mail", HTTP_METHOD_POST, HTTP_ON_MAIL_SHARD, HTTP_CARRIES_JSON, 0, false, handle},
 };
 
 static bool all_over(void)
