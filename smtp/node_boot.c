@@ -146,11 +146,9 @@ static void mta_wire_mail(struct mta *mta)
     };
     delivery_init(&mta->delivery, &mta->pages);
     trace_tap_init(&mta->trace, &mta->shard, &mta->server, &mta->delivery);
-    mta->rewrite = (struct rewrite){
-        .shard = &mta->shard,
-        .queues = &mta->queues,
-        .messages = &mta->messages,
-    };
+    mta->rewrite.mover.shard = &mta->shard;
+    mta->rewrite.mover.queues = &mta->queues;
+    mta->rewrite.mover.messages = &mta->messages;
     rewrite_init(&mta->rewrite, &mta->pages);
     inject_init(&mta->inject, &mta->server, mta->node->inject_rates,
                 mta->shard.memory.limit / INJECT_MEMORY_PART, &mta->pages);

@@ -7,9 +7,7 @@
  *    │                       │   └── the next one, or the next rows of this one ◄───────────────┤
  *    └───────────────────────┴────── rest: as long as nine times the round took ◄── no more ────┘
  *
- * Moving one message: its rows are held, so that no attempt begins; it is loaded, written again
- * with the recipients that are left (they keep their index), and when that is stored the rows are
- * at the new place and go back to where they stood, due as before, attempts as before. A message of
+ * Moving one message is smtp/rewrite_job.h; its rows are due as before, attempts as before. One of
  * which any recipient is on its way, or has an outcome on its way to the disk, is left alone: its
  * turn comes when the segment is looked at again. So is one for which there is no memory or no
  * space now. One that cannot be read stays where it is for good; the spool names it in the log.
@@ -21,12 +19,8 @@
 #ifndef RINGPOST_SMTP_REWRITE_H
 #define RINGPOST_SMTP_REWRITE_H
 
-#include "shard/boot.h"
-#include "shard/queue/queues.h"
-#include "shard/spool/spool.h"
-#include "smtp/message.h"
+#include "smtp/rewrite_job.h"
 
-#define REWRITE_JOBS_MAX 32
 #define REWRITE_ROWS_MAX 16384 /* collected before they are moved */
 
 enum rewrite_stage {
@@ -36,23 +30,6 @@ enum rewrite_stage {
     REWRITE_REST, /* after a round */
 };
 
-struct rewrite;
-
-/* One message being moved. */
-struct rewrite_job {
-    struct rewrite *rewrite;
-    bool busy;
-    struct spool_location from;
-    struct row_list rows;    /* held */
-    struct spool_load load;  /* the message; then its parts, one after the other */
-    struct spool_write write;
-    struct spool_message record;
-    struct block *envelope;  /* owned: the recipients that are left */
-    struct chain dots;       /* owned */
-    uint32_t parts_stored;   /* the first of load.parts, which name their new places */
-    uint64_t bytes;          /* of memory, about */
-};
-
 /* A row of the victim. It may be gone when its turn comes. */
 struct rewrite_row {
     uint32_t offset_64;
@@ -60,10 +37,7 @@ struct rewrite_row {
 };
 
 struct rewrite {
-    struct shard *shard;       /* borrowed, like queues and messages */
-    struct queues *queues;
-    struct messages *messages;
-    struct spool *spool;       /* borrowed: from rewrite_start on */
+    struct rewrite_mover mover; /* moved_bytes: in this round */
     enum rewrite_stage stage;
     struct timer timer;
     struct deferred step;
@@ -74,17 +48,11 @@ struct rewrite {
     uint32_t rows_max;         /* REWRITE_ROWS_MAX; a test may want fewer at a time */
     uint32_t row_count;
     uint32_t row_next;
-    uint64_t *indices;         /* a bit for each possible index of a recipient; all zero */
     uint64_t work_ns;          /* of this round, up to the last pause */
-    uint64_t round_bytes;      /* of bodies, moved in it */
     uint64_t move_ns;          /* when moving began, or went on */
-    unsigned in_flight;        /* jobs */
-    uint64_t bytes_in_flight;
-    bool stopping;
-    struct rewrite_job jobs[REWRITE_JOBS_MAX];
 };
 
-/* Boot; shard, queues and messages are set by the caller. */
+/* Boot; shard, queues and messages of the mover are set by the caller. */
 void rewrite_init(struct rewrite *rewrite, struct boot_pages *pages);
 /* The spool has begun. */
 void rewrite_start(struct rewrite *rewrite, struct spool *spool);
