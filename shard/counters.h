@@ -56,6 +56,7 @@
     X(spool_reads)                                                                                 \
     X(reads_ahead)                                                                                 \
     X(reads_ahead_dropped)                                                                         \
+    X(recipients_rebound)                                                                          \
     X(messages_rewritten)                                                                          \
     X(bytes_rewritten)                                                                             \
     X(rewrites_failed)                                                                             \

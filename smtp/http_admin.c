@@ -20,6 +20,7 @@
 
 struct order {
     struct admin_request request;
+    struct rebind_request rebind;   /* instead; but for what it has in common with `request` */
     struct http_exchange *exchange; /* answered once */
     struct http_admin *http;
     struct arena arena;
@@ -160,12 +161,83 @@ static const char *take_id(struct order *order, const struct json_value *value)
     return take_text(value, &text) && id_parse(text, &order->request.id) ? NULL : NO_ID;
 }
 
+/* Null: it has none from now on. */
+static bool take_change(const struct json_value *value, bool *sets, struct slice *text)
+{
+    *sets = true;
+    return take_text(value, text);
+}
+
+static const char *take_class(const struct json_value *value, struct metadata_change *change)
+{
+    struct slice text;
+    bool known = take_text(value, &text);
+    change->sets_class = true;
+    change->urgent = known && slice_equal(text, SLICE("urgent"));
+    return change->urgent || (known && slice_equal(text, SLICE("bulk")))
+               ? NULL
+               : "class is \"urgent\" or \"bulk\"";
+}
+
+static const char *take_datum(struct order *order, const struct json_member *given)
+{
+    struct metadata_change *change = &order->rebind.change;
+    struct slice key = json_value_text(&given->key);
+    if (slice_equal(key, SLICE("tenant"))) {
+        return take_change(&given->value, &change->sets_tenant, &change->tenant)
+                   ? NULL
+                   : "tenant wants a text, or null";
+    }
+    if (slice_equal(key, SLICE("campaign"))) {
+        return take_change(&given->value, &change->sets_campaign, &change->campaign)
+                   ? NULL
+                   : "campaign wants a text, or null";
+    }
+    if (slice_equal(key, SLICE("class"))) {
+        return take_class(&given->value, change);
+    }
+    return slice_equal(key, SLICE("routing_domain"))
+               ? "routing_domain is what the configuration says of a queue; it cannot be set"
+               : "data may have tenant, campaign and class";
+}
+
+static const char *take_data(struct order *order, const struct json_value *value)
+{
+    const char *wrong = value->kind == JSON_OBJECT ? NULL : "data wants an object";
+    for (uint32_t i = 0; wrong == NULL && i < value->size; i++) {
+        wrong = take_datum(order, &value->members[i]);
+    }
+    return wrong;
+}
+
+static const char *take_always_flush(struct order *order, const struct json_value *value)
+{
+    order->rebind.flush = value->kind == JSON_BOOL && value->boolean;
+    return value->kind == JSON_BOOL ? NULL : "always_flush wants true or false";
+}
+
+/* There is no record for each recipient, and one line for the order. */
+static const char *take_suppress_logging(struct order *order, const struct json_value *value)
+{
+    (void)order;
+    return value->kind == JSON_BOOL ? NULL : "suppress_logging wants true or false";
+}
+
+static const char *take_trigger(struct order *order, const struct json_value *value)
+{
+    (void)order;
+    return value->kind == JSON_BOOL && !value->boolean
+               ? NULL
+               : "trigger_rebind_event: there are no scripts that could hear it";
+}
+
 enum {
     FOR_RULE = 1, /* suspend, bounce */
     FOR_FLUSH = 2,
     FOR_READY = 4,
     FOR_CANCEL = 8,
-    FOR_QUEUES = FOR_RULE | FOR_FLUSH,
+    FOR_REBIND = 16,
+    FOR_QUEUES = FOR_RULE | FOR_FLUSH | FOR_REBIND,
     FOR_WHILE = FOR_RULE | FOR_READY, /* what lasts */
 };
 
@@ -186,6 +258,10 @@ static const struct member {
     {"expires", FOR_WHILE, take_expires},
     {"dry_run", FOR_QUEUES | FOR_READY, take_dry_run},
     {"id", FOR_CANCEL, take_id},
+    {"data", FOR_REBIND, take_data},
+    {"always_flush", FOR_REBIND, take_always_flush},
+    {"suppress_logging", FOR_REBIND, take_suppress_logging},
+    {"trigger_rebind_event", FOR_REBIND, take_trigger},
 };
 
 static const char *take_one(struct order *order, unsigned for_what,
@@ -309,30 +385,98 @@ static unsigned what_for(enum admin_action action)
     CHECK(false);
 }
 
+static void answer_rebound(struct order *order)
+{
+    const struct rebind_request *request = &order->rebind;
+    struct buf *room = http_answer_room(order->exchange, ANSWER_BYTES);
+    struct json json;
+    if (room == NULL) {
+        return;
+    }
+    json_init(&json, room);
+    json_object(&json);
+    put_found(&json, &request->found);
+    if (!request->dry_run) {
+        json_member_u64(&json, "rebound", request->moved);
+        json_member_u64(&json, "left", request->left);
+    }
+    json_object_end(&json);
+    http_answer_written(order->exchange, 200, JSON_TYPE);
+}
+
+static void rebind_done(struct rebind_request *request)
+{
+    struct order *order = CONTAINER_OF(request, struct order, rebind);
+    switch (request->status) {
+    case REBIND_DONE:
+        answer_rebound(order);
+        break;
+    case REBIND_INVALID:
+        http_answer_text(order->exchange, 400, slice_from_string(request->problem));
+        break;
+    case REBIND_STOPPING:
+        http_answer_text(order->exchange, 503, SLICE("the server is stopping; a part may be done"));
+        break;
+    }
+    pool_give(&order->http->orders, order);
+}
+
+/* An order to be read; null: the exchange has been answered. */
+static struct order *order_take(struct http_exchange *exchange)
+{
+    struct http_admin *http = http_admin_of(exchange);
+    struct order *order = http != NULL ? pool_take(&http->orders) : NULL;
+    if (order == NULL) {
+        if (http != NULL) {
+            http_answer_text(exchange, 503, SLICE("too many orders at once"));
+        }
+        return NULL;
+    }
+    order->request = (struct admin_request){.done = order_done};
+    order->rebind = (struct rebind_request){.done = rebind_done};
+    order->exchange = exchange;
+    order->http = http;
+    arena_init(&order->arena, order->memory, sizeof(order->memory));
+    return order;
+}
+
+/* Not taken: 400 for what is wrong with it, 503 when nothing is. */
+static void order_refuse(struct order *order, const char *wrong)
+{
+    struct http_exchange *exchange = order->exchange;
+    pool_give(&order->http->orders, order);
+    http_answer_text(exchange, wrong != NULL ? 400 : 503,
+                     wrong != NULL ? slice_from_string(wrong) : SLICE("too many orders at once"));
+}
+
 static void order_begin(struct http_exchange *exchange, enum admin_action action,
                         enum admin_kind kind)
 {
-    struct http_admin *http = http_admin_of(exchange);
-    if (http == NULL) {
+    struct order *order = order_take(exchange);
+    if (order == NULL) {
         return;
     }
-    struct order *order = pool_take(&http->orders);
-    const char *wrong = "too many orders at once";
-    unsigned status = 503;
-    if (order != NULL) {
-        order->request = (struct admin_request){.action = action, .kind = kind, .done = order_done};
-        order->exchange = exchange;
-        order->http = http;
-        arena_init(&order->arena, order->memory, sizeof(order->memory));
-        const char *problem = order_read(order, what_for(action));
-        if (problem == NULL && admin_ask(http->admin, &order->request)) {
-            return;
-        }
-        pool_give(&http->orders, order);
-        wrong = problem != NULL ? problem : wrong;
-        status = problem != NULL ? 400 : status;
+    order->request.action = action;
+    order->request.kind = kind;
+    const char *wrong = order_read(order, what_for(action));
+    if (wrong != NULL || !admin_ask(order->http->admin, &order->request)) {
+        order_refuse(order, wrong);
     }
-    http_answer_text(exchange, status, slice_from_string(wrong));
+}
+
+void http_admin_rebind(struct http_exchange *exchange)
+{
+    struct order *order = order_take(exchange);
+    if (order == NULL) {
+        return;
+    }
+    const char *wrong = order_read(order, FOR_REBIND);
+    order->rebind.criteria = order->request.criteria;
+    order->rebind.reason = order->request.reason;
+    order->rebind.dry_run = order->request.dry_run;
+    if (wrong != NULL || !rebind_ask(order->http->rebind, &order->rebind)) {
+        order_refuse(order, wrong);
+    }
 }
 
 /* --- lists ------------------------------------------------------------------------------------ */
@@ -471,10 +615,11 @@ void http_admin_flush(struct http_exchange *exchange)
 }
 
 void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct admin *admin,
-                     struct explain *explain, struct queue_census *census)
+                     struct explain *explain, struct rebind *rebind, struct queue_census *census)
 {
     http->admin = admin;
     http->explain = explain;
+    http->rebind = rebind;
     http->census = census;
     pool_init(&http->orders,
               boot_pages_take(pages, pool_memory(sizeof(struct order), ORDERS_MAX)),

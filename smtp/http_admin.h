@@ -6,6 +6,9 @@
  *   POST   /api/admin/{suspend,bounce,flush}/v1   {"domain", "routing_domain", "tenant",
  *          "campaign", "queue_names": [], "everything": true, "reason", "duration", "expires",
  *          "dry_run"} → {"id", "queues", "recipients", "samples": [], …}
+ *   POST   /api/admin/rebind/v1   the same without duration and expires, and {"data": {"tenant",
+ *          "campaign", "class"}, "always_flush", "suppress_logging", "trigger_rebind_event"}
+ *          → {"queues", "recipients", "samples": [], "rebound", "left"}
  *   POST   /api/admin/suspend-ready-q/v1   {"name", "reason", "duration", "expires", "dry_run"}
  *   GET    the first two and the last: a list; DELETE {"id"}: 200, 404
  *   GET    /api/admin/explain/v1?queue=|domain=|id=
@@ -29,6 +32,7 @@
 #include "shard/io/http_exchange.h"
 #include "smtp/admin.h"
 #include "smtp/explain.h"
+#include "smtp/rebind.h"
 #include "smtp/queue_census.h"
 
 #define HTTP_ADMIN_BODY_BYTES (128 * KIB)
@@ -37,6 +41,7 @@
 struct http_admin {
     struct admin *admin;        /* borrowed, like the next one */
     struct explain *explain;
+    struct rebind *rebind;
     struct queue_census *census;
     struct pool orders;         /* being dealt with */
     struct pool questions;
@@ -46,7 +51,7 @@ struct http_admin {
 
 /* Boot. */
 void http_admin_init(struct http_admin *http, struct boot_pages *pages, struct admin *admin,
-                     struct explain *explain, struct queue_census *census);
+                     struct explain *explain, struct rebind *rebind, struct queue_census *census);
 
 /* Handlers: smtp/http_routes.c. */
 void http_admin_suspend(struct http_exchange *exchange);
@@ -59,6 +64,7 @@ void http_admin_bounce(struct http_exchange *exchange);
 void http_admin_bounce_list(struct http_exchange *exchange);
 void http_admin_bounce_cancel(struct http_exchange *exchange);
 void http_admin_flush(struct http_exchange *exchange);
+void http_admin_rebind(struct http_exchange *exchange);
 void http_admin_explain(struct http_exchange *exchange);
 void http_admin_inspect_message(struct http_exchange *exchange);
 void http_admin_inspect_queue(struct http_exchange *exchange);

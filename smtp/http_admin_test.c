@@ -185,6 +185,31 @@ static void a32_ready_queues_bounces_and_flushes_have_their_paths(void **state)
     assert_int_equal(world_rows(&stage.world), 0);
 }
 
+static void a36_mail_gets_another_queue_with_kumomtas_members(void **state)
+{
+    (void)state;
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    assert_true(stage_mail(&stage, "b@u.test", BODY));
+    run_s(1);
+    stage.sink.defer = NULL;
+    ask_well("POST", "/api/admin/rebind/v1",
+             "{\"queue_names\":[\"t.test\"],\"reason\":\"r\",\"data\":{\"campaign\":\"spring\"},"
+             "\"dry_run\":true}");
+    assert_int_equal(number("/recipients"), 1);
+    assert_int_equal(json_read_kind(reader, "/rebound"), JSON_ABSENT);
+    ask_well("POST", "/api/admin/rebind/v1",
+             "{\"domain\":\"t.test\",\"reason\":\"r\",\"data\":{\"campaign\":\"spring\","
+             "\"tenant\":null,\"class\":\"urgent\"},\"always_flush\":true,"
+             "\"suppress_logging\":true,\"trigger_rebind_event\":false}");
+    assert_int_equal(number("/rebound"), 1);
+    assert_int_equal(number("/left"), 0);
+    expect_text("/samples/0", "t.test");
+    run_s(1);
+    assert_int_equal(stage.sink.mails, 1);
+    assert_int_equal(world_rows(&stage.world), 1);
+}
+
 static void an_order_that_is_wrong_is_400_and_says_so(void **state)
 {
     (void)state;
@@ -212,6 +237,19 @@ static void an_order_that_is_wrong_is_400_and_says_so(void **state)
         {"flush", "{\"reason\":\"r\",\"everything\":true,\"duration\":\"1h\"}", "member"},
         {"flush", "{\"reason\":\"r\",\"everything\":true,\"expires\":\"2999-01-01T00:00:00Z\"}",
          "member"},
+        {"rebind", "{\"reason\":\"r\",\"everything\":true}", "nothing that is to be set"},
+        {"rebind", "{\"reason\":\"r\",\"domain\":\"t.test\",\"data\":[]}", "object"},
+        {"rebind", "{\"reason\":\"r\",\"domain\":\"t.test\",\"data\":{\"x\":\"y\"}}",
+         "may have"},
+        {"rebind", "{\"reason\":\"r\",\"domain\":\"t.test\",\"data\":{\"tenant\":\"none\"}}",
+         "no such tenant"},
+        {"rebind", "{\"reason\":\"r\",\"domain\":\"t.test\",\"data\":{\"class\":\"fast\"}}",
+         "urgent"},
+        {"rebind",
+         "{\"reason\":\"r\",\"domain\":\"t.test\",\"data\":{\"routing_domain\":\"r.test\"}}",
+         "cannot be set"},
+        {"rebind", "{\"reason\":\"r\",\"trigger_rebind_event\":true}", "no scripts"},
+        {"rebind", "{\"reason\":\"r\",\"duration\":\"1h\"}", "member"},
     };
     for (unsigned i = 0; i < COUNT_OF(rows); i++) {
         char path[64];
@@ -319,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_STAGE(a31_a_suspension_is_ordered_listed_explained_and_taken_back),
         ON_STAGE(a32_ready_queues_bounces_and_flushes_have_their_paths),
+        ON_STAGE(a36_mail_gets_another_queue_with_kumomtas_members),
         ON_STAGE(an_order_that_is_wrong_is_400_and_says_so),
         ON_STAGE(a51_the_largest_queues_are_told_as_json),
         ON_STAGE(a_question_that_is_wrong_is_400_and_says_so),

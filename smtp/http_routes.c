@@ -62,6 +62,7 @@ static const struct http_route routes[] = {
     READ("bounce", http_admin_bounce_list),
     ORDER("flush", HTTP_METHOD_POST, http_admin_flush),
     ORDER("reload", HTTP_METHOD_POST, http_admin_reload),
+    ORDER("rebind", HTTP_METHOD_POST, http_admin_rebind),
     READ("explain", http_admin_explain),
     READ("inspect-message", http_admin_inspect_message),
     READ("inspect-sched-q", http_admin_inspect_queue),

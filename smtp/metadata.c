@@ -46,6 +46,35 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     }
 }
 
+static bool is_changed(const struct metadata_change *change, uint8_t key)
+{
+    return (key == METADATA_TENANT && change->sets_tenant) ||
+           (key == METADATA_CAMPAIGN && change->sets_campaign) ||
+           (key == METADATA_CLASS && change->sets_class);
+}
+
+void metadata_put_changed(struct buf *buf, struct slice before,
+                          const struct metadata_change *change)
+{
+    const uint8_t urgent = change->urgent ? 1 : 0;
+    while (before.size >= 3) {
+        size_t size = MIN_OF(3 + (size_t)little_u16(before.data + 1), before.size);
+        if (!is_changed(change, before.data[0])) {
+            buf_put(buf, slice_first(before, size));
+        }
+        before = slice_skip(before, size);
+    }
+    if (change->sets_class) {
+        put_field(buf, METADATA_CLASS, slice_make(&urgent, 1));
+    }
+    if (change->sets_tenant && change->tenant.size > 0) {
+        put_field(buf, METADATA_TENANT, change->tenant);
+    }
+    if (change->sets_campaign && change->campaign.size > 0) {
+        put_field(buf, METADATA_CAMPAIGN, change->campaign);
+    }
+}
+
 static bool parse_endpoint(struct slice value, struct endpoint *endpoint)
 {
     if (value.size != ENDPOINT_BYTES) {

@@ -32,6 +32,19 @@ struct metadata {
     struct slice campaign;
 };
 
+/* What another queue wants to be said. */
+struct metadata_change {
+    bool sets_tenant;
+    bool sets_campaign;
+    bool sets_class;
+    bool urgent;
+    struct slice tenant;   /* empty: it has none from now on */
+    struct slice campaign; /* the same */
+};
+
+/* `before`, which is sound, with this changed; unknown keys stay. */
+void metadata_put_changed(struct buf *buf, struct slice before,
+                          const struct metadata_change *change);
 void metadata_put(struct buf *buf, const struct metadata *metadata);
 /* False when the bytes are damaged. Slices are borrowed from the section. */
 MUST_USE bool metadata_parse(struct slice section, struct metadata *metadata_out);

@@ -122,6 +122,43 @@ static void what_does_not_fit_sets_overflow(void **state)
     assert_true(buf.overflow);
 }
 
+static void what_is_changed_is_said_once_and_unknown_keys_stay(void **state)
+{
+    static const struct {
+        struct metadata_change change;
+        const char *tenant;
+        const char *campaign;
+        bool urgent;
+    } rows[] = {
+        {{.sets_tenant = true, .tenant = {(const uint8_t *)"b", 1}}, "b", "spring", false},
+        {{.sets_campaign = true}, "a", "", false},
+        {{.sets_class = true, .urgent = true}, "a", "spring", true},
+        {{.sets_tenant = true, .sets_campaign = true, .sets_class = true}, "", "", false},
+        {{.sets_campaign = false}, "a", "spring", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint8_t before_memory[256];
+        uint8_t after_memory[256];
+        struct buf before;
+        struct buf after;
+        struct metadata said = {.tenant = SLICE("a"), .campaign = SLICE("spring")};
+        said.protocol = SLICE("ESMTP");
+        buf_init(&before, before_memory, sizeof(before_memory));
+        metadata_put(&before, &said);
+        buf_put(&before, slice_make("\x7f\x02\x00hi", 5));
+        buf_init(&after, after_memory, sizeof(after_memory));
+        metadata_put_changed(&after, buf_slice(&before), &rows[i].change);
+        assert_false(after.overflow);
+        assert_true(metadata_parse(buf_slice(&after), &said));
+        assert_true(slice_equal(said.tenant, slice_from_string(rows[i].tenant)));
+        assert_true(slice_equal(said.campaign, slice_from_string(rows[i].campaign)));
+        assert_int_equal(said.urgent, rows[i].urgent);
+        assert_true(slice_equal(said.protocol, SLICE("ESMTP")));
+        assert_non_null(memmem(after.data, after.size, "\x7f\x02\x00hi", 5));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +169,7 @@ int main(void)
         cmocka_unit_test(b_damaged_sections_are_refused_at_every_cut),
         cmocka_unit_test(fields_of_wrong_size_are_refused),
         cmocka_unit_test(what_does_not_fit_sets_overflow),
+        cmocka_unit_test(what_is_changed_is_said_once_and_unknown_keys_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

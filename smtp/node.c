@@ -115,6 +115,7 @@ static void begin_order(struct shard *receiver, struct mail *mail)
     spool_begin(mta->spool, &mta->spool_state);
     event_tap_start(&mta->events, mta->spool, mta->node->control->house.uuid);
     rewrite_start(&mta->rewrite, mta->spool);
+    rebind_shard_start(&mta->node->control->rebind, mta->shard.index, mta->spool);
     mta->stage = MTA_REPLAYED;
     order_done(mta);
 }
@@ -236,6 +237,7 @@ static void mta_drain(struct mta *mta)
     http_server_stop(&mta->http);
     delivery_stop(&mta->delivery);
     rewrite_stop(&mta->rewrite);
+    rebind_shard_stop(&mta->node->control->rebind, mta->shard.index);
 }
 
 /* Everything is stored: now the event log gets what it does not have yet. */
@@ -282,7 +284,8 @@ static void mta_stop_step(struct deferred *deferred)
         }
         if (server_open(&mta->server) == 0 && http_server_open(&mta->http) == 0 &&
             delivery_open(&mta->delivery) == 0 && intake_open(&mta->intake) == 0 &&
-            rewrite_open(&mta->rewrite) == 0) {
+            rewrite_open(&mta->rewrite) == 0 &&
+            rebind_shard_open(&mta->node->control->rebind, mta->shard.index) == 0) {
             mta_log(mta);
         }
         return;
@@ -349,6 +352,7 @@ static void all_stopped(struct control *control)
     event_log_stop(control->log);
     admin_stop(&control->admin);
     explain_stop(&control->explain);
+    rebind_stop(&control->rebind);
     queue_census_stop(&control->census);
     reload_stop(&control->reload);
     cell_store_stop(&control->limits);
@@ -551,7 +555,8 @@ static void control_step(struct deferred *deferred)
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
-        trace_idle(&control->trace) && reload_idle(&control->reload)) {
+        trace_idle(&control->trace) && reload_idle(&control->reload) &&
+        rebind_idle(&control->rebind)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }

@@ -33,6 +33,7 @@
 #include "smtp/recovery.h"
 #include "smtp/reload.h"
 #include "smtp/queue_report.h"
+#include "smtp/rebind.h"
 #include "smtp/rewrite.h"
 #include "smtp/server.h"
 #include "smtp/trace.h"
@@ -120,6 +121,7 @@ struct control {
     struct queue_census census;
     struct trace trace;
     struct reload reload;
+    struct rebind rebind;
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;

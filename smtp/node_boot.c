@@ -220,6 +220,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
     trace_shard_set(&node->control->trace, index, &mta->trace);
+    rebind_shard_set(&node->control->rebind, index, &mta->delivery, &mta->pages);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     queue_census_shard_set(&node->control->census, index, &mta->delivery);
     node_reload_init_mail(mta);
@@ -250,11 +251,13 @@ static int control_boot(struct node *node, struct buf *reason)
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
     explain_init(&control->explain, &control->shard, &control->pages, node->shards);
+    control->rebind.log = node->options.log;
+    rebind_init(&control->rebind, &control->shard, &control->pages, node->shards);
     trace_init(&control->trace, &control->shard, &control->pages, node->shards);
     control->http_trace = http_trace_new(&control->pages);
     queue_census_init(&control->census, &control->shard, &control->pages, node->shards);
     http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
-                    &control->census);
+                    &control->rebind, &control->census);
     node_reload_init_tsa(control);
     return 0;
 }
@@ -296,6 +299,7 @@ static void mta_close(struct mta *mta)
     inject_fini(&mta->inject);
     delivery_fini(&mta->delivery);
     rewrite_fini(&mta->rewrite);
+    rebind_shard_fini(&mta->node->control->rebind, mta->shard.index);
     event_tap_fini(&mta->events);
     deferred_cancel(&mta->step);
     queues_fini(&mta->queues);
@@ -315,6 +319,7 @@ void node_close(struct node *node)
     deferred_cancel(&node->control->step);
     admin_fini(&node->control->admin);
     explain_fini(&node->control->explain);
+    rebind_fini(&node->control->rebind);
     queue_census_fini(&node->control->census);
     reload_fini(&node->control->reload);
     cell_registry_fini(&node->control->cells);

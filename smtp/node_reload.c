@@ -26,6 +26,11 @@ static const struct conf *conf_in_force(struct explain *explain)
     return reload_conf(&CONTAINER_OF(explain, struct control, explain)->reload);
 }
 
+static const struct conf *rebind_conf(struct rebind *rebind)
+{
+    return reload_conf(&CONTAINER_OF(rebind, struct control, rebind)->reload);
+}
+
 void node_reload_init_tsa(struct control *control)
 {
     const struct node_options *options = &control->node->options;
@@ -33,6 +38,7 @@ void node_reload_init_tsa(struct control *control)
     reload->log = options->log;
     reload->apply = apply;
     control->explain.conf = conf_in_force;
+    control->rebind.conf = rebind_conf;
     reload_init(reload, &control->shard, &control->pages, control->node->shards, options->conf);
     reload_source_set(reload, options->conf_file, options->conf_sets, options->conf_set_count);
 }

@@ -143,6 +143,21 @@ static bool row_is_here(struct recovery *recovery, const struct spool_found *fou
     return true;
 }
 
+/* A row that has come from another place: its queue is what the metadata say here. */
+static void row_follow(struct recovery *recovery, const struct spool_found *found,
+                       uint16_t recipient, const struct conf_queue_key *key, bool urgent)
+{
+    struct queues *queues = recovery->queues;
+    uint32_t handle = recovery_index_find(&recovery->index, found->location, recipient);
+    uint32_t queue = queue_of(queues, recovery->conf, key);
+    if (queue == QUEUE_NONE) {
+        recovery->lost_rows++;
+        return;
+    }
+    queues_row_move(queues, handle, queue);
+    row_at(&queues->rows, handle)->urgent = urgent;
+}
+
 static bool found_message(void *context, const struct spool_found *found)
 {
     struct recovery *recovery = context;
@@ -159,10 +174,14 @@ static bool found_message(void *context, const struct spool_found *found)
         return false;
     }
     while (envelope_next(&cursor, &recipient) == 1) {
-        if (row_is_here(recovery, found, recipient.index)) {
+        bool here = row_is_here(recovery, found, recipient.index);
+        key.domain = address_domain(recipient.address);
+        if (here && (found->flags & SPOOL_MESSAGE_MOVED) != 0) {
+            row_follow(recovery, found, recipient.index, &key, metadata.urgent);
+        }
+        if (here) {
             continue;
         }
-        key.domain = address_domain(recipient.address);
         uint32_t queue = queue_of(queues, recovery->conf, &key);
         struct row *row = row_add(recovery, queue, found->location, recipient.index);
         if (row == NULL) {

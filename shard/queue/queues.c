@@ -312,6 +312,14 @@ bool queues_room(const struct queues *queues, uint32_t count)
            account_used(account) + 2ull * SLAB_CHUNK_BYTES <= account->limit;
 }
 
+static void queue_row_come(struct queues *queues, struct sched_queue *queue)
+{
+    if (queue->rows++ == 0) {
+        list_remove(&queue->link); /* it was idle */
+    }
+    queue_judge(queues, queue);
+}
+
 static uint32_t row_new(struct queues *queues, uint32_t queue, bool always)
 {
     if (!limit_take(queues->limit, always)) {
@@ -322,13 +330,9 @@ static uint32_t row_new(struct queues *queues, uint32_t queue, bool always)
         limit_give(queues->limit);
         return ROW_NONE;
     }
-    struct sched_queue *owner = queues_at(queues, queue);
     row_at(&queues->rows, handle)->state = ROW_NEW;
     row_at(&queues->rows, handle)->queue = queue;
-    if (owner->rows++ == 0) {
-        list_remove(&owner->link); /* it was idle */
-    }
-    queue_judge(queues, owner);
+    queue_row_come(queues, queues_at(queues, queue));
     return handle;
 }
 
@@ -434,6 +438,27 @@ void queues_row_wait(struct queues *queues, uint32_t handle)
     queue_judge(queues, queue);
 }
 
+static void queue_row_gone(struct queues *queues, struct sched_queue *queue)
+{
+    CHECK(queue->rows > 0);
+    if (--queue->rows == 0) {
+        list_push_back(&queues->idle, &queue->link);
+    }
+    queue_judge(queues, queue);
+}
+
+void queues_row_move(struct queues *queues, uint32_t handle, uint32_t queue)
+{
+    struct row *row = row_at(&queues->rows, handle);
+    uint32_t from = row->queue;
+    CHECK(row->state == ROW_NEW || row->state == ROW_HELD);
+    if (from != queue) {
+        row->queue = queue;
+        queue_row_come(queues, queues_at(queues, queue));
+        queue_row_gone(queues, queues_at(queues, from));
+    }
+}
+
 void queues_row_done(struct queues *queues, uint32_t handle)
 {
     struct row *row = row_at(&queues->rows, handle);
@@ -442,11 +467,7 @@ void queues_row_done(struct queues *queues, uint32_t handle)
     row->state = ROW_FREE;
     slab_give(&queues->rows, handle);
     limit_give(queues->limit);
-    CHECK(queue->rows > 0);
-    if (--queue->rows == 0) {
-        list_push_back(&queues->idle, &queue->link);
-    }
-    queue_judge(queues, queue);
+    queue_row_gone(queues, queue);
 }
 
 static bool same_message(const struct row *a, const struct row *b)

@@ -52,7 +52,7 @@ struct ready_queue {
 
 void ready_queue_init(struct ready_queue *ready, uint64_t now_ns);
 
-enum { QUEUE_MARK_ORDER = 1, QUEUE_MARK_EXPLAIN = 2 };
+enum { QUEUE_MARK_ORDER = 1, QUEUE_MARK_EXPLAIN = 2, QUEUE_MARK_REBIND = 4 };
 
 struct sched_queue {
     struct ready_queue *ready; /* null: not routed; borrowed, counted in ready->queues */
@@ -175,6 +175,8 @@ void queues_row_due(struct queues *queues, uint32_t handle, bool first);
 void queues_row_wait(struct queues *queues, uint32_t handle);
 /* New, hot or held → gone. */
 void queues_row_done(struct queues *queues, uint32_t handle);
+/* New or held: it belongs to this queue from now on. */
+void queues_row_move(struct queues *queues, uint32_t handle, uint32_t queue);
 /* Waiting, due or hot → held: no attempt begins, and its ready queue does not count it. */
 void queues_row_hold(struct queues *queues, uint32_t handle);
 

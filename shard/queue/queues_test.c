@@ -453,6 +453,29 @@ static void a_held_row_is_out_of_the_way_until_it_is_put_back(void **state)
     assert_int_equal(queues->rows.used, 0);
 }
 
+static void a_held_row_goes_to_another_queue_with_all_that_follows(void **state)
+{
+    struct world *world = *state;
+    struct queues *queues = &world->queues;
+    uint32_t handle = add(world, "a.test", 1, 0);
+    uint32_t from = row(world, handle)->queue;
+    uint32_t to = queues_name(queues, SLICE("b.test"));
+    queues_row_due(queues, handle, false);
+    queues_row_hold(queues, handle);
+    queues_row_move(queues, handle, to);
+    queues_row_move(queues, handle, to);
+    assert_int_equal(queues_at(queues, from)->rows, 0);
+    assert_int_equal(queues_at(queues, to)->rows, 1);
+    row_at(&queues->rows, handle)->urgent = true;
+    queues_row_wait(queues, handle);
+    assert_true(sim_run_for(world->sim, 120 * NS_PER_S)); /* the old one is forgotten */
+    assert_null(queues_find(queues, from));
+    assert_int_equal(take(world, 0, 1, &handle), 0);
+    assert_int_equal(take(world, 1, 1, &handle), 1);
+    queues_row_done(queues, handle);
+    assert_int_equal(queues->rows.used, 0);
+}
+
 static void empty_queues_are_forgotten_and_numbers_reused(void **state)
 {
     struct world *world = *state;
@@ -885,6 +908,7 @@ int main(void)
         WORLD_TEST(a_queue_changes_its_route_while_rows_of_it_are_hot),
         WORLD_TEST(many_queues_without_a_route_are_asked_in_turns),
         WORLD_TEST(a_held_row_is_out_of_the_way_until_it_is_put_back),
+        WORLD_TEST(a_held_row_goes_to_another_queue_with_all_that_follows),
         WORLD_TEST(empty_queues_are_forgotten_and_numbers_reused),
         WORLD_TEST(many_names_grow_the_table),
         cmocka_unit_test(q05_a_million_queues_of_one_recipient_each),

@@ -95,6 +95,29 @@ class Admin(BlackBox):
         server.wait_events("Delivery", 1)
         server.stop()
 
+    def test_mail_gets_another_queue_and_a_kill_does_not_take_it_back(self):
+        busy = [True]
+        sink = self.sink(on_rcpt=lambda *_: "451 4.0.0 Later" if busy[0] else None)
+        server = self.server(Config(sink.port, queue={"retry_interval": "1h"}))
+        client = self.client(server)
+        for _ in range(20):
+            client.submit(CONTENT, ["a@x.test", "b@y.test"])
+        server.wait_events("TransientFailure", 40)
+        said = self.order(server, "rebind", domain="x.test", data={"campaign": "spring"})
+        self.assertEqual((said["rebound"], said["left"]), (20, 0))
+        server.kill()
+        server.start()
+        self.assertEqual(self.explain(server, queue="spring:@x.test")["count"], 20)
+        self.assertEqual(self.explain(server, queue="y.test")["count"], 20)
+        self.assertEqual(self.explain(server, queue="x.test")["count"], 0)
+        busy[0] = False
+        self.order(server, "flush", everything=True)
+        records = server.wait_events("Delivery", 40)
+        self.assertEqual({record["queue"] for record in records}, {"spring:@x.test", "y.test"})
+        self.assertEqual(len({record["id"] for record in records}), 40)
+        self.assertEqual(len(sink.wait(40)), 40)
+        server.stop()
+
     def test_what_makes_no_sense_is_refused_in_a_line(self):
         server = self.server(Config())
         for members in ({}, {"domain": "x.test", "everything": True}, {"domain": 1},

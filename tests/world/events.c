@@ -116,6 +116,16 @@ static bool event_id_get(struct judge *judge, struct told *told)
            told->lane < WORLD_LANES_MAX;
 }
 
+/* That of the domain, or of a campaign in it that an operator may have set. */
+static bool queue_fits(const struct judge *judge, const char *domain)
+{
+    char labelled[24];
+    (void)snprintf(labelled, sizeof(labelled), ":@%s", domain);
+    return text_is(judge, "/queue", domain) ||
+           (judge->world->rebinds &&
+            slice_ends_with(string_at(judge, "/queue"), slice_from_string(labelled)));
+}
+
 /* Whom it is about, by its addresses. False: nobody there ever was. */
 static bool recipient_get(struct judge *judge, struct told *told)
 {
@@ -135,7 +145,7 @@ static bool recipient_get(struct judge *judge, struct told *told)
     told->message = number;
     (void)snprintf(text, sizeof(text), "r%u.%u@d%u.test", told->recipient, number, domain);
     (void)snprintf(queue, sizeof(queue), "d%u.test", domain);
-    if (!text_is(judge, "/recipient", text) || !text_is(judge, "/queue", queue)) {
+    if (!text_is(judge, "/recipient", text) || !queue_fits(judge, queue)) {
         return false;
     }
     (void)snprintf(text, sizeof(text), "m%u@client.test", number);

@@ -182,6 +182,7 @@ struct world {
     unsigned domains;       /* that recipients have: the first of them */
     unsigned stubborn;      /* recipients whom the sink defers until the end, in a thousand */
     unsigned bounced_domains; /* a bit for each whose mail an operator may bounce */
+    bool rebinds;           /* an operator may give mail another campaign */
     bool lossy;             /* the network may lose the last reply */
     bool may_lose;
     bool refused_may_come;  /* a lane broke: it could not write that what it refused is void */
