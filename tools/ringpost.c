@@ -12,6 +12,7 @@
 #include "tools/cmd_reload.h"
 #include "tools/cmd_spool.h"
 #include "tools/cmd_top.h"
+#include "tools/cmd_trace.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
 #include "tools/verb_options.h"
@@ -73,9 +74,13 @@ static const struct verb verbs[] = {
     {.name = "spool", .run = cmd_spool,
      .usage = "check|dump|list|measure [-c FILE | --spool DIR] [--json] ...",
      .help = "A look into the spool of a stopped server; `man ringpost` has its options."},
+    {.name = "trace", .run = cmd_trace,
+     .usage = "server|client [--source NET] [--domain D] ... [--only-new] [--only-one] [--terse]\n"
+              "         [--endpoint URL] [--json] [--color auto|always|never]",
+     .help = "Live SMTP dialogues, with clients or with servers, until Ctrl-C; `man ringpost` has\n"
+             "all filters."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
-    {.name = "trace"},
     {.name = "rebind"},
     {.name = "path"},
     {.name = "shaping"},

@@ -1,11 +1,14 @@
 """Live SMTP dialogues over a WebSocket, as Python's websockets library sees them."""
 import asyncio
 import json
+import os
+import signal
 import socket
+import subprocess
 
 import websockets
 
-from harness import BlackBox, Config, address_of
+from harness import RINGPOST, BlackBox, Config, address_of
 
 CONTENT = b"Subject: test\r\n\r\n" + b"hello " * 100 + b"\r\n"
 SECONDS = 20
@@ -112,6 +115,44 @@ class Trace(BlackBox):
             sink.wait(1)
             while b'{"lost":' not in said:
                 said = said[-10:] + tracer.recv(65536)
+        server.stop()
+
+    def test_the_command_shows_it_to_people_and_ends_with_ctrl_c(self):
+        server = self.server(Config(self.sink().port))
+        command = subprocess.Popen(
+            [RINGPOST, "trace", "server", "--source", "127.0.0.1", "--source", "::1",
+             "--endpoint", f"http://{server.ready['http']}"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(command.stdout.close)
+        self.assertIn("= tracing", command.stdout.readline())
+        client = self.client(server)
+        client.command("AUTH PLAIN AHVzZXI=")
+        client.command("NOOP \u0007\u0085")
+        client.submit(CONTENT, ["a@x.test"])
+        lines = []
+        while not lines or "250 2.0.0 OK ids=" not in lines[-1]:
+            lines.append(command.stdout.readline())
+        said = "".join(lines)
+        for text in ("= Connected", "> 220 ", "< EHLO client.test", "< AUTH PLAIN [secret]",
+                     "\\u0007", "< Subject: test ... ["):
+            self.assertIn(text, said)
+        self.assertFalse(any(ord(letter) < 32 and letter != "\n" for letter in said), said)
+        command.send_signal(signal.SIGINT)
+        self.assertEqual(command.wait(SECONDS), 0)
+        server.stop()
+
+    def test_the_command_says_why_not(self):
+        server = self.server(Config())
+        endpoint = f"http://{server.ready['http']}"
+        for arguments, code, text in (
+                (["server", "--domain", "x.test"], 2, "trace client"),
+                (["everything"], 2, "usage"),
+                (["client", "--mx-addr", "none"], 1, "networks"),
+                (["server", "--endpoint", "http://127.0.0.1:1"], 1, "127.0.0.1:1")):
+            done = subprocess.run([RINGPOST, "trace", *arguments], capture_output=True, text=True,
+                                  timeout=SECONDS, check=False,
+                                  env={**os.environ, "RINGPOST_ENDPOINT": endpoint})
+            self.assertEqual(done.returncode, code, arguments)
+            self.assertIn(text, done.stderr)
         server.stop()
 
     def test_what_makes_no_sense_is_refused(self):
