@@ -28,6 +28,13 @@ function clock(seconds) {
     return format.moment(new Date(seconds * 1000), seconds % 60 !== 0);
 }
 
+// The samples between two gaps, which no line shows.
+function alone(plot, series) {
+    const values = plot.data[series];
+    const gap = (at) => values[at] === null || values[at] === undefined;
+    return [...values.keys()].filter((at) => !gap(at) && gap(at - 1) && gap(at + 1));
+}
+
 // `lines`: [{name, label}] columns of the samples; each has the colour of its name.
 class Chart {
     constructor({title, lines, text, floor}) {
@@ -58,7 +65,8 @@ class Chart {
                 y: {range: (plot, min, max) => [0, Math.max(max * 1.1, this.floor)]},
             },
             series: [{}, ...this.lines.map((line) => ({
-                stroke: colour(line.name), width: 1.75, points: {show: false}, spanGaps: false,
+                stroke: colour(line.name), width: 1.75,
+                points: {show: true, size: 4, fill: colour(line.name), filter: alone},
             }))],
             axes: [
                 axis({space: 70, size: 24, values: (plot, ticks) => ticks.map(clock)}),
