@@ -57,6 +57,17 @@ uint64_t histogram_percentile(const struct histogram *histogram, unsigned per_mi
     return histogram->max;
 }
 
+uint64_t histogram_below(const struct histogram *histogram, unsigned power)
+{
+    uint64_t below = 0;
+    CHECK(power < 64);
+    unsigned end = bucket_of(1ull << power);
+    for (unsigned i = 0; i < end; i++) {
+        below += histogram->buckets[i];
+    }
+    return below;
+}
+
 void histogram_merge(struct histogram *to, const struct histogram *from)
 {
     to->count += from->count;

@@ -13,7 +13,7 @@ struct histogram {
     uint64_t count;
     uint64_t sum;
     uint64_t max;
-    uint32_t buckets[HISTOGRAM_BUCKETS];
+    uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
 void histogram_init(struct histogram *histogram);
@@ -23,6 +23,8 @@ void histogram_record(struct histogram *histogram, uint64_t value);
  * the upper end of its bucket, never above the largest recorded. 0 when there is none.
  */
 uint64_t histogram_percentile(const struct histogram *histogram, unsigned per_mille);
+/* How many values are less than 2^power, at most 2^63; exact. */
+uint64_t histogram_below(const struct histogram *histogram, unsigned power);
 /* Adds all of `from`. */
 void histogram_merge(struct histogram *to, const struct histogram *from);
 

@@ -64,12 +64,28 @@ static void a_merge_is_as_if_all_had_been_recorded_in_one(void **state)
     assert_memory_equal(&one, &both, sizeof(both));
 }
 
+static void what_is_below_a_power_of_two_is_counted_exactly(void **state)
+{
+    (void)state;
+    struct histogram histogram;
+    histogram_init(&histogram);
+    for (uint64_t value = 0; value < 5000; value++) {
+        histogram_record(&histogram, value);
+    }
+    for (unsigned power = 0; power <= 12; power++) {
+        assert_int_equal(histogram_below(&histogram, power), 1ull << power);
+    }
+    assert_int_equal(histogram_below(&histogram, 13), 5000);
+    assert_int_equal(histogram_below(&histogram, 63), 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_histogram_answers_zero),
         cmocka_unit_test(one_value_is_every_percentile),
         cmocka_unit_test(percentiles_are_never_low_and_at_most_a_sixteenth_high),
+        cmocka_unit_test(what_is_below_a_power_of_two_is_counted_exactly),
         cmocka_unit_test(a_merge_is_as_if_all_had_been_recorded_in_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

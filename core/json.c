@@ -212,6 +212,15 @@ void json_key(struct json *json, const char *key)
     json->after_key = true;
 }
 
+void json_key_text(struct json *json, struct slice key)
+{
+    CHECK(!json->after_key);
+    separate(json);
+    json_put_string(json->buf, key);
+    buf_put_byte(json->buf, ':');
+    json->after_key = true;
+}
+
 void json_string(struct json *json, struct slice text)
 {
     separate(json);

@@ -33,6 +33,8 @@ void json_array(struct json *json);
 void json_array_end(struct json *json);
 /* A string literal or other constant of plain ASCII that needs no escape. */
 void json_key(struct json *json, const char *key);
+/* Any bytes, as in a string. */
+void json_key_text(struct json *json, struct slice key);
 void json_string(struct json *json, struct slice text);
 void json_u64(struct json *json, uint64_t value);
 void json_i64(struct json *json, int64_t value);
