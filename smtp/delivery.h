@@ -24,6 +24,7 @@
 #define RINGPOST_SMTP_DELIVERY_H
 
 #include "core/conf.h"
+#include "core/histogram.h"
 #include "shard/boot.h"
 #include "shard/queue/cells.h"
 #include "shard/queue/hold.h"
@@ -70,6 +71,8 @@ struct delivery {
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     struct admin_local admin;
+    struct histogram latency; /* nanoseconds, of a transaction with a server */
+    struct histogram age;     /* nanoseconds, of what is delivered, a value for each recipient */
     uint32_t inspections;     /* messages being read to be shown: smtp/inspect.h */
     bool stopping;
     bool cut;                 /* what cannot be stored now is given up */

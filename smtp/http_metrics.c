@@ -1,254 +1,415 @@
 #include "smtp/http_metrics.h"
 
-#include <string.h>
-
 #include "core/check.h"
-#include "core/json.h"
+#include "smtp/exposition.h"
 #include "smtp/node.h"
 
-/* Of an answer. A sample takes some 200 bytes, half of them its help. */
-#define METRICS_BYTES (64 * KIB)
-#define NAME_BYTES    96
-/* Beside the counters. */
-#define OTHERS_MAX 16
+#define SCRAPES_MAX 16u
+#define NAME_BYTES  96
+/* Of an answer: all that is no queue; and a sample without the value of its label. */
+#define FIXED_BYTES  (96 * KIB)
+#define SAMPLE_BYTES 96u
 
 #define TEXT_TYPE SLICE("text/plain; version=0.0.4; charset=utf-8")
 #define JSON_TYPE SLICE("application/json")
 
-/* Samples of one name stand together. */
-struct sample {
-    const char *name;    /* null: it is that of `counter` */
-    const char *service; /* value of the label; null: it has none */
-    const char *help;    /* null: what `counter` counts stands beside event=stopped */
-    const char *type;
-    enum counter counter;
-    uint64_t value;
+struct scrape {
+    struct metrics_request request;
+    struct http_exchange *exchange; /* answered once */
+    struct http_metrics *metrics;
+    enum exposition_form form;
+    struct buf prefix;
+    uint8_t prefix_memory[NAME_BYTES];
 };
 
-struct samples {
-    struct sample rows[COUNTERS_COUNT + OTHERS_MAX];
-    unsigned count;
-};
+/* --- what the TSA shard knows ----------------------------------------------------------------- */
 
-static void add(struct samples *samples, struct sample sample)
+static void put_gauge(struct exposition *to, const char *name, const char *help, uint64_t value)
 {
-    CHECK(samples->count < COUNT_OF(samples->rows));
-    samples->rows[samples->count++] = sample;
-}
-
-/* --- what there is -------------------------------------------------------------------------- */
-
-/* KumoMTA's, which count a message for each recipient, as our counters of recipients do. */
-static void add_known(struct samples *samples, const struct node *node)
-{
-    static const struct {
-        const char *name;
-        const char *service;
-        const char *help;
-        enum counter counter;
-    } rows[] = {
-        {"total_connection_count", "esmtp_listener", "Connections since the start.",
-         COUNTER_connections_in},
-        {"total_connection_count", "smtp_client", "Connections since the start.",
-         COUNTER_connections_out},
-        {"total_connections_denied", "esmtp_listener", "Connections that were refused.",
-         COUNTER_connections_refused},
-        {"total_messages_received", "esmtp_listener", "Recipients that mail was taken for.",
-         COUNTER_recipients_received},
-        {"total_messages_delivered", "smtp_client", "Recipients that were delivered.",
-         COUNTER_deliveries},
-        {"total_messages_transfail", "smtp_client", "Attempts that failed for now.",
-         COUNTER_transient_failures},
-        {"total_messages_fail", "smtp_client", "Recipients that were given up.", COUNTER_bounces},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        add(samples, (struct sample){
-                         .name = rows[i].name,
-                         .service = rows[i].service,
-                         .help = rows[i].help,
-                         .type = "counter",
-                         .value = node_counter(node, rows[i].counter),
-                     });
+    const struct metric metric = {.name = name, .type = "gauge", .help = help};
+    if (exposition_metric(to, &metric)) {
+        exposition_sample(to, SLICE_NONE, value);
     }
 }
 
-static void add_gauges(struct samples *samples, const struct node *node)
+/* KumoMTA's, which count a message for each recipient, as our counters of recipients do. */
+static void put_known(struct exposition *to, const struct node *node)
+{
+    static const struct {
+        struct metric metric;
+        const char *service;
+        enum counter counter;
+    } rows[] = {
+        {{"total_connections_denied", "counter", "Connections that were refused.", "service"},
+         "esmtp_listener", COUNTER_connections_refused},
+        {{"total_messages_received", "counter", "Recipients that mail was taken for.", "service"},
+         "esmtp_listener", COUNTER_recipients_received},
+        {{"total_messages_delivered", "counter", "Recipients that were delivered.", "service"},
+         "smtp_client", COUNTER_deliveries},
+        {{"total_messages_transfail", "counter", "Attempts that failed for now.", "service"},
+         "smtp_client", COUNTER_transient_failures},
+        {{"total_messages_fail", "counter", "Recipients that were given up.", "service"},
+         "smtp_client", COUNTER_bounces},
+    };
+    static const struct metric connections = {"total_connection_count", "counter",
+                                              "Connections since the start.", "service"};
+    if (exposition_metric(to, &connections)) {
+        exposition_sample(to, SLICE("esmtp_listener"), node_counter(node, COUNTER_connections_in));
+        exposition_sample(to, SLICE("smtp_client"), node_counter(node, COUNTER_connections_out));
+    }
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (exposition_metric(to, &rows[i].metric)) {
+            exposition_sample(to, slice_from_string(rows[i].service),
+                              node_counter(node, rows[i].counter));
+        }
+    }
+}
+
+static void put_state(struct exposition *to, const struct node *node)
+{
+    put_gauge(to, "ringpost_ready", "1: recovered, listening, not stopping.",
+              node_state(node) == NODE_READY);
+    put_gauge(to, "ringpost_shards", "Threads that carry mail.", node->shards);
+}
+
+static void put_counters(struct exposition *to, const struct node *node)
+{
+    uint8_t name_memory[NAME_BYTES];
+    uint8_t help_memory[NAME_BYTES];
+    for (unsigned i = 0; i < COUNTERS_COUNT; i++) {
+        struct buf name;
+        struct buf help;
+        buf_init(&name, name_memory, sizeof(name_memory));
+        buf_printf(&name, "ringpost_%s_total", counter_name((enum counter)i));
+        buf_put_byte(&name, 0);
+        buf_init(&help, help_memory, sizeof(help_memory));
+        buf_printf(&help, "The counter %s of event=stopped.", counter_name((enum counter)i));
+        buf_put_byte(&help, 0);
+        CHECK(!name.overflow && !help.overflow);
+        const struct metric metric = {
+            .name = (const char *)name_memory,
+            .type = "counter",
+            .help = (const char *)help_memory,
+        };
+        if (exposition_metric(to, &metric)) {
+            exposition_sample(to, SLICE_NONE, node_counter(node, (enum counter)i));
+        }
+    }
+}
+
+/* --- what is collected ------------------------------------------------------------------------ */
+
+enum collected {
+    SCHEDULED_COUNT,
+    SCHEDULED_COUNT_TOTAL,
+    SCHEDULED_QUEUE_COUNT,
+    REASON_QUEUES,
+    REASON_RECIPIENTS,
+    READY_COUNT,
+    MEMORY_USAGE,
+    MEMORY_LIMIT,
+    MEMORY_CONSUMED,
+    DISK_BYTES,
+    DISK_PERCENT,
+    DISK_INODES,
+    DISK_INODES_PERCENT,
+    DELIVERY_LATENCY,
+    QUEUE_AGE,
+    COMMIT_TIME,
+    COMMIT_MESSAGES,
+    CONNECTIONS, /* of which the TSA shard knows a part */
+};
+
+static const struct metric collected[] = {
+    [SCHEDULED_COUNT] = {"scheduled_count", "gauge",
+                         "Recipients in each of the largest scheduled queues, and in the others.",
+                         "queue"},
+    [SCHEDULED_COUNT_TOTAL] = {"scheduled_count_total", "gauge",
+                               "Recipients in all scheduled queues.", NULL},
+    [SCHEDULED_QUEUE_COUNT] = {"scheduled_queue_count", "gauge", "Scheduled queues.", NULL},
+    [REASON_QUEUES] = {"ringpost_queue_reason_queues", "gauge",
+                       "Threads' parts of scheduled queues by what holds them back.", "reason"},
+    [REASON_RECIPIENTS] = {"ringpost_queue_reason_recipients", "gauge",
+                           "Recipients in scheduled queues by what holds these back.", "reason"},
+    [READY_COUNT] = {"ready_count", "gauge",
+                     "Recipients that are due and have a site, in all and for each site.",
+                     "service"},
+    [MEMORY_USAGE] = {"memory_usage", "gauge", "Bytes in the account of all threads.", NULL},
+    [MEMORY_LIMIT] = {"memory_limit", "gauge", "Bytes that they may have.", NULL},
+    [MEMORY_CONSUMED] = {"ringpost_memory_bytes", "gauge", "The same by what it is used for.",
+                         "consumer"},
+    [DISK_BYTES] = {"disk_free_bytes", "gauge", "Free on the file system.", "name"},
+    [DISK_PERCENT] = {"disk_free_percent", "gauge", "Free on the file system.", "name"},
+    [DISK_INODES] = {"disk_free_inodes", "gauge", "Free on the file system.", "name"},
+    [DISK_INODES_PERCENT] = {"disk_free_inodes_percent", "gauge", "Free on the file system.",
+                             "name"},
+    [DELIVERY_LATENCY] = {"deliver_message_latency_rollup", "histogram",
+                          "Seconds that a transaction with a server takes.", "service"},
+    [QUEUE_AGE] = {"ringpost_queue_age_seconds", "histogram",
+                   "Age of a recipient's message when it is delivered.", NULL},
+    [COMMIT_TIME] = {"ringpost_commit_seconds", "histogram",
+                     "From the start of a commit of the spool to its end.", NULL},
+    [COMMIT_MESSAGES] = {"ringpost_commit_messages", "histogram",
+                         "Messages made durable by one commit that has any.", NULL},
+    [CONNECTIONS] = {"connection_count", "gauge",
+                     "Open connections of clients, and to servers: in all and for each site.",
+                     "service"},
+};
+
+static bool wants(struct exposition *to, enum collected metric)
+{
+    return exposition_metric(to, &collected[metric]);
+}
+
+static void put_scheduled(struct exposition *to, const struct metrics_queues *queues)
+{
+    const struct census_result *all = &queues->all;
+    uint64_t rest = all->recipients_all;
+    if (wants(to, SCHEDULED_COUNT)) {
+        for (uint32_t i = 0; i < queues->count; i++) {
+            exposition_sample(to, queues->queues[i].name, queues->queues[i].count);
+            rest -= MIN_OF(rest, queues->queues[i].count);
+        }
+        exposition_rest(to, rest);
+    }
+    if (wants(to, SCHEDULED_COUNT_TOTAL)) {
+        exposition_sample(to, SLICE_NONE, all->recipients_all);
+    }
+    if (wants(to, SCHEDULED_QUEUE_COUNT)) {
+        exposition_sample(to, SLICE_NONE, all->queues_all);
+    }
+    for (unsigned what = REASON_QUEUES; what <= REASON_RECIPIENTS; what++) {
+        bool wanted = wants(to, (enum collected)what);
+        for (unsigned i = 0; wanted && i < HOLD_REASONS_COUNT; i++) {
+            exposition_sample(to, slice_from_string(hold_name((enum hold_reason)i)),
+                              what == REASON_QUEUES ? all->sums[i].queues
+                                                    : all->sums[i].recipients);
+        }
+    }
+}
+
+/* "smtp_client:SITE" */
+static void put_site(struct exposition *to, struct slice name, uint64_t number)
+{
+    uint8_t memory[QUEUE_NAME_BYTES_MAX + 16];
+    struct buf service;
+    buf_init(&service, memory, sizeof(memory));
+    buf_put(&service, SLICE("smtp_client:"));
+    buf_put(&service, name);
+    CHECK(!service.overflow);
+    exposition_sample(to, buf_slice(&service), number);
+}
+
+static uint64_t of_site(const struct metrics_queue *queue, enum collected metric)
+{
+    return metric == CONNECTIONS ? queue->connections : queue->count;
+}
+
+/* All of them, the largest sites, and the others. */
+static void put_sites(struct exposition *to, enum collected metric,
+                      const struct metrics_queues *sites)
+{
+    uint64_t all =
+        metric == CONNECTIONS ? sites->all.connections_all : sites->all.recipients_all;
+    uint64_t rest = all;
+    exposition_sample(to, SLICE("smtp_client"), all);
+    for (uint32_t i = 0; i < sites->count; i++) {
+        put_site(to, sites->queues[i].name, of_site(&sites->queues[i], metric));
+        rest -= MIN_OF(rest, of_site(&sites->queues[i], metric));
+    }
+    put_site(to, SLICE("other"), rest);
+}
+
+static void put_connections(struct exposition *to, const struct node *node,
+                            const struct metrics_collection *collection)
 {
     uint64_t open = 0;
+    if (!wants(to, CONNECTIONS)) {
+        return;
+    }
     for (size_t i = 0; i < node->options.conf->smtp_listener_count; i++) {
         open += atomic_load_explicit(&node->slots[i].used, memory_order_relaxed);
     }
-    add(samples, (struct sample){.name = "connection_count",
-                                 .service = "esmtp_listener",
-                                 .help = "Connections of clients that are open.",
-                                 .type = "gauge",
-                                 .value = open});
-    add(samples, (struct sample){.name = "ringpost_ready",
-                                 .help = "1: recovered, listening, not stopping.",
-                                 .type = "gauge",
-                                 .value = node_state(node) == NODE_READY});
-    add(samples, (struct sample){.name = "ringpost_shards",
-                                 .help = "Threads that carry mail.",
-                                 .type = "gauge",
-                                 .value = node->shards});
-}
-
-static void collect(struct samples *samples, const struct node *node)
-{
-    samples->count = 0;
-    add_known(samples, node);
-    add_gauges(samples, node);
-    for (unsigned i = 0; i < COUNTERS_COUNT; i++) {
-        enum counter counter = (enum counter)i;
-        add(samples, (struct sample){.counter = counter,
-                                     .type = "counter",
-                                     .value = node_counter(node, counter)});
+    exposition_sample(to, SLICE("esmtp_listener"), open);
+    if (collection != NULL) {
+        put_sites(to, CONNECTIONS, &collection->ready);
     }
 }
 
-static const char *name_of(const struct sample *sample, char *memory)
+static void put_memory(struct exposition *to, const struct node *node,
+                       const struct metrics_collection *collection)
 {
-    struct buf name;
-    if (sample->name != NULL) {
-        return sample->name;
+    struct account sum = collection->figures.memory;
+    const struct account *own = &node->control->shard.memory;
+    sum.limit += own->limit;
+    for (unsigned i = 0; i < ACCOUNT_CONSUMERS; i++) {
+        sum.used[i] += own->used[i];
     }
-    buf_init(&name, memory, NAME_BYTES);
-    buf_put_string(&name, "ringpost_");
-    buf_put_string(&name, counter_name(sample->counter));
-    buf_put(&name, SLICE("_total\0"));
-    CHECK(!name.overflow);
-    return memory;
-}
-
-static const char *help_of(const struct sample *sample, char *memory)
-{
-    struct buf help;
-    if (sample->help != NULL) {
-        return sample->help;
+    if (wants(to, MEMORY_USAGE)) {
+        exposition_sample(to, SLICE_NONE, account_used(&sum));
     }
-    buf_init(&help, memory, NAME_BYTES);
-    buf_put_string(&help, "The counter ");
-    buf_put_string(&help, counter_name(sample->counter));
-    buf_put(&help, SLICE(" of event=stopped.\0"));
-    CHECK(!help.overflow);
-    return memory;
+    if (wants(to, MEMORY_LIMIT)) {
+        exposition_sample(to, SLICE_NONE, sum.limit);
+    }
+    bool wanted = wants(to, MEMORY_CONSUMED);
+    for (unsigned i = 0; wanted && i < ACCOUNT_CONSUMERS; i++) {
+        exposition_sample(to, slice_from_string(account_consumer_name((enum account_consumer)i)),
+                          sum.used[i]);
+    }
 }
 
-/* Is row `index` the first of its name? */
-static bool begins(const struct samples *samples, unsigned index)
+static uint64_t percent(uint64_t part, uint64_t whole)
 {
-    const struct sample *row = &samples->rows[index];
-    const char *before = index > 0 ? samples->rows[index - 1].name : NULL;
-    return row->name == NULL || before == NULL || strcmp(row->name, before) != 0;
+    return whole >= 100 ? part / (whole / 100) : 0;
 }
 
-static bool is_wanted(const char *name, struct slice prefix)
+static uint64_t space_of(const struct metrics_space *space, enum collected metric)
 {
-    return slice_starts_with(slice_from_string(name), prefix);
+    return metric == DISK_BYTES     ? space->bytes_free
+           : metric == DISK_PERCENT ? percent(space->bytes_free, space->bytes)
+           : metric == DISK_INODES  ? space->inodes_free
+                                    : percent(space->inodes_free, space->inodes);
 }
 
-/* --- how it is written ---------------------------------------------------------------------- */
-
-static void put_text(struct buf *buf, const struct samples *samples, struct slice prefix)
+static void put_disks(struct exposition *to, const struct metrics_space *disks)
 {
-    char memory[NAME_BYTES];
-    char help[NAME_BYTES];
-    for (unsigned i = 0; i < samples->count; i++) {
-        const struct sample *row = &samples->rows[i];
-        const char *name = name_of(row, memory);
-        if (!is_wanted(name, prefix)) {
-            continue;
+    static const char *const names[METRICS_DISKS] = {"spool", "log"};
+    for (unsigned what = DISK_BYTES; what <= DISK_INODES_PERCENT; what++) {
+        bool wanted = wants(to, (enum collected)what);
+        for (unsigned i = 0; wanted && i < METRICS_DISKS; i++) {
+            if (disks[i].known) {
+                exposition_sample(to, slice_from_string(names[i]),
+                                  space_of(&disks[i], (enum collected)what));
+            }
         }
-        if (begins(samples, i)) {
-            buf_printf(buf, "# HELP %s %s\n# TYPE %s %s\n", name, help_of(row, help), name,
-                       row->type);
-        }
-        buf_put_string(buf, name);
-        if (row->service != NULL) {
-            buf_printf(buf, "{service=\"%s\"}", row->service);
-        }
-        buf_put_byte(buf, ' ');
-        buf_put_u64(buf, row->value);
-        buf_put_byte(buf, '\n');
     }
 }
 
-/* {"value":{"service":{"esmtp_listener":1,"smtp_client":2}}}, or {"value":1} without a label. */
-static unsigned json_values(struct json *json, const struct samples *samples, unsigned at)
+/* A millisecond to nine minutes, to twelve days; 66 us to eight seconds; one to 1,023 messages. */
+static void put_times(struct exposition *to, const struct histogram *times)
 {
-    json_key(json, "value");
-    if (samples->rows[at].service == NULL) {
-        json_u64(json, samples->rows[at].value);
-        return at + 1;
+    if (wants(to, DELIVERY_LATENCY)) {
+        exposition_histogram(to, SLICE("smtp_client"), &times[METRICS_DELIVERY],
+                             EXPOSITION_NANOSECONDS, 20, 39);
     }
-    json_object(json);
-    json_key(json, "service");
-    json_object(json);
-    do {
-        json_key(json, samples->rows[at].service);
-        json_u64(json, samples->rows[at].value);
-        at++;
-    } while (at < samples->count && !begins(samples, at));
-    json_object_end(json);
-    json_object_end(json);
-    return at;
+    if (wants(to, QUEUE_AGE)) {
+        exposition_histogram(to, SLICE_NONE, &times[METRICS_AGE], EXPOSITION_NANOSECONDS, 20, 50);
+    }
+    if (wants(to, COMMIT_TIME)) {
+        exposition_histogram(to, SLICE_NONE, &times[METRICS_COMMIT], EXPOSITION_NANOSECONDS, 16,
+                             33);
+    }
+    if (wants(to, COMMIT_MESSAGES)) {
+        exposition_histogram(to, SLICE_NONE, &times[METRICS_COMMIT_MESSAGES], EXPOSITION_COUNTS, 1,
+                             10);
+    }
 }
 
-static void put_json(struct buf *buf, const struct samples *samples, struct slice prefix)
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static void put_all(struct exposition *to, const struct node *node,
+                    const struct metrics_collection *collection)
 {
-    struct json json;
-    char memory[NAME_BYTES];
-    char help[NAME_BYTES];
-    unsigned at = 0;
-    json_init(&json, buf);
-    json_object(&json);
-    while (at < samples->count) {
-        const struct sample *row = &samples->rows[at];
-        const char *name = name_of(row, memory);
-        if (!is_wanted(name, prefix)) {
-            at++;
-            continue;
+    put_known(to, node);
+    put_connections(to, node, collection);
+    put_state(to, node);
+    if (collection != NULL) {
+        put_scheduled(to, &collection->scheduled);
+        if (wants(to, READY_COUNT)) {
+            put_sites(to, READY_COUNT, &collection->ready);
         }
-        json_key(&json, name);
-        json_object(&json);
-        json_key(&json, "help");
-        json_string(&json, slice_from_string(help_of(row, help)));
-        json_key(&json, "type");
-        json_string(&json, slice_from_string(row->type));
-        at = json_values(&json, samples, at);
-        json_object_end(&json);
+        put_memory(to, node, collection);
+        put_disks(to, collection->disks);
+        put_times(to, collection->figures.times);
     }
-    json_object_end(&json);
+    put_counters(to, node);
 }
 
-static void answer(struct http_exchange *exchange, struct slice type,
-                   void (*put)(struct buf *buf, const struct samples *samples,
-                               struct slice prefix))
+static size_t queues_bytes(const struct metrics_queues *queues)
 {
+    return queues->count * SAMPLE_BYTES + EXPOSITION_GROWTH * queues->names.size;
+}
+
+static void answer(const struct scrape *scrape, const struct metrics_collection *collection)
+{
+    struct http_exchange *exchange = scrape->exchange;
     const struct node *node = ((struct control *)exchange->context)->node;
-    uint8_t memory[NAME_BYTES];
-    struct buf prefix;
-    struct samples samples;
-    buf_init(&prefix, memory, sizeof(memory));
-    if (http_query_find(exchange->query, SLICE("prefix"), &prefix) == HTTP_QUERY_BAD) {
-        http_answer_text(exchange, 400, SLICE("prefix: malformed, or given twice"));
-        return;
+    struct exposition exposition;
+    size_t bytes = FIXED_BYTES;
+    if (collection != NULL) {
+        bytes += queues_bytes(&collection->scheduled) + 2 * queues_bytes(&collection->ready);
     }
-    struct buf *room = http_answer_room(exchange, METRICS_BYTES);
+    struct buf *room = http_answer_room(exchange, bytes);
     if (room == NULL) {
         return;
     }
-    collect(&samples, node);
-    put(room, &samples, buf_slice(&prefix));
-    http_answer_written(exchange, 200, type);
+    exposition_begin(&exposition, room, scrape->form, buf_slice(&scrape->prefix));
+    put_all(&exposition, node, collection);
+    exposition_end(&exposition);
+    http_answer_written(exchange, 200, scrape->form == EXPOSITION_TEXT ? TEXT_TYPE : JSON_TYPE);
+}
+
+static void collection_done(struct metrics_request *request,
+                            const struct metrics_collection *collection)
+{
+    struct scrape *scrape = CONTAINER_OF(request, struct scrape, request);
+    answer(scrape, collection);
+    pool_give(&scrape->metrics->scrapes, scrape);
+}
+
+/* Does it need what is collected? */
+static bool needs_collection(struct slice prefix)
+{
+    for (size_t i = 0; i < COUNT_OF(collected); i++) {
+        if (slice_starts_with(slice_from_string(collected[i].name), prefix)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void begin(struct http_exchange *exchange, enum exposition_form form)
+{
+    struct control *control = exchange->context;
+    struct http_metrics *metrics = &control->http_metrics;
+    struct scrape *scrape = pool_take(&metrics->scrapes);
+    if (scrape == NULL) {
+        http_answer_text(exchange, 503, SLICE("too many questions at once"));
+        return;
+    }
+    scrape->request = (struct metrics_request){.done = collection_done};
+    scrape->exchange = exchange;
+    scrape->metrics = metrics;
+    scrape->form = form;
+    buf_init(&scrape->prefix, scrape->prefix_memory, sizeof(scrape->prefix_memory));
+    if (http_query_find(exchange->query, SLICE("prefix"), &scrape->prefix) == HTTP_QUERY_BAD) {
+        http_answer_text(exchange, 400, SLICE("prefix: malformed, or given twice"));
+        pool_give(&metrics->scrapes, scrape);
+        return;
+    }
+    if (node_state(control->node) == NODE_READY &&
+        needs_collection(buf_slice(&scrape->prefix)) &&
+        metrics_source_ask(metrics->source, &scrape->request)) {
+        return; /* collection_done answers */
+    }
+    collection_done(&scrape->request, NULL);
 }
 
 void http_metrics_text(struct http_exchange *exchange)
 {
-    answer(exchange, TEXT_TYPE, put_text);
+    begin(exchange, EXPOSITION_TEXT);
 }
 
 void http_metrics_json(struct http_exchange *exchange)
 {
-    answer(exchange, JSON_TYPE, put_json);
+    begin(exchange, EXPOSITION_JSON);
+}
+
+void http_metrics_init(struct http_metrics *metrics, struct boot_pages *pages,
+                       struct metrics_source *source)
+{
+    metrics->source = source;
+    pool_init(&metrics->scrapes,
+              boot_pages_take(pages, pool_memory(sizeof(struct scrape), SCRAPES_MAX)),
+              sizeof(struct scrape), SCRAPES_MAX);
 }

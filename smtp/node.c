@@ -353,6 +353,7 @@ static void all_stopped(struct control *control)
     admin_stop(&control->admin);
     explain_stop(&control->explain);
     rebind_stop(&control->rebind);
+    metrics_source_stop(&control->metrics);
     queue_census_stop(&control->census);
     reload_stop(&control->reload);
     cell_store_stop(&control->limits);
@@ -556,7 +557,7 @@ static void control_step(struct deferred *deferred)
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
-        rebind_idle(&control->rebind)) {
+        rebind_idle(&control->rebind) && metrics_source_idle(&control->metrics)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }

@@ -25,6 +25,7 @@
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
 #include "smtp/http_admin.h"
+#include "smtp/http_metrics.h"
 #include "smtp/http_trace.h"
 #include "smtp/inject.h"
 #include "smtp/intake.h"
@@ -126,6 +127,8 @@ struct control {
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;
     struct http_trace *http_trace; /* one for each tracer there may be */
+    struct metrics_source metrics;
+    struct http_metrics http_metrics;
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;

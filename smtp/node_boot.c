@@ -223,6 +223,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     rebind_shard_set(&node->control->rebind, index, &mta->delivery, &mta->pages);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     queue_census_shard_set(&node->control->census, index, &mta->delivery);
+    metrics_source_shard_set(&node->control->metrics, index, &mta->delivery);
     node_reload_init_mail(mta);
     return 0;
 }
@@ -256,6 +257,11 @@ static int control_boot(struct node *node, struct buf *reason)
     trace_init(&control->trace, &control->shard, &control->pages, node->shards);
     control->http_trace = http_trace_new(&control->pages);
     queue_census_init(&control->census, &control->shard, &control->pages, node->shards);
+    const char *const disks[METRICS_DISKS] = {
+        [METRICS_DISK_SPOOL] = conf->spool.path, [METRICS_DISK_LOG] = conf->log.path};
+    metrics_source_init(&control->metrics, &control->shard, &control->census, &control->pages,
+                        node->shards, disks);
+    http_metrics_init(&control->http_metrics, &control->pages, &control->metrics);
     http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
                     &control->rebind, &control->census);
     node_reload_init_tsa(control);
@@ -320,6 +326,7 @@ void node_close(struct node *node)
     admin_fini(&node->control->admin);
     explain_fini(&node->control->explain);
     rebind_fini(&node->control->rebind);
+    metrics_source_fini(&node->control->metrics);
     queue_census_fini(&node->control->census);
     reload_fini(&node->control->reload);
     cell_registry_fini(&node->control->cells);

@@ -57,6 +57,7 @@ void census_queue_add(struct census_queue *sum, const struct census_queue *part)
     }
     sum->count += part->count;
     sum->due += part->due;
+    sum->connections += part->connections;
     sum->parts += part->parts;
 }
 
@@ -81,7 +82,8 @@ static void first_home(struct queue_census *census, const struct census_part *pa
         census->result.sums[i].queues += part->sums.sums[i].queues;
         census->result.sums[i].recipients += part->sums.sums[i].recipients;
     }
-    census->result.recipients_all += part->recipients;
+    census->result.recipients_all += part->sums.recipients_all;
+    census->result.connections_all += part->sums.connections_all;
     census->result.queues_all += part->seen;
     distinct_merge(&census->distinct, &part->distinct);
 }

@@ -35,6 +35,7 @@ struct census_queue {
     struct slice name;
     uint64_t count;          /* recipients */
     uint64_t due;
+    uint64_t connections;    /* of a ready queue */
     uint32_t parts;          /* 0: it is gone */
     uint64_t order;          /* of the part that has waited the longest; the next ones are its */
     enum hold_reason reason;
@@ -51,6 +52,7 @@ struct census_result {
     uint64_t queues_all;               /* different names; estimated when `estimated` */
     bool estimated;
     uint64_t recipients_all;
+    uint64_t connections_all;
     struct {
         uint64_t queues;               /* parts: each has its own reason */
         uint64_t recipients;
@@ -74,8 +76,7 @@ struct census_part {
     struct queue_census *census;
     enum census_stage stage;
     uint32_t seen;
-    uint64_t recipients;
-    struct census_result sums;         /* of it, the sums */
+    struct census_result sums;         /* of it, what is told of all */
     uint32_t pick_count;
     struct queue_pick picks[CENSUS_QUEUES_MAX];
     struct distinct distinct;

@@ -39,7 +39,8 @@ static void look(struct shard_walk *walk, uint32_t number)
     queue_picks_offer(part->picks, &part->pick_count, CENSUS_QUEUES_MAX, &pick);
     distinct_put(&part->distinct, htab_hash(&part->census->names, view.name));
     part->seen++;
-    part->recipients += view.recipients;
+    part->sums.recipients_all += view.recipients;
+    part->sums.connections_all += view.connections;
     part->sums.sums[view.hold.reason].queues++;
     part->sums.sums[view.hold.reason].recipients += view.recipients;
 }
@@ -64,6 +65,7 @@ static void found_put(struct census_part *part, uint32_t candidate, const struct
         .name = part->census->queues[candidate].name,
         .count = view->recipients,
         .due = view->due,
+        .connections = view->connections,
         .parts = 1,
         .order = queue_view_order(view),
         .reason = view->hold.reason,
@@ -152,7 +154,6 @@ static void part_arrive(struct shard_walk *walk)
     struct census_part *part = part_of(walk);
     if (part->stage == CENSUS_LOOKING) {
         part->seen = 0;
-        part->recipients = 0;
         part->pick_count = 0;
         part->sums = (struct census_result){0};
         distinct_init(&part->distinct);

@@ -45,6 +45,7 @@ bool queue_view_ready(const struct delivery *delivery, uint32_t number,
         .hold = egress->hold,
         .recipients = egress->ready.due + egress->ready.hot,
         .due = egress->ready.due,
+        .connections = egress->connections,
         .ready = &egress->ready,
     };
     return true;

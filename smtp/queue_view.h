@@ -21,6 +21,7 @@ struct queue_view {
     struct slice detail; /* the same: what an operator has said who holds it back, or bounces it */
     uint64_t recipients;
     uint32_t due;
+    uint32_t connections; /* of a ready queue */
     const struct sched_queue *scheduled; /* null: it is a ready queue */
     const struct ready_queue *ready;     /* of a scheduled one where it goes; null: nowhere */
 };

@@ -373,6 +373,7 @@ static void transfer_go(struct transfer *transfer)
                             transfer->count);
     buf_init(&transaction->texts, transfer->texts, sizeof(transfer->texts));
     transfer_pin(transfer, message_block_bytes(transfer->message));
+    transfer->begun_ns = transfer->delivery->shard->now_ns;
     if (transfer->conn == NULL || !client_conn_is_idle(&transfer->conn->conn) ||
         is_stopped(transfer)) {
         /* The connection went away, or is about to, since it was given the work. */
@@ -708,8 +709,15 @@ static void count_outcomes(const struct transfer *transfer)
         [DISPOSITION_ADMIN_BOUNCED] = COUNTER_admin_bounces,
     };
     struct counters *counters = &transfer->delivery->shard->counters;
+    uint64_t now_ns = queues_now_ns(transfer->delivery->queues);
+    uint64_t since_ns = transfer->message != NULL ? transfer->message->created_ns : now_ns;
+    uint64_t age_ns = now_ns - MIN_OF(since_ns, now_ns);
     for (unsigned i = 0; i < transfer->count; i++) {
-        counters_add(counters, counter_of[disposition_of(transfer, i)], 1);
+        enum disposition disposition = disposition_of(transfer, i);
+        counters_add(counters, counter_of[disposition], 1);
+        if (disposition == DISPOSITION_DELIVERED) {
+            histogram_record(&transfer->delivery->age, age_ns);
+        }
         if (transfer->recipients[i].uncertain) {
             counters_add(counters, COUNTER_uncertain, 1);
         }
@@ -785,6 +793,8 @@ static void transfer_record(struct transfer *transfer)
 void transfer_sent(struct transfer *transfer)
 {
     const struct egress_conn *conn = transfer->conn;
+    histogram_record(&transfer->delivery->latency,
+                     transfer->delivery->shard->now_ns - transfer->begun_ns);
     /* Noted now: the outcome may have to wait, and the connection does not wait with it. */
     transfer->connected = true;
     transfer->peer = conn->conn.peer;

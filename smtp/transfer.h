@@ -38,6 +38,7 @@ struct transfer {
     bool admitted;              /* its rows count at the gate of their queue */
     uint32_t gate;              /* the number of that gate; 0: none */
     bool charged;               /* … and at the rates of the site */
+    uint64_t begun_ns;          /* its connection was given the transaction */
     uint64_t pinned_bytes;      /* of its site, while a peer is sent it */
     unsigned count;             /* rows; their order is that of the recipients */
     unsigned first_count;       /* recipients of which this was the first attempt */

@@ -62,9 +62,11 @@ class Http(BlackBox):
                 self.assertNotIn(name, types)
                 types[name] = kind
             elif not line.startswith("# HELP "):
-                sample = re.fullmatch(r'([a-z_]+)(\{service="[a-z_]+"\})? (\d+)', line)
+                sample = re.fullmatch(r'([a-z_]+?)(_bucket|_sum|_count)?(\{[^{}]+\})? [0-9.]+',
+                                      line)
                 self.assertIsNotNone(sample, line)
-                self.assertIn(sample[1], types)
+                whole = sample[1] + (sample[2] or "")
+                self.assertTrue(whole in types or types.get(sample[1]) == "histogram", line)
         answer, said = self.ask("GET", "/metrics.json")
         self.assertEqual(answer.getheader("Content-Type"), "application/json")
         found = json.loads(said)

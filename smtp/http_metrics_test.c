@@ -1,0 +1,257 @@
+/* What a whole node in the simulator tells Prometheus. */
+#include "smtp/http_metrics.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json_read.h"
+#include "smtp/node.h"
+#include "tests/kit/stage.h"
+
+#define BODY "Subject: x\r\n\r\ntext\r\n"
+#define SITE "unspecified->mx_list:[10.0.9.9]:25@smtp_client"
+
+static struct stage stage;
+static char said[2 * MIB];
+
+static int set_up(void **state)
+{
+    (void)state;
+    stage_open(&stage, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return stage_close(&stage) ? 0 : 1;
+}
+
+static bool has_ended(void *context)
+{
+    return sim_peer_state(context) >= SIM_PEER_EOF;
+}
+
+static struct sim_peer *ask(const char *path)
+{
+    char request[256];
+    struct endpoint from = sim_endpoint(STAGE_CLIENT, 0);
+    struct sim_peer *peer =
+        sim_peer_connect(stage.sim, &from, &stage.world.node.http_bound[0], NULL, NULL);
+    int size = snprintf(request, sizeof(request),
+                        "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    sim_peer_send(peer, slice_make(request, (size_t)size));
+    return peer;
+}
+
+/* The body in `said`. */
+static unsigned hear(struct sim_peer *peer)
+{
+    assert_true(sim_run_until(stage.sim, has_ended, peer, 60 * NS_PER_S));
+    struct slice input = sim_peer_input(peer);
+    assert_true(input.size > 12 && input.size < sizeof(said));
+    memcpy(said, input.data, input.size);
+    said[input.size] = '\0';
+    unsigned status = (unsigned)strtoul(said + strlen("HTTP/1.1 "), NULL, 10);
+    char *head_end = strstr(said, "\r\n\r\n");
+    assert_non_null(head_end);
+    memmove(said, head_end + 4, strlen(head_end + 4) + 1);
+    sim_peer_close(peer);
+    return status;
+}
+
+static void get(const char *path)
+{
+    unsigned status = hear(ask(path));
+    if (status != 200) {
+        fail_msg("%s: %u %s", path, status, said);
+    }
+}
+
+/* The one sample that begins so. */
+static uint64_t sample(const char *series)
+{
+    char line[256];
+    snprintf(line, sizeof(line), "\n%s ", series);
+    const char *found = strstr(said, line);
+    if (found == NULL) {
+        fail_msg("no %s in\n%s", series, said);
+    }
+    assert_null(strstr(found + 1, line));
+    return strtoull(found + strlen(line), NULL, 10);
+}
+
+static unsigned count(const char *start)
+{
+    char line[64];
+    unsigned found = 0;
+    snprintf(line, sizeof(line), "\n%s", start);
+    for (const char *at = strstr(said, line); at != NULL; at = strstr(at + 1, line)) {
+        found++;
+    }
+    return found;
+}
+
+static void m01_what_waits_and_what_it_took_is_told(void **state)
+{
+    (void)state;
+    stage.world.shards = 2;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    stage_start(&stage);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    for (unsigned i = 0; i < 5; i++) {
+        assert_true(stage_mail(&stage, "b@t.test", BODY));
+    }
+    assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
+    get("/metrics"); /* asks for free space, and does not wait for it */
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    get("/metrics");
+    assert_int_equal(sample("scheduled_count{queue=\"t.test\"}"), 5);
+    assert_int_equal(sample("scheduled_count{queue=\"other\"}"), 0);
+    assert_int_equal(sample("scheduled_count_total"), 5);
+    assert_int_equal(sample("scheduled_queue_count"), 1);
+    assert_int_equal(sample("ringpost_queue_reason_recipients{reason=\"not_due\"}"), 5);
+    assert_int_equal(sample("ringpost_queue_reason_recipients{reason=\"dns\"}"), 0);
+    assert_int_equal(sample("ready_count{service=\"smtp_client\"}"), 0);
+    assert_int_equal(sample("ready_count{service=\"smtp_client:" SITE "\"}"), 0);
+    uint64_t open = sample("connection_count{service=\"smtp_client:" SITE "\"}");
+    assert_in_range(open, 1, 6);
+    assert_int_equal(sample("connection_count{service=\"smtp_client\"}"), open);
+    assert_int_equal(sample("connection_count{service=\"smtp_client:other\"}"), 0);
+    assert_int_equal(sample("total_messages_delivered{service=\"smtp_client\"}"), 1);
+    assert_int_equal(sample("deliver_message_latency_rollup_count{service=\"smtp_client\"}"), 6);
+    assert_int_equal(sample("ringpost_queue_age_seconds_count"), 1);
+    assert_int_equal(sample("ringpost_queue_age_seconds_bucket{le=\"+Inf\"}"), 1);
+    assert_int_equal(sample("ringpost_queue_age_seconds_bucket{le=\"1.073741824\"}"), 1);
+    assert_int_equal(sample("ringpost_commit_messages_count"), 6);
+    assert_true(sample("ringpost_commit_seconds_count") >= 6);
+    assert_true(sample("memory_usage") > 0);
+    assert_true(sample("memory_limit") > sample("memory_usage"));
+    assert_true(sample("disk_free_bytes{name=\"spool\"}") > 0);
+    assert_true(sample("disk_free_percent{name=\"log\"}") <= 100);
+    assert_int_equal(sample("ringpost_shards"), 2);
+    get("/metrics?prefix=scheduled_");
+    assert_int_equal(count("# TYPE "), 3);
+}
+
+/* Names that would end a label, a line, or the whole answer; and one that is that of the rest. */
+static void name_put(char *name, size_t size, unsigned i)
+{
+    static const char *const ends[] = {"\"} 9\n", "\n# TYPE x\n", "\\", "\xff\xc3", "\x1b[2J",
+                                       "\xe2\x80\xae", "{}", ".test"};
+    snprintf(name, size, "q%05u%s", i, ends[i % COUNT_OF(ends)]);
+}
+
+static void row_put(struct queues *queues, const char *name)
+{
+    uint32_t number = queues_name(queues, slice_from_string(name));
+    assert_int_not_equal(number, QUEUE_NONE);
+    uint32_t handle = queues_row_new(queues, number);
+    assert_int_not_equal(handle, ROW_NONE);
+    row_at(&queues->rows, handle)->due_s = (uint32_t)(queues_now_ns(queues) / NS_PER_S) + 3600;
+    queues_row_wait(queues, handle);
+}
+
+/* Every line is a comment, or a name, one label at most, and a number. */
+static void expect_lines(void)
+{
+    for (char *line = said; *line != '\0'; line = strchr(line, '\n') + 1) {
+        size_t size = strcspn(line, "\n");
+        assert_int_equal(line[size], '\n');
+        if (line[0] == '#') {
+            continue;
+        }
+        char *at = line + strspn(line, "abcdefghijklmnopqrstuvwxyz_");
+        if (*at == '{') {
+            for (at += strcspn(at, "\"") + 1; *at != '"'; at++) {
+                at += *at == '\\';
+            }
+            at += strspn(at, "\",le=+Inf.0123456789");
+            assert_int_equal(*at++, '}');
+        }
+        assert_int_equal(*at, ' ');
+        assert_int_equal(strspn(at + 1, "0123456789.") + (size_t)(at + 1 - line), size);
+    }
+}
+
+static void h19_hostile_names_make_no_more_series_and_break_no_line(void **state)
+{
+    (void)state;
+    enum { QUEUES = 5000 };
+    char name[64];
+    stage_start(&stage);
+    struct queues *queues = &stage.world.node.mtas[0].queues;
+    for (unsigned i = 0; i < QUEUES; i++) {
+        name_put(name, sizeof(name), i);
+        row_put(queues, name);
+        if (i % 1000 == 0) {
+            assert_true(sim_run_for(stage.sim, NS_PER_S));
+        }
+    }
+    row_put(queues, "other");
+    row_put(queues, "other");
+    get("/metrics");
+    assert_true(slice_is_utf8(slice_from_string(said)));
+    expect_lines();
+    assert_int_equal(count("scheduled_count{"), CENSUS_QUEUES_MAX + 1);
+    assert_int_equal(sample("scheduled_count{queue=\"\\\\x6fther\"}"), 2);
+    assert_int_equal(sample("scheduled_count{queue=\"other\"}"), QUEUES - (CENSUS_QUEUES_MAX - 1));
+    assert_int_equal(sample("scheduled_count_total"), QUEUES + 2);
+    assert_int_equal(sample("scheduled_queue_count"), QUEUES + 1);
+    get("/metrics.json?prefix=scheduled_count");
+    struct json_reader *reader = json_reader_open();
+    assert_true(json_read(reader, slice_from_string(said)));
+    int64_t rest;
+    assert_true(json_read_i64(reader, "/scheduled_count/value/queue/other", &rest));
+    assert_int_equal(rest, QUEUES - (CENSUS_QUEUES_MAX - 1));
+    json_reader_close(reader);
+    for (uint32_t handle = 0; handle < queues->rows.fresh; handle++) {
+        queues_row_hold(queues, handle);
+        queues_row_done(queues, handle);
+    }
+}
+
+static void m02_many_who_ask_at_once_are_answered_and_so_is_who_asks_at_a_stop(void **state)
+{
+    (void)state;
+    enum { ASKERS = 12 };
+    struct sim_peer *peers[ASKERS];
+    stage.world.shards = 2;
+    stage_start(&stage);
+    for (unsigned i = 0; i < ASKERS; i++) {
+        peers[i] = ask(i % 2 == 0 ? "/metrics" : "/metrics.json");
+    }
+    for (unsigned i = 0; i < ASKERS; i++) {
+        assert_int_equal(hear(peers[i]), 200);
+        assert_non_null(strstr(said, "scheduled_count_total"));
+    }
+    assert_int_equal(stage.world.node.control->http_metrics.scrapes.used, 0);
+    for (unsigned i = 0; i < ASKERS; i++) {
+        peers[i] = ask("/metrics");
+    }
+    assert_true(sim_run_for(stage.sim, 300 * NS_PER_US));
+    node_stop(&stage.world.node, 1);
+    for (unsigned i = 0; i < ASKERS; i++) {
+        assert_true(sim_run_until(stage.sim, has_ended, peers[i], 10 * NS_PER_S));
+        sim_peer_close(peers[i]);
+    }
+    world_stopped(&stage.world);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(m01_what_waits_and_what_it_took_is_told),
+        TEST(h19_hostile_names_make_no_more_series_and_break_no_line),
+        TEST(m02_many_who_ask_at_once_are_answered_and_so_is_who_asks_at_a_stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
