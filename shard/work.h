@@ -42,6 +42,11 @@ enum work_kind {
     WORK_SPACE,       /* path → free bytes and inodes of its file system */
     WORK_STAT,        /* path → size in bytes */
     WORK_COMPRESS,    /* data → one zstd frame in `output` */
+    WORK_READ_AT,     /* path, size: an offset → what stands there in `data`, data_size bytes of it
+                         or what there is; size */
+    WORK_DECOMPRESS,  /* data, which begins with a zstd frame → its content in `output`; size, and
+                         `used` of the data. -EAGAIN: the frame is not whole; -EBADMSG: it is
+                         damaged, or has more than output_capacity */
     WORK_CONF,        /* data: a struct conf_reading (shard/conf_file.h) → its `conf` */
 };
 
@@ -76,7 +81,9 @@ struct work_job {
     size_t data_size;
     void *output;
     size_t output_capacity;
-    uint64_t size;        /* in: WORK_CREATE, WORK_PLAIN; out: bytes, free bytes, frame size */
+    uint64_t size;        /* in: WORK_CREATE, WORK_PLAIN, WORK_READ_AT; out: bytes, free bytes,
+                             frame size */
+    uint64_t used;        /* WORK_DECOMPRESS: bytes of the frame; 0: nobody knows where it ends */
     uint64_t inodes_free;
     uint64_t inodes;
     uint64_t space;       /* WORK_SPACE: size of the whole file system in bytes */

@@ -15,6 +15,7 @@
 #include <zstd.h>
 
 #include "core/check.h"
+#include "shard/work_decompress.h"
 #include "shard/boot.h"
 #include "shard/conf_file.h"
 
@@ -534,6 +535,34 @@ static int job_conf(struct work_job *job)
     return 0;
 }
 
+static int job_read_at(struct work_job *job)
+{
+    int fd = open(job->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint64_t offset = job->size;
+    if (fd < 0) {
+        return -errno;
+    }
+    job->size = 0;
+    while (job->size < job->data_size) {
+        ssize_t count = pread(fd, (uint8_t *)job->data + job->size, job->data_size - job->size,
+                              (off_t)(offset + job->size));
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            int error = -errno;
+            close(fd);
+            return error;
+        }
+        if (count == 0) {
+            break;
+        }
+        job->size += (size_t)count;
+    }
+    close(fd);
+    return 0;
+}
+
 struct job_row {
     enum work_class class;
     int (*run)(struct work_job *job);
@@ -555,6 +584,8 @@ static const struct job_row rows[] = {
     [WORK_SPACE] = {WORK_IO, job_space},
     [WORK_STAT] = {WORK_IO, job_stat},
     [WORK_COMPRESS] = {WORK_CPU, job_compress},
+    [WORK_READ_AT] = {WORK_IO, job_read_at},
+    [WORK_DECOMPRESS] = {WORK_CPU, work_decompress},
     [WORK_CONF] = {WORK_CPU, job_conf},
 };
 

@@ -329,6 +329,48 @@ static void space_and_compression(void **state)
     assert_int_equal(run(desk, &compress), -ENOSPC);
 }
 
+static void parts_and_decompression(void **state)
+{
+    struct desk *desk = *state;
+    char path[128];
+    static uint8_t data[100000], frames[220000], part[220000], back[100000];
+    memset(data, 'e', sizeof(data));
+    size_t one = ZSTD_compress(frames, sizeof(frames), data, sizeof(data), 1);
+    size_t two = ZSTD_compress(frames + one, sizeof(frames) - one, data, 10, 1);
+    struct task write = {.job = {.kind = WORK_REPLACE,
+                                 .path = in_folder(desk, path, "frames"),
+                                 .data = frames,
+                                 .data_size = one + two}};
+    assert_int_equal(run(desk, &write), 0);
+    struct task read = {.job = {.kind = WORK_READ_AT, .path = path, .data = part, .size = one,
+                                .data_size = sizeof(part)}};
+    assert_int_equal(run(desk, &read), 0);
+    assert_int_equal(read.job.size, two);
+    assert_memory_equal(part, frames + one, two);
+    read.job.size = one + two;
+    assert_int_equal(run(desk, &read), 0);
+    assert_int_equal(read.job.size, 0);
+    read.job.size = 0;
+    assert_int_equal(run(desk, &read), 0);
+    struct task plain = {.job = {.kind = WORK_DECOMPRESS, .data = part, .data_size = one + two,
+                                 .output = back, .output_capacity = sizeof(back)}};
+    assert_int_equal(run(desk, &plain), 0);
+    assert_int_equal(plain.job.size, sizeof(data));
+    assert_int_equal(plain.job.used, one);
+    assert_memory_equal(back, data, sizeof(data));
+    plain.job.data_size = one - 1;
+    assert_int_equal(run(desk, &plain), -EAGAIN);
+    assert_int_equal(plain.job.used, 0);
+    plain.job.data_size = one;
+    plain.job.output_capacity = sizeof(back) - 1;
+    assert_int_equal(run(desk, &plain), -EBADMSG);
+    assert_int_equal(plain.job.used, one);
+    memset(part, 'x', 8);
+    assert_int_equal(run(desk, &plain), -EBADMSG);
+    read.job.path = in_folder(desk, path, "none");
+    assert_int_equal(run(desk, &read), -ENOENT);
+}
+
 static void a_full_class_says_so_and_the_others_go_on(void **state)
 {
     struct desk *desk = *state;
@@ -383,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lock_is_held_until_its_descriptor_closes, desk_setup,
                                         desk_teardown),
         cmocka_unit_test_setup_teardown(space_and_compression, desk_setup, desk_teardown),
+        cmocka_unit_test_setup_teardown(parts_and_decompression, desk_setup, desk_teardown),
         cmocka_unit_test_setup_teardown(a_full_class_says_so_and_the_others_go_on, desk_setup,
                                         desk_teardown),
     };

@@ -382,6 +382,8 @@ static void job_done(struct work_job *job)
     case WORK_READ_FILE:
     case WORK_REPLACE:
     case WORK_SPACE:
+    case WORK_READ_AT:
+    case WORK_DECOMPRESS:
         CHECK(false);
     }
     log_step(log);

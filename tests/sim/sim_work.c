@@ -7,6 +7,7 @@
 #include "core/heap.h"
 #include "shard/conf_file.h"
 #include "shard/shard.h"
+#include "shard/work_decompress.h"
 #include "tests/sim/sim_internal.h"
 
 #include <errno.h>
@@ -46,6 +47,7 @@ static const uint8_t classes[] = {
     [WORK_LOCK] = WORK_IO,     [WORK_READ_FILE] = WORK_IO, [WORK_REPLACE] = WORK_IO,
     [WORK_APPEND] = WORK_IO,   [WORK_CLOSE] = WORK_IO,     [WORK_SPACE] = WORK_IO,
     [WORK_STAT] = WORK_IO,     [WORK_COMPRESS] = WORK_CPU,    [WORK_CONF] = WORK_CPU,
+    [WORK_READ_AT] = WORK_IO,  [WORK_DECOMPRESS] = WORK_CPU,
 };
 
 static void actor_run(struct sim *sim, struct sim_event *event);
@@ -548,6 +550,29 @@ static int step_conf(struct work_actor *actor, struct work_job *job, const char 
     return 0;
 }
 
+static int step_read_at(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    struct sim_disk *disk = actor->work->node->disk;
+    const struct sim_name *name = sim_name_find(disk, path);
+    uint64_t offset = job->size;
+    if (name == NULL || name->inode == NULL) {
+        return name == NULL ? -ENOENT : -EISDIR;
+    }
+    if (disk->reads_fail || sim_fault(disk->sim, SIM_FAULT_read_error)) {
+        return -EIO;
+    }
+    job->size = MIN_OF(name->inode->size - MIN_OF(offset, name->inode->size), job->data_size);
+    sim_inode_read(name->inode, offset, job->data, job->size);
+    return 0;
+}
+
+static int step_decompress(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    (void)actor;
+    (void)path;
+    return work_decompress(job);
+}
+
 typedef int job_step(struct work_actor *actor, struct work_job *job, const char *path);
 
 static job_step *const steps[] = {
@@ -557,13 +582,14 @@ static job_step *const steps[] = {
     [WORK_LOCK] = step_lock,     [WORK_READ_FILE] = step_read_file, [WORK_REPLACE] = step_create,
     [WORK_APPEND] = step_append, [WORK_CLOSE] = step_close,         [WORK_SPACE] = step_space,
     [WORK_STAT] = step_stat,     [WORK_COMPRESS] = step_compress,   [WORK_CONF] = step_conf,
+    [WORK_READ_AT] = step_read_at, [WORK_DECOMPRESS] = step_decompress,
 };
 
 /* --- the actors ------------------------------------------------------------------------------- */
 
 static bool needs_disk(const struct work_job *job)
 {
-    return job->kind != WORK_COMPRESS;
+    return job->kind != WORK_COMPRESS && job->kind != WORK_DECOMPRESS;
 }
 
 static void actor_plan(struct work_actor *actor)
