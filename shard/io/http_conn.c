@@ -539,6 +539,11 @@ static void conn_drive(struct http_conn *conn)
         http_conn_close(conn); /* what has come is read, and no more will */
         return;
     }
+    if (conn->state == HTTP_CONN_STREAMING && conn->take == NULL &&
+        conn->stream.end != STREAM_OPEN) {
+        http_conn_close(conn); /* the client had gone before the answer began */
+        return;
+    }
     conn_take(conn);
     http_exchange_fill(conn);
 }

@@ -317,7 +317,8 @@ static void wrap(struct http_conn *conn, struct slice put)
     conn->answer.size = CHUNK_PREFIX_BYTES + put.size + suffix.size;
 }
 
-static void fill_once(struct http_conn *conn)
+/* False: the connection is closed. */
+static bool fill_once(struct http_conn *conn)
 {
     struct buf room;
     buf_init(&room, conn->answer.data + CHUNK_PREFIX_BYTES, HTTP_STREAM_BYTES);
@@ -333,10 +334,15 @@ static void fill_once(struct http_conn *conn)
         conn->take = NULL;
         break;
     case HTTP_FILL_WAIT:
-        CHECK(room.size == 0 && conn->take != NULL);
+        CHECK(room.size == 0);
         break;
+    case HTTP_FILL_CUT:
+        conn->fill = NULL; /* whoever fills knows that it is over */
+        http_conn_close(conn);
+        return false;
     }
     wrap(conn, buf_slice(&room));
+    return true;
 }
 
 static void finish(struct http_conn *conn)
@@ -351,10 +357,17 @@ void http_exchange_fill(struct http_conn *conn)
         stream_sending(&conn->stream)) {
         return; /* the end of what is being sent, be it 100 Continue, calls again */
     }
-    fill_once(conn);
+    if (!fill_once(conn)) {
+        return;
+    }
     http_exchange_send(conn);
-    if (conn->filled && !conn->sending) {
+    if (conn->sending) {
+        return;
+    }
+    if (conn->filled) {
         finish(conn); /* there was nothing left to send */
+    } else {
+        shard_timer_clear(conn->server->shard, &conn->timer); /* it is we who wait */
     }
 }
 

@@ -92,11 +92,12 @@ void http_answer_written(struct http_exchange *exchange, unsigned status, struct
 enum http_fill {
     HTTP_FILL_MORE, /* call again when there is room; something was put */
     HTTP_FILL_END,  /* that was all: the answer is whole */
-    HTTP_FILL_WAIT, /* of a WebSocket: there is nothing to say now, and nothing was put */
+    HTTP_FILL_WAIT, /* there is nothing to say now, and nothing was put: http_answer_more */
+    HTTP_FILL_CUT,  /* there is no more, and it is not whole: the connection ends so */
 };
 typedef enum http_fill http_fill(struct http_exchange *exchange, struct buf *room);
 /*
- * True: this is the answer, and the exchange stays the handler's up to END, or to `gone`, which
+ * True: this is the answer, and the exchange stays the handler's up to END, CUT or `gone`, which
  * then is the last word: the client has gone. False: there is nothing to fill, for the head was all
  * that was wanted, nobody hears, or there was no memory and 503 has been answered; the exchange is
  * the handler's no longer.
@@ -113,7 +114,8 @@ MUST_USE bool http_answer_stream(struct http_exchange *exchange, unsigned status
 typedef void http_take(struct http_exchange *exchange, struct slice bytes);
 MUST_USE bool http_answer_websocket(struct http_exchange *exchange, http_fill *fill,
                                     http_take *take);
-/* From anywhere, while it is the handler's. */
+/* `fill` has waited for this, of a stream or a WebSocket. From anywhere, while it is the
+ * handler's. */
 void http_answer_more(struct http_exchange *exchange);
 /* Memory of the server for what the handler keeps meanwhile. */
 struct metered *http_exchange_memory(struct http_exchange *exchange);
