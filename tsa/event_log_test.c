@@ -10,136 +10,15 @@
 #include <zstd.h>
 
 #include "core/json_read.h"
-#include "tests/sim/sim.h"
+#include "tests/kit/log_rig.h"
 
 #define EVENTS_MAX 7000
-#define FEED       0 /* shard that makes events */
-#define LOG        1 /* shard that keeps the log */
-
-/* A node of two shards: one feeds numbered events, the other writes the log. */
-struct rig {
-    struct sim *sim;
-    struct sim_disk *disk;
-    struct sim_node *node;
-    struct work *work;
-    struct shard shards[2];
-    struct shard *peers[2];
-    struct heap heap;
-    struct event_log *log;
-    struct event_feed feed;
-    uint32_t wanted; /* events to put, by number */
-    uint32_t put;
-    unsigned refusals;
-    unsigned said;
-};
-
 /* What stands in the files of a disk, in the order of their names. */
 struct found {
     uint32_t numbers[2 * EVENTS_MAX];
     unsigned count;
     unsigned files;
 };
-
-static void turn(void *context)
-{
-    shard_turn(context, false);
-}
-
-static void say(void *context, struct slice line)
-{
-    struct rig *rig = context;
-    assert_true(slice_ends_with(line, SLICE("\n")));
-    rig->said++;
-}
-
-static void put_more(struct event_feed *feed)
-{
-    struct rig *rig = CONTAINER_OF(feed, struct rig, feed);
-    uint8_t content[1000];
-    memset(content, 'c', sizeof(content));
-    while (rig->put < rig->wanted) {
-        struct event event = {
-            .type = EVENT_DELIVERY,
-            .sequence = rig->put,
-            .size = rig->put,
-            .spool = 1,
-            .wall_ns = 1795365001000000000u,
-            .content = slice_make(content, sizeof(content)),
-        };
-        if (!event_feed_put(&rig->feed, &event)) {
-            rig->refusals++;
-            return;
-        }
-        rig->put++;
-    }
-}
-
-static uint64_t max_total_bytes; /* of the logs booted meanwhile */
-
-static void boot(struct rig *rig, uint64_t max_file_bytes)
-{
-    heap_init(&rig->heap);
-    assert_int_equal(work_open(rig->node, 8, &rig->work), 0);
-    for (unsigned i = 0; i < 2; i++) {
-        struct ring_options ring = {.submit_entries = 64, .complete_entries = 256,
-                                    .buffer_count = 4, .buffer_bytes = 64, .world = rig->node};
-        struct shard_options options = {
-            .index = i, .count = 2, .work = rig->work, .peers = rig->peers};
-        rig->peers[i] = &rig->shards[i];
-        assert_int_equal(ring_open(&ring, &options.ring, NULL), 0);
-        assert_int_equal(shard_init(&rig->shards[i], &options), 0);
-        sim_actor_set(options.ring, turn, &rig->shards[i]);
-    }
-    struct event_log_options log = {
-        .path = "state/log", .max_file_bytes = max_file_bytes, .flush_ns = 200 * NS_PER_MS,
-        .retention_ns = 86400 * NS_PER_S, .max_total_bytes = max_total_bytes, .level = 1,
-        .sink = {say, rig}, .heap = &rig->heap};
-    rig->log = event_log_open(&rig->shards[LOG], &log);
-    struct event_feed_options feed = {.to = LOG, .arrive = event_log_arrive, .sink = rig->log,
-                                      .batches = 4, .heap = &rig->heap, .ready = put_more};
-    event_feed_init(&rig->feed, &rig->shards[FEED], &feed);
-}
-
-static void rig_init(struct rig *rig, struct sim *sim, uint64_t max_file_bytes)
-{
-    *rig = (struct rig){.sim = sim};
-    rig->disk = sim_disk_open(sim, 64 * MIB);
-    rig->node = sim_node_open(sim, rig->disk);
-    boot(rig, max_file_bytes);
-}
-
-static void put_up_to(struct rig *rig, uint32_t wanted)
-{
-    rig->wanted = wanted;
-    if (rig->refusals == 0 || !rig->feed.waited) {
-        put_more(&rig->feed);
-    }
-}
-
-static bool all_put(void *context)
-{
-    struct rig *rig = context;
-    return rig->put == rig->wanted && event_feed_idle(&rig->feed);
-}
-
-static bool log_stopped(void *context)
-{
-    return event_log_stopped(((struct rig *)context)->log);
-}
-
-static void rig_stop(struct rig *rig)
-{
-    event_feed_flush(&rig->feed);
-    event_log_stop(rig->log);
-    if (!sim_run_until(rig->sim, log_stopped, rig, 600 * NS_PER_S)) {
-        sim_fail(rig->sim, "the log does not stop");
-    }
-}
-
-static void rig_fini(struct rig *rig)
-{
-    heap_fini(&rig->heap);
-}
 
 static void lines_read(struct found *found, struct json_reader *reader, struct slice text)
 {
@@ -206,16 +85,16 @@ static void found_is_exactly(uint32_t count)
 static void events_reach_the_file_in_order_within_the_flush_interval(void **state)
 {
     struct sim_options options = {.seed = 1};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
-    put_up_to(&rig, 10);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_put(&rig, 10);
     assert_true(sim_run_for(rig.sim, 400 * NS_PER_MS));
     log_read(&found, rig.disk);
     found_is_exactly(10);
-    put_up_to(&rig, 500);
-    assert_true(sim_run_until(rig.sim, all_put, &rig, 10 * NS_PER_S));
-    rig_stop(&rig);
+    log_rig_put(&rig, 500);
+    assert_true(sim_run_until(rig.sim, log_rig_all_put, &rig, 10 * NS_PER_S));
+    log_rig_stop(&rig);
     assert_false(sim_failed(rig.sim));
     log_read(&found, rig.disk);
     found_is_exactly(500);
@@ -223,126 +102,126 @@ static void events_reach_the_file_in_order_within_the_flush_interval(void **stat
     assert_int_equal(event_log_counts(rig.log)->lines, 500);
     assert_int_equal(rig.said, 0);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static void a_full_file_ends_and_a_new_one_begins(void **state)
 {
     struct sim_options options = {.seed = 2};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 64 * KIB);
+    log_rig_init(&rig, sim_open(&options), 64 * KIB);
     for (uint32_t wanted = 100; wanted <= 500; wanted += 100) {
-        put_up_to(&rig, wanted);
+        log_rig_put(&rig, wanted);
         assert_true(sim_run_for(rig.sim, 600 * NS_PER_MS));
     }
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     log_read(&found, rig.disk);
     found_is_exactly(500);
     assert_int_equal(found.files, 5);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 /* F-34: a disk that fails holds the events back, never the shard, and nothing is lost. */
 static void f34_a_failing_disk_holds_events_back_and_loses_none(void **state)
 {
     struct sim_options options = {.seed = 3};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
     sim_disk_failing_set(rig.disk, true, true, false);
     /* Two buffers of 4 MiB and four batches hold fewer than these. */
     for (uint32_t wanted = 500; wanted <= EVENTS_MAX; wanted += 500) {
-        put_up_to(&rig, wanted);
+        log_rig_put(&rig, wanted);
         assert_true(sim_run_for(rig.sim, 3 * NS_PER_S));
     }
     assert_true(event_log_counts(rig.log)->failures > 3);
     assert_true(rig.refusals > 0);
     assert_int_equal(rig.said, 1);
     sim_disk_failing_set(rig.disk, false, false, false);
-    assert_true(sim_run_until(rig.sim, all_put, &rig, 60 * NS_PER_S));
-    rig_stop(&rig);
+    assert_true(sim_run_until(rig.sim, log_rig_all_put, &rig, 60 * NS_PER_S));
+    log_rig_stop(&rig);
     assert_int_equal(rig.said, 2);
     log_read(&found, rig.disk);
     found_is_exactly(EVENTS_MAX);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static void a_log_that_cannot_write_at_its_stop_says_so_and_stops(void **state)
 {
     struct sim_options options = {.seed = 4};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
     sim_disk_failing_set(rig.disk, true, true, false);
-    put_up_to(&rig, 20);
+    log_rig_put(&rig, 20);
     assert_true(sim_run_for(rig.sim, 2 * NS_PER_S));
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     assert_false(sim_failed(rig.sim));
     assert_int_equal(rig.said, 2);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static void without_a_free_batch_only_rejections_are_dropped(void **state)
 {
     struct sim_options options = {.seed = 6};
     struct event rejection = {.type = EVENT_REJECTION, .code = 550};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
     assert_true(event_feed_room(&rig.feed, 4));
     assert_false(event_feed_room(&rig.feed, 5));
-    put_up_to(&rig, 1000); /* nothing moves meanwhile: four batches are not enough */
+    log_rig_put(&rig, 1000); /* nothing moves meanwhile: four batches are not enough */
     assert_int_equal(rig.refusals, 1);
     assert_false(event_feed_room(&rig.feed, 1));
     event_feed_offer(&rig.feed, &rejection);
     assert_int_equal(rig.feed.dropped, 1);
-    assert_true(sim_run_until(rig.sim, all_put, &rig, 10 * NS_PER_S));
+    assert_true(sim_run_until(rig.sim, log_rig_all_put, &rig, 10 * NS_PER_S));
     event_feed_offer(&rig.feed, &rejection);
     assert_int_equal(rig.feed.dropped, 1);
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     assert_true(sim_run_for(rig.sim, NS_PER_S));
     assert_int_equal(rig.feed.events, 1001);
     assert_int_equal(event_log_counts(rig.log)->lines, 1001);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static void after_a_kill_a_new_file_is_begun(void **state)
 {
     struct sim_options options = {.seed = 5};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
-    put_up_to(&rig, 10);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_put(&rig, 10);
     assert_true(sim_run_for(rig.sim, NS_PER_S));
     sim_node_kill(rig.node);
     heap_fini(&rig.heap);
-    boot(&rig, 1 << 30);
-    put_up_to(&rig, 20);
+    log_rig_boot(&rig, 1 << 30);
+    log_rig_put(&rig, 20);
     assert_true(sim_run_for(rig.sim, NS_PER_S));
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     log_read(&found, rig.disk);
     found_is_exactly(20);
     assert_int_equal(found.files, 2);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 /* --- what the lane is told -------------------------------------------------------------------- */
 
 static struct spool_position mark_of_last(struct event_feed *feed)
 {
-    struct rig *rig = CONTAINER_OF(feed, struct rig, feed);
+    struct log_rig *rig = CONTAINER_OF(feed, struct log_rig, feed);
     return (struct spool_position){.sequence = rig->put};
 }
 
 static bool feed_settled(void *context)
 {
-    return event_feed_settled(&((struct rig *)context)->feed);
+    return event_feed_settled(&((struct log_rig *)context)->feed);
 }
 
 /* The mark comes back when its events are synced, never earlier: a power cut then loses none. */
@@ -351,11 +230,11 @@ static void what_is_told_to_be_durable_survives_a_power_cut(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct sim_options options = {.seed = seed};
-        struct rig rig;
-        rig_init(&rig, sim_open(&options), 256 * KIB);
+        struct log_rig rig;
+        log_rig_init(&rig, sim_open(&options), 256 * KIB);
         rig.feed.mark = mark_of_last;
         for (uint32_t wanted = 100; wanted <= 1000; wanted += 100) {
-            put_up_to(&rig, wanted);
+            log_rig_put(&rig, wanted);
             assert_true(sim_run_for(rig.sim, 1 + sim_below(rig.sim, 300 * NS_PER_MS)));
         }
         uint64_t told = rig.feed.durable.sequence;
@@ -367,64 +246,64 @@ static void what_is_told_to_be_durable_survives_a_power_cut(void **state)
                      (unsigned long long)told);
         }
         sim_close(rig.sim);
-        rig_fini(&rig);
+        log_rig_fini(&rig);
     }
 }
 
 static void a_mark_waits_while_the_disk_fails_and_comes_when_it_is_well(void **state)
 {
     struct sim_options options = {.seed = 31};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
     rig.feed.mark = mark_of_last;
     sim_disk_failing_set(rig.disk, true, true, false);
-    put_up_to(&rig, 10);
+    log_rig_put(&rig, 10);
     assert_true(sim_run_for(rig.sim, 5 * NS_PER_S));
     assert_int_equal(rig.feed.durable.sequence, 0);
     assert_false(event_feed_settled(&rig.feed));
     sim_disk_failing_set(rig.disk, false, false, false);
     assert_true(sim_run_until(rig.sim, feed_settled, &rig, 10 * NS_PER_S));
     assert_int_equal(rig.feed.durable.sequence, 10);
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     log_read(&found, rig.disk);
     found_is_exactly(10);
     assert_int_equal(found.files, 1); /* those that could not be written are gone */
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static bool feed_lost(void *context)
 {
-    struct rig *rig = context;
+    struct log_rig *rig = context;
     return rig->feed.lost && event_feed_idle(&rig->feed);
 }
 
 static void a_log_in_a_hurry_that_cannot_write_tells_its_lanes(void **state)
 {
     struct sim_options options = {.seed = 32};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    rig_init(&rig, sim_open(&options), 1 << 30);
+    log_rig_init(&rig, sim_open(&options), 1 << 30);
     rig.feed.mark = mark_of_last;
-    put_up_to(&rig, 10);
+    log_rig_put(&rig, 10);
     assert_true(sim_run_until(rig.sim, feed_settled, &rig, 10 * NS_PER_S));
     sim_disk_failing_set(rig.disk, true, true, false);
-    put_up_to(&rig, 20);
+    log_rig_put(&rig, 20);
     event_log_hurry(rig.log);
     assert_true(sim_run_until(rig.sim, feed_lost, &rig, 10 * NS_PER_S));
     assert_int_equal(rig.feed.durable.sequence, 10);
-    put_up_to(&rig, 3000);
-    assert_true(sim_run_until(rig.sim, all_put, &rig, 10 * NS_PER_S));
+    log_rig_put(&rig, 3000);
+    assert_true(sim_run_until(rig.sim, log_rig_all_put, &rig, 10 * NS_PER_S));
     assert_int_equal(rig.feed.durable.sequence, 10);
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 /* --- retention -------------------------------------------------------------------------------- */
 
-static unsigned files_of(struct rig *rig, char first[32])
+static unsigned files_of(struct log_rig *rig, char first[32])
 {
     static char names[65536];
     unsigned count = sim_disk_list(rig->disk, "state/log", names, sizeof(names));
@@ -435,13 +314,13 @@ static unsigned files_of(struct rig *rig, char first[32])
 static void old_files_leave_and_the_open_one_never(void **state)
 {
     struct sim_options options = {.seed = 41};
-    struct rig rig;
+    struct log_rig rig;
     char first[32];
     char later[32];
     (void)state;
-    rig_init(&rig, sim_open(&options), 64 * KIB); /* a day is kept */
+    log_rig_init(&rig, sim_open(&options), 64 * KIB); /* a day is kept */
     for (unsigned hour = 0; hour < 60; hour++) {
-        put_up_to(&rig, 100 * (hour + 1));
+        log_rig_put(&rig, 100 * (hour + 1));
         assert_true(sim_run_for(rig.sim, 3600 * NS_PER_S));
     }
     unsigned files = files_of(&rig, first);
@@ -449,19 +328,19 @@ static void old_files_leave_and_the_open_one_never(void **state)
     assert_true(sim_run_for(rig.sim, 100 * 3600 * NS_PER_S));
     assert_int_equal(files_of(&rig, later), 1);
     assert_true(strcmp(later, first) > 0);
-    put_up_to(&rig, 6010); /* it is still written to, or a new one is */
+    log_rig_put(&rig, 6010); /* it is still written to, or a new one is */
     assert_true(sim_run_for(rig.sim, 10 * NS_PER_S));
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     assert_false(sim_failed(rig.sim));
     assert_true(counters_get(&rig.shards[LOG].counters, COUNTER_event_files_removed) >= 59);
     log_read(&found, rig.disk);
     assert_true(found.count >= 10);
     assert_int_equal(found.numbers[found.count - 1], 6009);
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
-static uint64_t bytes_of(struct rig *rig)
+static uint64_t bytes_of(struct log_rig *rig)
 {
     static char names[65536];
     unsigned count = sim_disk_list(rig->disk, "state/log", names, sizeof(names));
@@ -478,45 +357,45 @@ static uint64_t bytes_of(struct rig *rig)
 static void the_oldest_files_leave_when_all_are_too_large(void **state)
 {
     struct sim_options options = {.seed = 42};
-    struct rig rig;
+    struct log_rig rig;
     (void)state;
-    max_total_bytes = 20 * KIB;
-    rig_init(&rig, sim_open(&options), 64 * KIB);
-    max_total_bytes = 0;
+    log_rig_total_bytes = 20 * KIB;
+    log_rig_init(&rig, sim_open(&options), 64 * KIB);
+    log_rig_total_bytes = 0;
     for (unsigned i = 0; i < 60; i++) {
-        put_up_to(&rig, 100 * (i + 1));
+        log_rig_put(&rig, 100 * (i + 1));
         assert_true(sim_run_for(rig.sim, 10 * NS_PER_S));
     }
     assert_true(sim_run_for(rig.sim, 120 * NS_PER_S));
     assert_true(bytes_of(&rig) <= 20 * KIB);
     assert_true(bytes_of(&rig) >= 10 * KIB);
-    rig_stop(&rig);
+    log_rig_stop(&rig);
     log_read(&found, rig.disk);
     for (unsigned i = 0; i < found.count; i++) { /* what is left is the end, without a hole */
         assert_int_equal(found.numbers[i], 6000 - found.count + i);
     }
     sim_close(rig.sim);
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 /* Under any faults of disk and workers: all there, in order; a repeat only after a torn write. */
 static void swarm_body(struct sim *sim, void *context)
 {
-    struct rig rig;
+    struct log_rig rig;
     uint32_t next = 0;
     (void)context;
-    rig_init(&rig, sim, 16 * KIB + sim_below(sim, MIB));
+    log_rig_init(&rig, sim, 16 * KIB + sim_below(sim, MIB));
     for (uint32_t wanted = 100; wanted <= 1000; wanted += 100) {
-        put_up_to(&rig, wanted);
+        log_rig_put(&rig, wanted);
         (void)sim_run_for(sim, 1 + sim_below(sim, NS_PER_S));
     }
     sim_faults_stop(sim);
-    if (!sim_failed(sim) && !sim_run_until(sim, all_put, &rig, 600 * NS_PER_S)) {
+    if (!sim_failed(sim) && !sim_run_until(sim, log_rig_all_put, &rig, 600 * NS_PER_S)) {
         sim_fail(sim, "events do not drain");
     }
     if (!sim_failed(sim)) {
         (void)sim_run_for(sim, 30 * NS_PER_S);
-        rig_stop(&rig);
+        log_rig_stop(&rig);
         log_read(&found, rig.disk);
     }
     for (unsigned i = 0; i < found.count && !sim_failed(sim); i++) {
@@ -528,7 +407,7 @@ static void swarm_body(struct sim *sim, void *context)
     if (!sim_failed(sim) && next != 1000) {
         sim_fail(sim, "the log ends with %u of 1000", next);
     }
-    rig_fini(&rig);
+    log_rig_fini(&rig);
 }
 
 static void swarm_of_disk_and_worker_faults_loses_nothing(void **state)
