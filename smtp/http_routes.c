@@ -1,6 +1,7 @@
 #include "smtp/http_routes.h"
 
 #include "smtp/http_admin.h"
+#include "smtp/http_events.h"
 #include "smtp/http_console.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_probes.h"
@@ -49,6 +50,7 @@ static const struct http_route routes[] = {
         .carries = HTTP_CARRIES_JSON,
         .handle = inject,
     },
+    {.path = "/api/events/v1", .methods = HTTP_METHOD_GET, .handle = http_events_follow},
     {.path = "/metrics", .methods = HTTP_METHOD_GET, .handle = http_metrics_text},
     {.path = "/metrics.json", .methods = HTTP_METHOD_GET, .handle = http_metrics_json},
     ORDER("suspend", HTTP_METHOD_POST, http_admin_suspend),

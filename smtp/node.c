@@ -353,6 +353,7 @@ static void all_stopped(struct control *control)
     admin_stop(&control->admin);
     explain_stop(&control->explain);
     rebind_stop(&control->rebind);
+    http_events_stop(&control->http_events);
     metrics_source_stop(&control->metrics);
     queue_census_stop(&control->census);
     reload_stop(&control->reload);
@@ -557,7 +558,8 @@ static void control_step(struct deferred *deferred)
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
-        rebind_idle(&control->rebind) && metrics_source_idle(&control->metrics)) {
+        rebind_idle(&control->rebind) && metrics_source_idle(&control->metrics) &&
+        http_events_idle(&control->http_events)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }

@@ -25,6 +25,7 @@
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
 #include "smtp/http_admin.h"
+#include "smtp/http_events.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_trace.h"
 #include "smtp/inject.h"
@@ -129,6 +130,7 @@ struct control {
     struct http_trace *http_trace; /* one for each tracer there may be */
     struct metrics_source metrics;
     struct http_metrics http_metrics;
+    struct http_events http_events;
     unsigned waiting;            /* mail shards that have not answered the current order */
     unsigned listening;          /* mail shards that listen */
     bool finished;

@@ -243,6 +243,8 @@ static int control_boot(struct node *node, struct buf *reason)
     log.sink = node->options.log;
     log.heap = &control->heap;
     control->log = event_log_open(&control->shard, &log);
+    http_events_init(&control->http_events, &control->shard, event_log_ends(control->log),
+                     &control->pages);
     node->hosts->seed = prng_next(&control->shard.prng);
     cell_registry_init(&control->cells, &control->shard, &control->pages, CELLS_MAX);
     control->limits.log = node->options.log;

@@ -78,6 +78,7 @@ struct event_log {
     struct lane *lanes;        /* by shard */
     unsigned lane_count;
     struct event_retention retention;
+    struct event_ends ends;
     struct event_log_counts counts;
     char path_text[EVENT_LOG_PATH_MAX + NAME_BYTES + 2];
 };
@@ -264,10 +265,12 @@ static void append_done(struct event_log *log, int32_t result)
 {
     if (result < 0) {
         log->spoilt = true;
+        event_ends_fail(&log->ends);
         trouble(log, result);
         return;
     }
     lanes_tell(log);
+    size_t frame_size = log->frame_size;
     log->file_bytes += log->flush.size;
     log->counts.bytes += log->flush.size;
     log->counts.frame_bytes += log->frame_size;
@@ -280,6 +283,7 @@ static void append_done(struct event_log *log, int32_t result)
         log->troubled = false;
         say(log, "event_log_well", 0, log->fill.lines);
     }
+    event_ends_grow(&log->ends, frame_size);
 }
 
 static void file_opened(struct event_log *log, int32_t result)
@@ -305,7 +309,9 @@ static void file_opened(struct event_log *log, int32_t result)
     log->spoilt = false;
     log->counts.files++;
     struct slice path = slice_from_string(log->path_text);
-    event_retention_file(&log->retention, slice_skip(path, path.size - NAME_BYTES));
+    struct slice name = slice_skip(path, path.size - NAME_BYTES);
+    event_ends_begin(&log->ends, name);
+    event_retention_file(&log->retention, name);
 }
 
 static void path_make(struct event_log *log, struct slice name)
@@ -464,6 +470,7 @@ static bool close_start(struct event_log *log)
         return false;
     }
     log->fd = -1;
+    event_ends_close(&log->ends);
     log->empty_left = log->spoilt && log->file_bytes == 0;
     return true;
 }
@@ -595,6 +602,7 @@ struct event_log *event_log_open(struct shard *shard, const struct event_log_opt
     log->frame = heap_take(options->heap, log->frame_capacity);
     log->fd = -1;
     log->left_fd = -1;
+    event_ends_init(&log->ends, options->path, &options->sink);
     timer_init(&log->timer, log_timer_fire);
     shard_timer_set(shard, &log->timer, NS_PER_MS);
     const struct event_retention_options retention = {
@@ -641,4 +649,9 @@ bool event_log_idle(const struct event_log *log)
 const struct event_log_counts *event_log_counts(const struct event_log *log)
 {
     return &log->counts;
+}
+
+struct event_ends *event_log_ends(struct event_log *log)
+{
+    return &log->ends;
 }

@@ -19,6 +19,7 @@
 #include "core/heap.h"
 #include "core/logline.h"
 #include "shard/event_batch.h"
+#include "tsa/event_ends.h"
 #include "tsa/event_retention.h"
 
 #define EVENT_LOG_FLUSH_BYTES (4 * MIB)
@@ -69,5 +70,7 @@ bool event_log_stopped(const struct event_log *log);
 /* No job and no mail of its own is under way. */
 bool event_log_idle(const struct event_log *log);
 const struct event_log_counts *event_log_counts(const struct event_log *log);
+/* For those who read it: tsa/event_reader.h. */
+struct event_ends *event_log_ends(struct event_log *log);
 
 #endif
