@@ -55,6 +55,11 @@ struct id id_with_index(struct id id, uint16_t index)
     return id;
 }
 
+bool id_equal(const struct id *a, const struct id *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
 uint16_t id_index(const struct id *id)
 {
     return (uint16_t)get_big(id->bytes + 14, 2);

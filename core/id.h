@@ -32,6 +32,7 @@ void id_source_init(struct id_source *source, uint16_t shard, uint32_t boot);
 /* The next message's id, its index being ID_INDEX_MESSAGE. */
 struct id id_next(struct id_source *source, uint64_t wall_ns);
 struct id id_with_index(struct id id, uint16_t index);
+bool id_equal(const struct id *a, const struct id *b);
 uint16_t id_index(const struct id *id);
 uint64_t id_ms(const struct id *id);
 uint32_t id_boot(const struct id *id);

@@ -240,7 +240,7 @@ static void expiry_set(struct admin *admin)
 static bool is_there(const struct admin_table *table, const struct id *id)
 {
     for (unsigned i = 0; i < table->count; i++) {
-        if (memcmp(table->entries[i].id.bytes, id->bytes, sizeof(id->bytes)) == 0) {
+        if (id_equal(&table->entries[i].id, id)) {
             return true;
         }
     }
@@ -300,7 +300,7 @@ static void copy_table(struct admin *admin, const struct id *without)
     admin_table_clear(admin->next);
     for (unsigned i = 0; i < admin->table->count; i++) {
         const struct admin_entry *entry = &admin->table->entries[i];
-        bool left_out = without != NULL && memcmp(entry->id.bytes, without->bytes, 16) == 0;
+        bool left_out = without != NULL && id_equal(&entry->id, without);
         if (entry->until_ns > admin->shard->now_ns && !left_out) {
             CHECK(admin_table_add(admin->next, entry));
         }
@@ -419,8 +419,7 @@ static void cancel(struct admin *admin)
     const struct admin_request *request = admin->current;
     for (unsigned i = 0; i < admin->table->count; i++) {
         const struct admin_entry *entry = &admin->table->entries[i];
-        if (entry->kind == request->kind &&
-            memcmp(entry->id.bytes, request->id.bytes, sizeof(request->id.bytes)) == 0) {
+        if (entry->kind == request->kind && id_equal(&entry->id, &request->id)) {
             copy_table(admin, &request->id);
             store(admin, admin->next, STAGE_STORING);
             return;
