@@ -363,14 +363,20 @@ static void retry_fire(struct timer *timer)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
+static const enum admin_kind kinds[] = {
+    [ADMIN_DO_SUSPEND] = ADMIN_SUSPEND,
+    [ADMIN_DO_SUSPEND_READY] = ADMIN_SUSPEND_READY,
+    [ADMIN_DO_BOUNCE] = ADMIN_BOUNCE,
+    [ADMIN_DO_FLUSH] = ADMIN_SUSPEND, /* whose queues are meant */
+};
+
 static const char *request_problem(const struct admin_request *request, uint64_t wall_ns)
 {
-    if (request->reason.size == 0) {
-        return "a reason is needed";
-    }
-    if (request->reason.size > ADMIN_REASON_BYTES_MAX) {
-        return "the reason is too long";
-    }
+    const struct admin_entry entry = {
+        .kind = kinds[request->action],
+        .criteria = request->criteria,
+        .reason = request->reason,
+    };
     if (request->duration_ns > ADMIN_DURATION_NS_MAX ||
         (request->expires_ns > wall_ns &&
          request->expires_ns - wall_ns > ADMIN_DURATION_NS_MAX)) {
@@ -379,21 +385,11 @@ static const char *request_problem(const struct admin_request *request, uint64_t
     if (request->expires_ns > 0 && request->expires_ns <= wall_ns) {
         return "it would have expired";
     }
-    if (request->action == ADMIN_DO_SUSPEND_READY &&
-        (request->criteria.name_count != 1 || request->criteria.everything)) {
-        return "the name of one ready queue is needed";
-    }
-    return admin_criteria_problem(&request->criteria);
+    return admin_entry_problem(&entry);
 }
 
 static void fill_entry(struct admin *admin)
 {
-    static const enum admin_kind kinds[] = {
-        [ADMIN_DO_SUSPEND] = ADMIN_SUSPEND,
-        [ADMIN_DO_SUSPEND_READY] = ADMIN_SUSPEND_READY,
-        [ADMIN_DO_BOUNCE] = ADMIN_BOUNCE,
-        [ADMIN_DO_FLUSH] = ADMIN_SUSPEND, /* whose queues are meant */
-    };
     const struct shard *shard = admin->shard;
     struct admin_request *request = admin->current;
     uint64_t duration_ns = request->duration_ns > 0 ? request->duration_ns : ADMIN_DURATION_NS;

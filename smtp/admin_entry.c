@@ -44,6 +44,22 @@ const char *admin_criteria_problem(const struct admin_criteria *criteria)
     return NULL;
 }
 
+const char *admin_entry_problem(const struct admin_entry *entry)
+{
+    const struct admin_criteria *criteria = &entry->criteria;
+    if (entry->reason.size == 0) {
+        return "a reason is needed";
+    }
+    if (entry->reason.size > ADMIN_REASON_BYTES_MAX) {
+        return "the reason is too long";
+    }
+    if (entry->kind == ADMIN_SUSPEND_READY &&
+        (criteria->name_count != 1 || criteria->everything)) {
+        return "the name of one ready queue is needed";
+    }
+    return admin_criteria_problem(criteria);
+}
+
 static bool names_match(const struct admin_criteria *criteria, struct slice queue)
 {
     for (unsigned i = 0; i < criteria->name_count; i++) {
@@ -255,7 +271,7 @@ static bool get_entry(struct slice *rest, struct slice *names, struct admin_entr
             return false;
         }
     }
-    return admin_criteria_problem(criteria) == NULL;
+    return admin_entry_problem(entry_out) == NULL;
 }
 
 static bool decode(struct admin_table *table, struct slice bytes)

@@ -58,6 +58,9 @@ struct admin_entry {
     uint16_t slot;       /* below ADMIN_ENTRIES_MAX, its own as long as it is there */
 };
 
+/* Null: it is sound; else what is wrong with its kind, criteria and reason. */
+const char *admin_entry_problem(const struct admin_entry *entry);
+
 struct admin_table {
     unsigned count;
     unsigned name_count;

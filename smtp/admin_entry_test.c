@@ -237,6 +237,38 @@ static void a_file_with_any_bit_changed_or_cut_short_is_damaged(void **state)
     assert_true(admin_table_decode(&other, file));
 }
 
+/* As if it had been written so: no shard is to look for the name of a ready queue in vain. */
+static void what_nobody_could_have_ordered_is_damage(void **state)
+{
+    (void)state;
+    const struct slice names[] = {SLICE("one"), SLICE("two")};
+    const struct {
+        struct admin_entry entry;
+        bool sound;
+    } rows[] = {
+        {{.kind = ADMIN_SUSPEND_READY, .reason = SLICE("r"),
+          .criteria = {.names = names, .name_count = 1}}, true},
+        {{.kind = ADMIN_SUSPEND_READY, .reason = SLICE("r"),
+          .criteria = {.names = names, .name_count = 2}}, false},
+        {{.kind = ADMIN_SUSPEND_READY, .reason = SLICE("r"),
+          .criteria = {.domain = SLICE("a.test")}}, false},
+        {{.kind = ADMIN_SUSPEND_READY, .reason = SLICE("r"), .criteria = {.everything = true}},
+         false},
+        {{.kind = ADMIN_SUSPEND, .criteria = {.everything = true}}, false},
+        {{.kind = ADMIN_SUSPEND, .reason = SLICE("r"), .criteria = {.everything = true}}, true},
+        {{.kind = ADMIN_BOUNCE, .reason = SLICE("r")}, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buf buf;
+        admin_table_clear(&table);
+        assert_true(admin_table_add(&table, &rows[i].entry));
+        buf_init(&buf, memory, sizeof(memory));
+        admin_table_encode(&table, &buf);
+        assert_int_equal(admin_table_decode(&other, buf_slice(&buf)), rows[i].sound);
+        assert_int_equal(admin_entry_problem(&rows[i].entry) == NULL, rows[i].sound);
+    }
+}
+
 /* Its checksum is right, what is in it is nonsense. */
 static void a_file_of_nonsense_is_damaged_and_reads_nothing_beyond_its_end(void **state)
 {
@@ -269,6 +301,7 @@ int main(void)
         cmocka_unit_test(what_has_no_room_is_left_out_whole),
         cmocka_unit_test(what_is_stored_is_read_back),
         cmocka_unit_test(a_file_with_any_bit_changed_or_cut_short_is_damaged),
+        cmocka_unit_test(what_nobody_could_have_ordered_is_damage),
         cmocka_unit_test(a_file_of_nonsense_is_damaged_and_reads_nothing_beyond_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
