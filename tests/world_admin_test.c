@@ -213,6 +213,27 @@ static void a03_mail_that_comes_due_meanwhile_waits_with_the_rest(void **state)
     assert_int_equal(stage.sink.mails, 1);
 }
 
+/* Its age goes on: what is too old when it is let go ends then. */
+static void a03_mail_does_not_expire_while_it_is_suspended(void **state)
+{
+    (void)state;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1m");
+    world_set(&stage.world, "queues.queue.default.max_age=10m");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(2);
+    struct id id = order(&stage.world, ADMIN_DO_SUSPEND, SLICE("t.test"));
+    run_s(1800);
+    assert_int_equal(world_counter(&stage.world, COUNTER_expirations), 0);
+    assert_int_equal(only_row()->attempts, 1);
+    assert_int_equal(cancel(&stage.world, ADMIN_SUSPEND, id), ADMIN_DONE);
+    run_s(2);
+    assert_int_equal(world_counter(&stage.world, COUNTER_expirations), 1);
+    assert_int_equal(world_rows(&stage.world), 0);
+    assert_int_equal(told("Expiration"), 1);
+}
+
 static void a04_what_has_begun_to_be_sent_ends_as_ever(void **state)
 {
     (void)state;
@@ -799,6 +820,7 @@ int main(void)
         ON_STAGE(a01_suspended_mail_stands_still_uncounted_and_untold_until_it_is_let_go),
         ON_STAGE(a02_it_ends_by_itself_after_five_minutes_or_when_it_is_to),
         ON_STAGE(a03_mail_that_comes_due_meanwhile_waits_with_the_rest),
+        ON_STAGE(a03_mail_does_not_expire_while_it_is_suspended),
         ON_STAGE(a04_what_has_begun_to_be_sent_ends_as_ever),
         ON_STAGE(a04_what_was_taken_and_not_begun_goes_back),
         ON_STAGE(a04_what_was_read_ahead_goes_back),
