@@ -31,6 +31,8 @@ static const struct order bounce_order = {"bounce", "/api/admin/bounce/v1", "wou
                                           "bounces", "nothing is bounced"};
 static const struct order flush_order = {"flush", "/api/admin/flush/v1", "would flush",
                                          "flushed", NULL};
+static const struct order rebind_order = {"rebind", "/api/admin/rebind/v1", "would rebind",
+                                          "meant were", NULL};
 
 static bool is_json(const struct dialogue *dialogue)
 {
@@ -74,6 +76,11 @@ static void print_done(const struct order *order, const struct json_value *answe
     uint64_t expires_ns = answer_time(answer, "expires");
     struct slice id = answer_text(answer, "id");
     print_found(stdout, order->done, answer);
+    if (order == &rebind_order) {
+        printf(": %s are in another queue now",
+               readable_count(text, answer_u64(answer, "rebound")));
+        printf(", %s stayed", readable_count(text, answer_u64(answer, "left")));
+    }
     if (expires_ns == 0) {
         putchar('\n');
         return;
@@ -404,6 +411,17 @@ int cmd_bounce(const struct verb_options *options)
 int cmd_flush(const struct verb_options *options)
 {
     return run_order(options, &flush_order);
+}
+
+int cmd_rebind(const struct verb_options *options)
+{
+    const char *problem = verb_options_given(options, OPTION_SET) ? order_set_problem(options)
+                                                                  : "say what is to be: --set";
+    if (problem != NULL) {
+        fprintf(stderr, "ringpost rebind: %s\n", problem);
+        return EXIT_USAGE;
+    }
+    return run_order(options, &rebind_order);
 }
 
 int cmd_resume(const struct verb_options *options)

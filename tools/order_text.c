@@ -40,6 +40,50 @@ static void put_option(struct json *json, const struct verb_options *options,
     }
 }
 
+/* What --set may name. */
+static const char *const set_keys[] = {"tenant", "campaign", "class"};
+
+/* The next KEY=VALUE of the text. Null: no such key. */
+static const char *take_set(struct slice *text, struct slice *value_out)
+{
+    struct slice one = slice_first(*text, slice_find(*text, ','));
+    size_t equals = slice_find(one, '=');
+    *text = slice_skip(*text, MIN_OF(one.size + 1, text->size));
+    for (size_t i = 0; i < COUNT_OF(set_keys) && equals < one.size; i++) {
+        if (slice_equal(slice_first(one, equals), slice_from_string(set_keys[i]))) {
+            *value_out = slice_skip(one, equals + 1);
+            return set_keys[i];
+        }
+    }
+    return NULL;
+}
+
+const char *order_set_problem(const struct verb_options *options)
+{
+    struct slice value;
+    struct slice text = verb_options_given(options, OPTION_SET)
+                            ? slice_from_string(options->values[OPTION_SET])
+                            : SLICE_NONE;
+    while (text.size > 0) {
+        if (take_set(&text, &value) == NULL) {
+            return "--set takes tenant=, campaign= and class=, with commas between them";
+        }
+    }
+    return NULL;
+}
+
+static void put_set(struct json *json, struct slice text)
+{
+    json_key(json, "data");
+    json_object(json);
+    while (text.size > 0) {
+        struct slice value;
+        const char *key = take_set(&text, &value);
+        json_member_text(json, key, value);
+    }
+    json_object_end(json);
+}
+
 void order_put(struct buf *buf, const struct verb_options *options, bool dry_run)
 {
     struct json json;
@@ -63,6 +107,13 @@ void order_put(struct buf *buf, const struct verb_options *options, bool dry_run
     put_option(&json, options, OPTION_READY_QUEUE, "name");
     put_option(&json, options, OPTION_REASON, "reason");
     put_option(&json, options, OPTION_DURATION, "duration");
+    if (verb_options_given(options, OPTION_SET)) {
+        put_set(&json, slice_from_string(options->values[OPTION_SET]));
+    }
+    if (verb_options_given(options, OPTION_ALWAYS_FLUSH)) {
+        json_key(&json, "always_flush");
+        json_bool(&json, true);
+    }
     if (dry_run) {
         json_key(&json, "dry_run");
         json_bool(&json, true);

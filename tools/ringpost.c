@@ -64,6 +64,8 @@ static const struct verb verbs[] = {
              "many have."},
     {.name = "flush", .ask = cmd_flush, .options = FLUSH_OPTIONS,
      .help = "What is deferred in these queues is due now."},
+    {.name = "rebind", .ask = cmd_rebind, .options = REBIND_OPTIONS,
+     .help = "Queued mail gets another tenant, campaign or class, and with them another queue."},
     {.name = "reload", .ask = cmd_reload, .options = RELOAD_OPTIONS,
      .help = "The server reads its configuration again: all of it, or nothing when it is wrong."},
     {.name = "events", .run = cmd_events,
@@ -81,7 +83,6 @@ static const struct verb verbs[] = {
              "all filters."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
-    {.name = "rebind"},
     {.name = "path"},
     {.name = "shaping"},
 };

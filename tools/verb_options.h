@@ -30,6 +30,9 @@
     X(LIMIT,          "limit",          "N",        "at most so many")                             \
     X(READY,          "ready",          NULL,       "ready queues, not scheduled ones")            \
     X(ONCE,           "once",           NULL,       "prints one frame as text, and ends")          \
+    X(SET,            "set",            "KEY=VALUE,…",                                             \
+      "what is to be: tenant=, campaign= and class=urgent or bulk; no value: none")      \
+    X(ALWAYS_FLUSH,   "always-flush",   NULL,       "what is moved is due now, too")               \
     X(ENDPOINT,       "endpoint",       "URL",                                                     \
       "where the server listens ($RINGPOST_ENDPOINT; http://127.0.0.1:8000)")             \
     X(JSON,           "json",           NULL,       "the server's answer as it is")

@@ -149,6 +149,26 @@ class Command(BlackBox):
         self.assertEqual(self.ask(server, "bounce", "--list"), "nothing is bounced\n")
         server.stop()
 
+    def test_rebind_gives_mail_another_queue(self):
+        sink = self.sink(on_rcpt=lambda *_: "451 4.0.0 Later")
+        server = self.server(Config(sink.port, queue={"retry_interval": "1h"}))
+        self.client(server).submit(CONTENT, ["a@x.test", "b@x.test"])
+        server.wait_events("TransientFailure", 2)
+        which = ("rebind", "--domain", "x.test", "--reason", "r")
+        self.assertEqual(self.ask(server, *which, "--set", "campaign=spring", "--dry-run"),
+                         "would rebind 1 queue with 2 recipients\n  x.test\n")
+        self.assertEqual(self.ask(server, *which, "--set", "campaign=spring,class=urgent", "--yes"),
+                         "meant were 1 queue with 2 recipients: 2 are in another queue now, "
+                         "0 stayed\n")
+        self.assertIn("spring:@x.test", self.ask(server, "explain", "spring:@x.test"))
+        self.assertEqual(self.ask(server, *which, "--set", "campaign=", "--yes"),
+                         "meant were 1 queue with 2 recipients: 2 are in another queue now, "
+                         "0 stayed\n")
+        self.refused(server, 2, *which, "--yes")
+        self.refused(server, 2, *which, "--set", "routing_domain=r.test", "--yes")
+        self.refused(server, 2, *which, "--set", "tenant=unknown", "--yes")
+        server.stop()
+
     def test_flush_makes_mail_due_now(self):
         busy = [True]
         sink = self.sink(on_rcpt=lambda *_: "451 4.0.0 Later" if busy[0] else None)
@@ -371,7 +391,7 @@ class Command(BlackBox):
         self.assertEqual(code, 0)
         verbs = [line.split()[1] for line in said.splitlines() if line.startswith("  ringpost ")]
         self.assertLessEqual({"top", "queues", "explain", "inspect", "suspend", "resume", "bounce",
-                              "flush", "reload", "events", "check", "spool"}, set(verbs))
+                              "flush", "rebind", "reload", "events", "check", "spool"}, set(verbs))
         for verb in verbs:
             code, said, errors = self.run_verb(None, verb, "--help")
             self.assertEqual((code, errors), (0, ""))
