@@ -28,6 +28,7 @@ static const struct http_route routes[] = {
     PAGE("/"),
     PAGE("/console/charts.js"),
     PAGE("/console/explain.js"),
+    PAGE("/console/failures.js"),
     PAGE("/console/figures.js"),
     PAGE("/console/format.js"),
     PAGE("/console/icon.svg"),

@@ -7,6 +7,7 @@ import {growth, lately, Samples, value} from "./samples.js";
 import {Figures, flow, MEAN_OF} from "./figures.js";
 import {Charts} from "./charts.js";
 import {List, QUEUES_PATH, Reasons, SITES_PATH} from "./queues.js";
+import {Failures} from "./failures.js";
 import {Explain} from "./explain.js";
 
 const TAKEN = "ringpost_recipients_received_total";
@@ -151,5 +152,6 @@ function tell({state, since, next, said}) {
 
 setText(find("#host"), location.host);
 document.title = `${location.host} · Ringpost`;
+new Failures();
 new Explain();
 poll(round, tell);

@@ -30,7 +30,7 @@ async function open({url, width, height, scheme}) {
     });
     page.on("console", (message) => {
         // A server that is away is expected by who stops it, and told by the browser.
-        if (message.type() === "error" && !message.text().includes("net::ERR_CONNECTION_")) {
+        if (message.type() === "error" && !message.text().includes("net::ERR_")) {
             faults.push(`console: ${message.text()}`);
         }
     });

@@ -1,5 +1,5 @@
-"""The console in a real browser, on a real server: figures, lists, explanations; names and
-replies that would like to be markup; a server that goes and comes back; a phone.
+"""The console in a real browser, on a real server: figures, lists, explanations, failures; names
+and replies that would like to be markup; a server that goes and comes back; a phone.
 
 Pictures of the page are kept in build/console, for people to look at.
 """
@@ -78,6 +78,12 @@ class Console(BlackBox):
                           height=height, scheme=scheme)
         self.browser.wait(selector="#state[data-state=live]")
 
+    def open_following(self, server, **options):
+        """What fails from now on is on the page."""
+        self.open(server, **options)
+        for kind in ("TransientFailure", "Bounce"):
+            self.browser.wait(selector=f"#failures[data-follows-{kind}=yes]")
+
     def picture(self, name, whole=False):
         self.browser.shot(path=os.path.join(PICTURES, f"{name}.png"), whole=whole)
 
@@ -105,23 +111,25 @@ class Console(BlackBox):
 
     def test_figures_and_lists_are_those_of_the_api(self):
         server = self.server(Config(self.sink(on_rcpt=on_rcpt).port, **CONFIG))
-        self.open(server)
+        self.open_following(server)
         self.assertEqual(self.browser.texts(selector="#queues .empty"), ["No queue has mail."])
         self.picture("empty")
-        self.submit(server, 30)
-        server.wait_events("TransientFailure", 30)
-        server.wait_events("Bounce", 30)
-        for figure, total in (("taken", 90), ("delivered", 30), ("deferred", 30),
-                              ("bounced", 30)):
+        self.submit(server, 9)
+        server.wait_events("TransientFailure", 9)
+        server.wait_events("Bounce", 9)
+        for figure, total in (("taken", 27), ("delivered", 9), ("deferred", 9), ("bounced", 9)):
             self.wait_total(figure, total)
         listed = self.ask(server, QUEUES)
-        self.assertEqual(listed["total_count"], 30)
-        self.browser.wait(selector="[data-figure=queued] .value", text="30")
+        self.assertEqual(listed["total_count"], 9)
+        self.browser.wait(selector="[data-figure=queued] .value", text="9")
         self.assertEqual(sorted(self.browser.texts(selector="#queues tbody th a")),
                          sorted(queue["name"] for queue in listed["queues"] if queue["count"]))
-        self.assertEqual(self.browser.texts(selector="#queues tbody .count"), ["10"] * 3)
+        self.assertEqual(self.browser.texts(selector="#queues tbody .count"), ["3"] * 3)
         self.assertEqual(self.browser.texts(selector="#reasons .legend .label"), ["not due yet"])
-        self.assertEqual(self.browser.texts(selector="#reasons .legend .count"), ["30"])
+        self.assertEqual(self.browser.texts(selector="#reasons .legend .count"), ["9"])
+        self.browser.wait(selector="#failures q", text=f"550 5.1.1 No such user {MARKUP} here")
+        self.browser.wait(selector="#failures q", text="451 4.7.1 Greylisted")
+        self.assertEqual(self.browser.texts(selector="#failures img"), [])
         self.picture("light", whole=True)
         self.assert_no_faults()
         server.stop()
@@ -219,11 +227,12 @@ class Console(BlackBox):
 
     def test_a_phone_shows_all_of_it(self):
         server = self.server(Config(self.sink(on_rcpt=on_rcpt).port, **CONFIG))
+        self.open_following(server, width=360, height=740)
         self.submit(server, 6)
-        server.wait_events("Bounce", 6)
-        self.open(server, width=360, height=740)
         self.browser.wait(selector="#queues tbody a")
-        for selector in ("header", "main", "#figures", "#charts", "#queues table", "footer"):
+        self.browser.wait(selector="#failures q")
+        for selector in ("header", "main", "#figures", "#charts", "#queues table", "#failures ul",
+                         "footer"):
             box = self.browser.box(selector=selector)
             self.assertGreaterEqual(box["x"], 0, selector)
             self.assertLessEqual(box["x"] + box["width"], 360, selector)
