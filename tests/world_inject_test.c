@@ -154,6 +154,11 @@ static uint32_t requests_open(const struct world *world)
     return open;
 }
 
+static bool is_any_open(void *context)
+{
+    return requests_open(context) > 0;
+}
+
 static void stop_body(struct sim *sim, void *context)
 {
     struct stops *stops = context;
@@ -169,6 +174,9 @@ static void stop_body(struct sim *sim, void *context)
     for (unsigned i = 0; i < 2 && good; i++) {
         world_mail(&world, 4, 16, 40 * NS_PER_MS);
         (void)sim_run_for(sim, sim_below(sim, 60 * NS_PER_MS));
+        if (sim_chance(sim, 500)) {
+            (void)sim_run_until(sim, is_any_open, &world, 60 * NS_PER_MS);
+        }
         stops->open += requests_open(&world);
         world_stop(&world, 1);
         good = world_start(&world);
