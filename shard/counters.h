@@ -72,7 +72,10 @@
     X(http_requests)                                                                               \
     X(http_refused)                                                                                \
     X(http_timed_out)                                                                              \
-    X(inject_rate_refused)
+    X(inject_rate_refused)                                                                         \
+    X(inject_repeats)                                                                              \
+    X(inject_keys_forgotten)                                                                       \
+    X(inject_voided)
 
 enum counter {
 #define COUNTER_ENUM(name) COUNTER_##name,

@@ -31,6 +31,7 @@
 #include "shard/queue/queues.h"
 #include "smtp/admin_entry.h"
 #include "smtp/event_tap.h"
+#include "smtp/inject_keys.h"
 #include "smtp/message.h"
 
 /* What operators have ordered: smtp/admin_local.h. */
@@ -73,6 +74,7 @@ struct delivery {
     struct admin_local admin;
     struct histogram latency; /* nanoseconds, of a transaction with a server */
     struct histogram age;     /* nanoseconds, of what is delivered, a value for each recipient */
+    const struct inject_voids *voids; /* borrowed from the TSA shard */
     uint32_t inspections;     /* messages being read to be shown: smtp/inspect.h */
     bool stopping;
     bool cut;                 /* what cannot be stored now is given up */

@@ -19,6 +19,8 @@
 #define MESSAGE_EXTRA    (256 * KIB)
 /* Of the memory for injection, messages that are made may take one part in so many. */
 #define ROOM_PART        4
+/* Of an Idempotency-Key. */
+#define KEY_BYTES_MAX    255
 /* Of one turn, in bytes made: what is not bytes is counted as some (inject_put.c). */
 #define TURN_WORK        (512 * KIB)
 
@@ -42,6 +44,7 @@ void inject_init(struct inject *inject, struct server *server, struct cell *rate
     *inject = (struct inject){
         .shard = server->shard,
         .server = server,
+        .book = inject->book,
         .rates = rates,
     };
     metered_init(&inject->memory, memory_max);
@@ -98,6 +101,8 @@ static const struct {
     [INJECT_GATHERING] = {.is_ready = true},
     [INJECT_WAITING] = {.is_ready = false},
     [INJECT_ENDING] = {.is_ready = false},
+    [INJECT_CLAIMING] = {.is_ready = false},
+    [INJECT_KEEPING] = {.is_ready = false},
     [INJECT_ANSWERING] = {.is_ready = false},
 };
 
@@ -151,6 +156,7 @@ static struct inject_job *job_begin(struct inject *inject, struct http_exchange 
     job->inject = inject;
     job->exchange = exchange;
     list_init(&job->link);
+    row_list_init(&job->held);
     spill_init(&job->spill, inject->server->intake, inject->server->blocks, inject_job_spilled);
     transaction_init(&job->transaction, inject->server->blocks,
                      &inject->hashes[pool_index(&inject->jobs, job)]);
@@ -168,6 +174,7 @@ void inject_job_end(struct inject_job *job)
     list_remove(&job->link);
     conf_lease_drop(&job->lease);
     transaction_reset(&job->transaction);
+    metered_give(&inject->memory, job->kept);
     metered_give(&inject->memory, job->rest);
     metered_give(&inject->memory, job->memory);
     pool_give(&inject->jobs, job);
@@ -363,12 +370,23 @@ static void answer_refusal(struct http_exchange *exchange, const struct refusal 
     }
 }
 
+/* False: it is none, or there are several. Empty: there is none. */
+static bool take_key(const struct http_exchange *exchange, struct slice *key_out)
+{
+    unsigned count = http_head_count(exchange->head, SLICE("Idempotency-Key"));
+    if (count == 0) {
+        return true;
+    }
+    return count == 1 && http_head_field(exchange->head, SLICE("Idempotency-Key"), key_out) &&
+           key_out->size > 0 && key_out->size <= KEY_BYTES_MAX;
+}
+
 void inject_handle(struct inject *inject, struct http_exchange *exchange)
 {
-    struct slice key;
+    struct slice key = SLICE_NONE;
     struct refusal refusal = {0};
-    if (http_head_field(exchange->head, SLICE("Idempotency-Key"), &key)) {
-        http_answer_text(exchange, 400, SLICE("Idempotency-Key: not supported, leave it out"));
+    if (!take_key(exchange, &key)) {
+        http_answer_text(exchange, 400, SLICE("Idempotency-Key: wants one, of 255 bytes at most"));
         return;
     }
     struct verdict verdict = server_sender_verdict(inject->server, exchange->body.size);
@@ -382,6 +400,10 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
         return;
     }
     read_job(job, &refusal);
+    if (refusal.status == 0 && key.size > 0 &&
+        job->request.recipient_count > INJECT_KEYED_MAX) {
+        refuse(&refusal, 413, "recipients: at most 1000 with an Idempotency-Key");
+    }
     if (refusal.status == 0) {
         take_rate(job, &refusal);
     }
@@ -392,5 +414,9 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
     }
     memset(job->outcomes, 0, job->request.recipient_count * sizeof(*job->outcomes));
     job->is_shared = is_shared(&job->templates);
-    inject_job_set_state(job, INJECT_MAKING);
+    if (key.size > 0) {
+        inject_job_claim(job, key);
+    } else {
+        inject_job_set_state(job, INJECT_MAKING);
+    }
 }

@@ -21,16 +21,19 @@
 #include "shard/boot.h"
 #include "shard/io/http_exchange.h"
 #include "shard/metered.h"
+#include "smtp/inject_book.h"
 #include "smtp/server.h"
 
 #define INJECT_JOBS_MAX 64   /* requests of a shard at a time */
 #define INJECT_PUTS_MAX 4096 /* messages of a shard on their way to the disk */
 #define INJECT_OPEN_MAX 256  /* … of one request */
 #define INJECT_GROUP_MAX 1000 /* recipients of one message */
+#define INJECT_KEYED_MAX 1000 /* … of a request with an Idempotency-Key */
 
 struct inject {
     struct shard *shard;     /* borrowed, like all below */
     struct server *server;   /* asked whether mail may come; its doors are ours */
+    struct inject_book *book; /* the node's */
     struct cell *rates;      /* inject_rate, of each HTTP listener of the node */
     struct metered memory;   /* of requests, and the room */
     struct pool jobs;        /* struct inject_job */
@@ -48,8 +51,8 @@ struct inject {
 };
 
 /*
- * Boot. `server` and its intake are set; `rates` are shared by all shards, one for each listener;
- * memory_max in bytes.
+ * Boot. `server` and its intake, and `book`, are set; `rates` are shared by all shards, one for
+ * each listener; memory_max in bytes.
  */
 void inject_init(struct inject *inject, struct server *server, struct cell *rates,
                  uint64_t memory_max, struct boot_pages *pages);

@@ -84,10 +84,9 @@ static void next_part(struct inject_job *job)
     job->is_first = true;
 }
 
-static enum http_fill fill(struct http_exchange *exchange, struct buf *room)
+bool inject_job_put_answer(struct inject_job *job, struct buf *room)
 {
     static const char *const ends[] = {"", "],\"errors\":[", "],\"ids\":[", "]}\n"};
-    struct inject_job *job = exchange->user;
     if (job->answer_part == PART_COUNTS) {
         buf_put(room, SLICE("{\"success_count\":"));
         buf_put_u64(room, job->successes);
@@ -98,10 +97,19 @@ static enum http_fill fill(struct http_exchange *exchange, struct buf *room)
     }
     while (job->answer_part != PART_END) {
         if (!put_list(room, job) || buf_room(room) < ELEMENT_BYTES_MAX) {
-            return HTTP_FILL_MORE;
+            return false;
         }
         buf_put_string(room, ends[job->answer_part]);
         next_part(job);
+    }
+    return true;
+}
+
+static enum http_fill fill(struct http_exchange *exchange, struct buf *room)
+{
+    struct inject_job *job = exchange->user;
+    if (!inject_job_put_answer(job, room)) {
+        return HTTP_FILL_MORE;
     }
     inject_job_end(job);
     return HTTP_FILL_END;
@@ -132,9 +140,18 @@ static void count(struct inject_job *job)
 
 void inject_job_answer(struct inject_job *job)
 {
+    count(job);
+    if (job->is_keyed) {
+        inject_job_keep(job);
+    } else {
+        inject_job_answer_now(job);
+    }
+}
+
+void inject_job_answer_now(struct inject_job *job)
+{
     struct http_exchange *exchange = job->exchange;
     inject_job_set_state(job, INJECT_ANSWERING);
-    count(job);
     if (is_content_at_fault(job)) {
         http_answer_text(exchange, 422, slice_from_string(job->problem.text));
         inject_job_end(job);

@@ -1,12 +1,14 @@
 /*
  * One request of injection at work; between the inject_*.c files, nobody else includes it.
  *
+ *   CLAIMING   the book is asked about its Idempotency-Key
  *   MAKING     the next message is made for its first recipient
  *   FEEDING    what was made goes through the content pass
  *   SPILLING   a piece of a large body is being stored
  *   GATHERING  more recipients of the same message
  *   WAITING    no room, or too many under way: until a message of its own has reached the disk
  *   ENDING     all are made, and the last ones are on their way
+ *   KEEPING    the answer goes into the book; then the rows that are held are due
  *   ANSWERING  the answer goes out
  */
 #ifndef RINGPOST_SMTP_INJECT_JOB_H
@@ -23,6 +25,8 @@ enum inject_state {
     INJECT_GATHERING,
     INJECT_WAITING,
     INJECT_ENDING,
+    INJECT_CLAIMING,
+    INJECT_KEEPING,
     INJECT_ANSWERING,
 };
 
@@ -65,6 +69,13 @@ struct inject_job {
     size_t rest_bytes;
     size_t rest_at;
     struct spill spill;
+    /* With an Idempotency-Key. */
+    bool is_keyed;
+    struct inject_ask ask;
+    struct row_list held;           /* rows of what is stored, due when the answer is kept */
+    uint8_t *kept;                  /* owned, metered: the answer, `kept_bytes` */
+    size_t kept_bytes;
+    struct timer again;             /* there was no memory for it */
     /* The answer. */
     uint32_t answered;              /* recipients of the list that is being written */
     uint32_t successes;
@@ -82,6 +93,14 @@ void inject_job_set_state(struct inject_job *job, enum inject_state state);
 const char *inject_job_error(struct inject_job *job, struct slice text);
 /* All messages are home: answers, and ends. */
 void inject_job_answer(struct inject_job *job);
+/* The next part of the answer, as far as there is room; true at its end. */
+bool inject_job_put_answer(struct inject_job *job, struct buf *room);
+/* Is it the first with this key? Then it is begun. */
+void inject_job_claim(struct inject_job *job, struct slice key);
+/* All messages of a request with a key are home: the answer is kept, then given. */
+void inject_job_keep(struct inject_job *job);
+/* The answer, whether it was kept or not: to whoever asked, and the end. */
+void inject_job_answer_now(struct inject_job *job);
 /* Gives everything back. */
 void inject_job_end(struct inject_job *job);
 

@@ -334,8 +334,13 @@ static struct intake_ticket *put_message(struct inject_job *job, struct slice *r
         .peer = job->exchange->peer,
         .http = true,
         .received_header = job->request.trace.received_header,
+        .request = job->is_keyed ? &job->ask.claim.request : NULL,
     };
-    const struct intake_owner owner = {.done = put_done, .context = job->put};
+    const struct intake_owner owner = {
+        .done = put_done,
+        .context = job->put,
+        .held = job->is_keyed ? &job->held : NULL,
+    };
     *job->put = (struct inject_put){.job = job, .first = job->first, .end = job->next};
     return intake_put(server->intake, &job->transaction, &job->spill.parts, &reception, &owner,
                       refusal_out);
@@ -394,6 +399,8 @@ void inject_job_step(struct inject_job *job)
     case INJECT_SPILLING:
     case INJECT_WAITING:
     case INJECT_ENDING:
+    case INJECT_CLAIMING:
+    case INJECT_KEEPING:
     case INJECT_ANSWERING:
         break;
     }

@@ -147,7 +147,8 @@ static const char *make_rows(struct intake_ticket *ticket, const struct labels *
     return NULL;
 }
 
-/* After the commit: the rows get their place in the log and become due, in envelope order. */
+/* After the commit: the rows get their place in the log and become due, or are held for their
+ * owner, in envelope order. */
 static void rows_live(struct intake_ticket *ticket)
 {
     struct queues *queues = ticket->intake->queues;
@@ -161,6 +162,21 @@ static void rows_live(struct intake_ticket *ticket)
         row->offset_64 = message->location.offset_64;
         row->created_s = (uint32_t)(message->created_ns / NS_PER_S);
         row->size_64 = (uint32_t)MIN_OF(size_64, UINT32_MAX);
+        if (ticket->owner.held == NULL) {
+            queues_row_due(queues, handle, false);
+        } else {
+            queues_row_hold(queues, handle);
+            row_list_push_back(&queues->rows, ticket->owner.held, handle);
+        }
+    }
+}
+
+void intake_release(struct intake *intake, struct row_list *held)
+{
+    struct queues *queues = intake->queues;
+    while (held->first != ROW_NONE) {
+        uint32_t handle = held->first;
+        row_list_remove(&queues->rows, held, handle);
         queues_row_due(queues, handle, false);
     }
 }
@@ -188,7 +204,7 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
                                  const struct labels *labels, bool urgent)
 {
     size_t start = buf->size;
-    const struct metadata metadata = {
+    struct metadata metadata = {
         .protocol = reception->http ? SLICE("HTTP") : SLICE("ESMTP"),
         .peer = reception->peer,
         .local = reception->local,
@@ -197,7 +213,11 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
         .urgent = urgent,
         .tenant = labels->tenant,
         .campaign = labels->campaign,
+        .has_request = reception->request != NULL,
     };
+    if (reception->request != NULL) {
+        metadata.request = *reception->request;
+    }
     metadata_put(buf, &metadata);
     return slice_make(buf->data + start, buf->size - start);
 }

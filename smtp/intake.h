@@ -38,6 +38,7 @@ struct reception {
     bool extended;
     bool http;              /* by injection, else by SMTP */
     bool received_header;
+    const struct id *request; /* by a request with an Idempotency-Key; null: by none */
 };
 
 struct intake_ticket;
@@ -52,6 +53,8 @@ typedef void intake_done(void *context, struct slice reply);
 struct intake_owner {
     intake_done *done; /* null once the owner has gone */
     void *context;
+    struct row_list *held; /* null: rows are due when they are stored; else they are held, and stand
+                              here until intake_release */
 };
 
 struct intake_ticket {
@@ -79,6 +82,8 @@ MUST_USE struct intake_ticket *intake_put(struct intake *intake, struct transact
                                           struct slice *refusal_out);
 /* The owner goes: its message is stored and delivered all the same, nobody is told. */
 void intake_abandon(struct intake_ticket *ticket);
+/* What was held is due. */
+void intake_release(struct intake *intake, struct row_list *held);
 /* Tickets under way. */
 uint32_t intake_open(const struct intake *intake);
 

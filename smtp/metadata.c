@@ -28,6 +28,11 @@ static void put_endpoint(struct buf *buf, enum metadata_key key, const struct en
     put_field(buf, key, slice_make(bytes, sizeof(bytes)));
 }
 
+static void put_id(struct buf *buf, enum metadata_key key, const struct id *id)
+{
+    put_field(buf, key, slice_make(id->bytes, sizeof(id->bytes)));
+}
+
 void metadata_put(struct buf *buf, const struct metadata *metadata)
 {
     const uint8_t urgent = metadata->urgent ? 1 : 0;
@@ -35,8 +40,7 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     put_endpoint(buf, METADATA_PEER, &metadata->peer);
     put_endpoint(buf, METADATA_LOCAL, &metadata->local);
     put_field(buf, METADATA_HELLO, metadata->hello);
-    put_field(buf, METADATA_SESSION,
-              slice_make(metadata->session.bytes, sizeof(metadata->session.bytes)));
+    put_id(buf, METADATA_SESSION, &metadata->session);
     put_field(buf, METADATA_CLASS, slice_make(&urgent, 1));
     if (metadata->tenant.size > 0) {
         put_field(buf, METADATA_TENANT, metadata->tenant);
@@ -44,6 +48,18 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     if (metadata->campaign.size > 0) {
         put_field(buf, METADATA_CAMPAIGN, metadata->campaign);
     }
+    if (metadata->has_request) {
+        put_id(buf, METADATA_REQUEST, &metadata->request);
+    }
+}
+
+static bool parse_id(struct slice value, struct id *id)
+{
+    if (value.size != sizeof(id->bytes)) {
+        return false;
+    }
+    memcpy(id->bytes, value.data, value.size);
+    return true;
 }
 
 static bool is_changed(const struct metadata_change *change, uint8_t key)
@@ -99,11 +115,7 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
         metadata->hello = value;
         return true;
     case METADATA_SESSION:
-        if (value.size != sizeof(metadata->session.bytes)) {
-            return false;
-        }
-        memcpy(metadata->session.bytes, value.data, value.size);
-        return true;
+        return parse_id(value, &metadata->session);
     case METADATA_CLASS:
         if (value.size != 1 || value.data[0] > 1) {
             return false;
@@ -116,6 +128,9 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
     case METADATA_CAMPAIGN:
         metadata->campaign = value;
         return true;
+    case METADATA_REQUEST:
+        metadata->has_request = true;
+        return parse_id(value, &metadata->request);
     default:
         return true; /* of a later version */
     }

@@ -19,6 +19,7 @@ enum metadata_key {
     METADATA_CLASS = 6,     /* 1 byte: 0 bulk, 1 urgent */
     METADATA_TENANT = 7,    /* only when there is one */
     METADATA_CAMPAIGN = 8,  /* the same */
+    METADATA_REQUEST = 9,   /* 16 bytes, only when there is one */
 };
 
 struct metadata {
@@ -30,6 +31,8 @@ struct metadata {
     bool urgent;
     struct slice tenant;
     struct slice campaign;
+    bool has_request;
+    struct id request; /* that injected it, and had an Idempotency-Key */
 };
 
 /* What another queue wants to be said. */

@@ -351,6 +351,7 @@ static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
     admin_stop(&control->admin);
+    inject_book_stop(&control->keys);
     explain_stop(&control->explain);
     rebind_stop(&control->rebind);
     http_events_stop(&control->http_events);
@@ -495,6 +496,16 @@ static void admin_loaded(struct admin *admin, struct slice problem)
         node_fail(control->node, problem);
         return;
     }
+    inject_book_load(&control->keys);
+}
+
+static void keys_loaded(struct inject_book *keys, struct slice problem)
+{
+    struct control *control = CONTAINER_OF(keys, struct control, keys);
+    if (problem.size > 0) {
+        node_fail(control->node, problem);
+        return;
+    }
     send_all(control, spool_order);
 }
 
@@ -559,7 +570,7 @@ static void control_step(struct deferred *deferred)
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && metrics_source_idle(&control->metrics) &&
-        http_events_idle(&control->http_events)) {
+        http_events_idle(&control->http_events) && inject_book_idle(&control->keys)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);
     }
@@ -677,4 +688,5 @@ void node_wire_control(struct control *control)
     control->limits.loaded = limits_loaded;
     control->limits.stopped = limits_stopped;
     control->admin.loaded = admin_loaded;
+    control->keys.loaded = keys_loaded;
 }

@@ -29,6 +29,7 @@
 #include "smtp/http_metrics.h"
 #include "smtp/http_trace.h"
 #include "smtp/inject.h"
+#include "smtp/inject_book.h"
 #include "smtp/intake.h"
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
@@ -119,6 +120,7 @@ struct control {
     struct cell_store limits;
     bool limits_stopped;
     struct admin admin;
+    struct inject_book keys;
     struct explain explain;
     struct queue_census census;
     struct trace trace;

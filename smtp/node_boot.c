@@ -143,6 +143,7 @@ static void mta_wire_mail(struct mta *mta)
         .registry = &mta->node->control->cells,
         .registrar = mta->node->shards,
         .shards = mta->node->shards,
+        .voids = &mta->node->control->keys.keys.voids,
     };
     delivery_init(&mta->delivery, &mta->pages);
     trace_tap_init(&mta->trace, &mta->shard, &mta->server, &mta->delivery);
@@ -150,6 +151,7 @@ static void mta_wire_mail(struct mta *mta)
     mta->rewrite.mover.queues = &mta->queues;
     mta->rewrite.mover.messages = &mta->messages;
     rewrite_init(&mta->rewrite, &mta->pages);
+    mta->inject.book = &mta->node->control->keys;
     inject_init(&mta->inject, &mta->server, mta->node->inject_rates,
                 mta->shard.memory.limit / INJECT_MEMORY_PART, &mta->pages);
     node_http_init_mail(mta);
@@ -253,6 +255,9 @@ static int control_boot(struct node *node, struct buf *reason)
     control->admin.log = node->options.log;
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
+    control->keys.log = node->options.log;
+    control->keys.stop_level = &node->stop_level;
+    inject_book_init(&control->keys, &control->shard, &control->pages, conf->node.state_dir);
     explain_init(&control->explain, &control->shard, &control->pages, node->shards);
     control->rebind.log = node->options.log;
     rebind_init(&control->rebind, &control->shard, &control->pages, node->shards);
@@ -326,6 +331,7 @@ void node_close(struct node *node)
     }
     deferred_cancel(&node->control->step);
     admin_fini(&node->control->admin);
+    inject_book_fini(&node->control->keys);
     explain_fini(&node->control->explain);
     rebind_fini(&node->control->rebind);
     metrics_source_fini(&node->control->metrics);

@@ -338,9 +338,27 @@ static void end_by_cause(struct transfer *transfer)
             recipient->enhanced[2] = 1;
             recipient->disposition = CLIENT_BOUNCED;
             break;
+        case TRANSFER_VOID:
+            set_result(recipient, 551,
+                       SLICE("Ringpost internal: the request that injected it had no answer"));
+            recipient->enhanced[0] = 5;
+            recipient->enhanced[1] = 7;
+            recipient->enhanced[2] = 1;
+            recipient->disposition = CLIENT_BOUNCED;
+            break;
         }
     }
     transfer_record(transfer);
+}
+
+/* Was it stored for a request that a crash ended? Who sent that asks again, or has given up. */
+static bool is_void(const struct transfer *transfer)
+{
+    const struct inject_voids *voids = transfer->delivery->voids;
+    struct metadata metadata;
+    return voids != NULL && voids->count > 0 &&
+           metadata_parse(transfer->message->metadata, &metadata) && metadata.has_request &&
+           inject_voids_have(voids, &metadata.request);
 }
 
 /* Has an operator stopped it since it was taken, or does its queue go elsewhere now? */
@@ -357,6 +375,10 @@ static void transfer_go(struct transfer *transfer)
     bool whole = fill_recipients(transfer, &sender);
     if (!whole && transfer->cause == TRANSFER_SEND) {
         transfer->cause = TRANSFER_DAMAGED;
+    } else if (transfer->cause != TRANSFER_ADMIN && transfer->cause != TRANSFER_EXPIRE &&
+               is_void(transfer)) {
+        transfer->cause = TRANSFER_VOID;
+        counters_add(&transfer->delivery->shard->counters, COUNTER_inject_voided, transfer->count);
     }
     if (transfer->cause != TRANSFER_SEND) {
         struct egress_conn *conn = transfer->conn;
@@ -499,7 +521,7 @@ static enum disposition disposition_of(const struct transfer *transfer, unsigned
     if (transfer->cause == TRANSFER_EXPIRE) {
         return DISPOSITION_EXPIRED;
     }
-    if (transfer->cause == TRANSFER_ADMIN) {
+    if (transfer->cause == TRANSFER_ADMIN || transfer->cause == TRANSFER_VOID) {
         return DISPOSITION_ADMIN_BOUNCED;
     }
     switch ((enum client_disposition)transfer->recipients[i].disposition) {
@@ -564,7 +586,8 @@ static void put_recipient(struct transfer *transfer, struct outcome_writer *writ
     uint8_t command_memory[CLIENT_COMMAND_TEXT_MAX];
     struct buf command;
     const struct row *row = row_of(transfer, i);
-    bool attempt = transfer->cause != TRANSFER_EXPIRE && transfer->cause != TRANSFER_ADMIN;
+    bool attempt = transfer->cause != TRANSFER_EXPIRE && transfer->cause != TRANSFER_ADMIN &&
+                   transfer->cause != TRANSFER_VOID;
     buf_init(&command, command_memory, sizeof(command_memory));
     if (recipient->answer != CLIENT_ANSWER_NONE) {
         client_result_put_command(&command, &transfer->transaction, recipient);
@@ -596,7 +619,8 @@ static void note_refusal(const struct transfer *transfer)
     for (unsigned i = 0; i < transfer->count && egress != NULL; i++) {
         const struct client_recipient *recipient = &transfer->recipients[i];
         const uint8_t *enhanced = recipient->enhanced;
-        if (recipient->disposition == CLIENT_DELIVERED || transfer->cause == TRANSFER_EXPIRE) {
+        if (recipient->disposition == CLIENT_DELIVERED || transfer->cause == TRANSFER_EXPIRE ||
+            transfer->cause == TRANSFER_VOID) {
             continue;
         }
         buf_init(&buf, egress->refusal, sizeof(egress->refusal));

@@ -17,6 +17,7 @@ enum transfer_cause {
     TRANSFER_NO_TLS,  /* the path requires what is not built yet */
     TRANSFER_DAMAGED, /* its message could not be read back */
     TRANSFER_ADMIN,   /* an operator bounces it: no attempt, and no site */
+    TRANSFER_VOID,    /* of a request to inject that was never answered: no attempt */
 };
 
 struct transfer {

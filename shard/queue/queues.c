@@ -396,8 +396,9 @@ void queues_row_hold(struct queues *queues, uint32_t handle)
     case ROW_HOT:
         row_cool(row);
         break;
-    case ROW_FREE:
     case ROW_NEW:
+        break;
+    case ROW_FREE:
     case ROW_HELD:
         CHECK(false);
     }

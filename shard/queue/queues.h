@@ -177,7 +177,8 @@ void queues_row_wait(struct queues *queues, uint32_t handle);
 void queues_row_done(struct queues *queues, uint32_t handle);
 /* New or held: it belongs to this queue from now on. */
 void queues_row_move(struct queues *queues, uint32_t handle, uint32_t queue);
-/* Waiting, due or hot → held: no attempt begins, and its ready queue does not count it. */
+/* New, waiting, due or hot → held: no attempt begins, and its ready queue does not count it. A new
+ * one has its place in the log. */
 void queues_row_hold(struct queues *queues, uint32_t handle);
 
 /*

@@ -20,7 +20,8 @@ enum row_state {
     ROW_WAITING,  /* in the wheel until due_s */
     ROW_DUE,      /* in its queue's due list */
     ROW_HOT,      /* handed to a delivery */
-    ROW_HELD,     /* in no list: its outcome is being stored, or its message written again */
+    ROW_HELD,     /* in no list of the queues: its outcome is being stored, its message is written
+                     again, or the request that injected it is not answered yet */
 };
 
 struct ready_queue;

@@ -212,11 +212,53 @@ class Inject(BlackBox):
             self.assertIn(word, said)
         for method in ("GET", "PUT"):
             self.assertEqual(self.ask(b"", method=method)[0], 405)
-        status, said, _ = self.ask(WHOLE, {"Idempotency-Key": "k"})
-        self.assertEqual((status, said), (400, "Idempotency-Key: not supported, leave it out\n"))
+        status, said, _ = self.ask(WHOLE, {"Idempotency-Key": "k" * 256})
+        self.assertEqual((status, said),
+                         (400, "Idempotency-Key: wants one, of 255 bytes at most\n"))
+        many = dict(WHOLE, recipients=[{"email": f"r{i}@example.com"} for i in range(1001)])
+        self.assertEqual(self.ask(many, {"Idempotency-Key": "many"})[0], 413)
         status, _, _ = self.ask(WHOLE, {"Content-Type": "text/plain"})
         self.assertEqual(status, 415)
         self.assertEqual(self.mta.stop()["recipients_received"], 0)
+
+    def test_h15_the_same_key_gets_the_same_answer_after_a_kill_too(self):
+        sink = self.begin()
+        headers = {"Idempotency-Key": "5e2a6c1e"}
+        body = dict(BUILDER, recipients=BUILDER["recipients"] + [{"email": "no address"}])
+        status, first, _ = self.ask(body, headers)
+        self.assertEqual(status, 200, first)
+        self.assertEqual(json.loads(first)["success_count"], 2)
+        self.assertEqual(self.ask(body, headers)[:2], (200, first))
+        sink.wait(2)
+        self.mta.wait_events("Delivery", 2)
+        self.mta.kill()
+        self.mta.start()
+        self.http = address_of(self.mta.ready["http"])
+        self.assertEqual(self.ask(body, headers)[:2], (200, first))
+        status, said, _ = self.ask(WHOLE, headers)
+        self.assertEqual((status, said),
+                         (422, "Idempotency-Key: it was used for another request\n"))
+        # Nothing was stored, so the key is as it was before.
+        nobody = {"Idempotency-Key": "nobody"}
+        status, said, _ = self.ask(dict(WHOLE, recipients=[{"email": "x"}]), nobody)
+        self.assertEqual((status, json.loads(said)["fail_count"]), (200, 1))
+        self.assertEqual(json.loads(self.ask(WHOLE, nobody)[1])["success_count"], 1)
+        sink.wait(3)
+        stopped = self.mta.stop()
+        self.assertEqual(len(sink.mails), 3)
+        self.assertEqual(stopped["inject_repeats"], 1)
+        self.assertEqual(stopped["inject_voided"], 0)
+
+    def test_inject_rate_answers_503_and_says_when(self):
+        sink = self.begin(extra='inject_rate = "2/m"\n')
+        two = dict(WHOLE, recipients=[{"email": f"r{i}@example.com"} for i in range(2)])
+        self.inject(two)
+        status, said, answer = self.ask(WHOLE)
+        self.assertEqual((status, said),
+                         (503, "4.3.2 More recipients than inject_rate, come again later\n"))
+        self.assertIn(int(answer.headers["Retry-After"]), range(1, 31))
+        sink.wait(2)
+        self.assertEqual(self.mta.stop()["inject_rate_refused"], 1)
 
     def test_h10_no_substitution_makes_a_header_field(self):
         sink = self.begin()

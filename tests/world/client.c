@@ -35,6 +35,9 @@ static struct world_message *message_of(const struct world_client *client)
 void world_client_gone(struct world_client *client)
 {
     struct sim *sim = client->world->sim;
+    if (client->talking && message_of(client)->keyed && message_of(client)->fate == FATE_SENT) {
+        client->next = client->number; /* it asks again */
+    }
     sim_peer_close(client->peer);
     client->peer = NULL;
     client->talking = false;

@@ -43,8 +43,8 @@ static void put_request(struct buf *buf, struct world_client *client)
     struct world *world = client->world;
     const struct world_message *message = message_of(client);
     uint8_t *body = world_body(world, client->number);
-    buf_printf(buf, "{\"envelope_sender\":\"m%u@client.test\",\"template_dialect\":\"Static\","
-               "\"recipients\":[", client->number);
+    buf_printf(buf, "{\"envelope_sender\":\"m%u@client.test\",\"template_dialect\":\"%s\","
+               "\"recipients\":[", client->number, message->apart ? "Jinja" : "Static");
     for (unsigned i = 0; i < message->recipient_count; i++) {
         buf_printf(buf, "%s{\"email\":\"r%u.%u@d%u.test\"}", i == 0 ? "" : ",", i, client->number,
                    message->recipients[i].domain);
@@ -52,8 +52,11 @@ static void put_request(struct buf *buf, struct world_client *client)
     buf_printf(buf, "],\"trace_headers\":{\"received_header\":%s},\"content\":\"",
                client->number % 2 == 0 ? "true" : "false");
     put_escaped(buf, (const uint8_t *)WORLD_INJECTED, strlen(WORLD_INJECTED));
+    if (message->apart) { /* an expansion, so that none share a message */
+        buf_put_string(buf, "{{ body }}\",\"substitutions\":{\"body\":\"");
+    }
     put_escaped(buf, body, message->body_bytes);
-    buf_put_string(buf, "\"}");
+    buf_put_string(buf, message->apart ? "\"}}" : "\"}");
     free(body);
 }
 
@@ -68,12 +71,21 @@ void world_http_begin(struct world_client *client)
     CHECK(memory != NULL);
     buf_init(&body, memory, capacity);
     buf_init(&request, memory + capacity, capacity);
+    if (message->fate == FATE_NONE && world->keyed > 0) {
+        message->keyed = sim_chance(world->sim, world->keyed);
+        message->apart = message->keyed && client->number % 2 == 1;
+    }
+    world->tally.asked_again += message->keyed && message->fate == FATE_SENT;
     put_request(&body, client);
     buf_printf(&request, "POST /api/inject/v1 HTTP/1.1\r\nHost: 10.0.0.1\r\n"
-               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body.size);
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.size);
+    if (message->keyed) {
+        buf_printf(&request, "Idempotency-Key: message %u\r\n", client->number);
+    }
+    buf_put_string(&request, "\r\n");
     buf_put(&request, buf_slice(&body));
     CHECK(!body.overflow && !request.overflow);
-    bool leaving = sim_chance(world->sim, world->aborts);
+    bool leaving = message->fate != FATE_SENT && sim_chance(world->sim, world->aborts);
     size_t size = leaving ? (size_t)sim_below(world->sim, request.size) : request.size;
     for (unsigned i = 0; i < message->recipient_count && !leaving; i++) {
         message->recipients[i].accepted = WORD_YES;
@@ -124,6 +136,13 @@ static void taken(struct world_client *client, const char *text)
     }
 }
 
+/* A request with a key goes on until it has an answer that says what became of it. */
+static bool asks_again(const struct world_client *client, const char *text)
+{
+    return message_of(client)->keyed && (strstr(text, "HTTP/1.1 503 ") == text ||
+                                         strstr(text, "HTTP/1.1 409 ") == text);
+}
+
 static void answered(struct world_client *client, const char *text)
 {
     struct world_message *message = message_of(client);
@@ -159,6 +178,10 @@ void world_http_event(struct world_client *client)
     sim_peer_consume(client->peer, size);
     if (!client->talking) {
         sim_fail(client->world->sim, "client %u: an answer to nothing: %s", client->index, text);
+        return;
+    }
+    if (asks_again(client, text)) {
+        world_client_gone(client);
         return;
     }
     answered(client, text);

@@ -343,6 +343,36 @@ static void repeats_judge(struct judge *judge)
     judge->count = kept;
 }
 
+/* --- by request ------------------------------------------------------------------------------- */
+
+/*
+ * What a crash has left of a request with a key, and nobody was told of, is ended before it is
+ * sent; it is told, and counts for nothing.
+ */
+static void voids_judge(struct judge *judge)
+{
+    size_t i = 0;
+    while (i < judge->count) {
+        const struct told end = judge->told[i++];
+        size_t kept = 0;
+        if (end.type != EVENT_ADMIN_BOUNCE || end.message == NUMBER_NONE ||
+            !judge->world->messages[end.message].keyed) {
+            continue;
+        }
+        for (size_t k = 0; k < judge->count; k++) {
+            const struct told *told = &judge->told[k];
+            if (memcmp(&told->id, &end.id, sizeof(end.id)) != 0) {
+                judge->told[kept++] = *told;
+            } else if (told->type != EVENT_RECEPTION && told->type != EVENT_ADMIN_BOUNCE) {
+                breach(judge, told, "of a request without an answer");
+            }
+        }
+        judge->count = kept;
+        judge->world->tally.voided++;
+        i = 0;
+    }
+}
+
 /* --- by recipient ----------------------------------------------------------------------------- */
 
 static int compare_recipients(const void *a, const void *b)
@@ -496,8 +526,10 @@ static size_t message_judge(struct judge *judge, uint32_t number, const struct t
         size_t from = at;
         for (; at < count && told[at].message == number && told[at].recipient == r; at++) {
             right_judge(judge, &told[at]);
-            id_judge(judge, &told[at]);
-            kin_judge(judge, &told[0], &told[at]);
+            if (!message->apart || r == 0) {
+                id_judge(judge, &told[at]);
+            }
+            kin_judge(judge, message->apart ? &told[from] : &told[0], &told[at]);
         }
         if (at > from) {
             chain_judge(judge, told + from, at - from);
@@ -547,6 +579,7 @@ void world_events_judge(struct world *world)
             order_judge(&judge);
         }
         repeats_judge(&judge);
+        voids_judge(&judge);
         recipients_judge(&judge);
     }
     world->tally.events += judge.count;

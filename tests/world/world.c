@@ -206,6 +206,7 @@ static void node_drop(struct node *node)
     http_trace_fini(node->control->http_trace);
     reload_fini(&node->control->reload);
     http_server_fini(&node->control->http.server);
+    inject_book_fini(&node->control->keys);
     shard_drop(&node->control->shard);
     heap_fini(&node->control->heap);
     boot_pages_give(&node->control->pages);

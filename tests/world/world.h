@@ -82,6 +82,8 @@ struct world_message {
     uint32_t body_bytes;
     uint8_t recipient_count;
     bool may_come;        /* refused, and the node ended before it had said so on the disk */
+    bool keyed;           /* injected with an Idempotency-Key: asked for until it is answered */
+    bool apart;           /* each recipient has a message of its own */
     bool late;            /* refused because storing took too long: stored, and voided then */
     struct id id;         /* taken: of its first recipient, as the client was told */
     uint64_t content_bytes; /* as the sink had it, trace field included; 0: it never had */
@@ -119,6 +121,8 @@ struct world_tally {
     uint64_t events_unknown; /* whose message the disk did not give back */
     uint64_t events_replayed; /* made from the spool, in all lives */
     uint64_t events_behind; /* times that the event log could not keep up */
+    uint64_t asked_again;   /* requests with a key */
+    uint64_t voided;        /* recipients of what a crash had left of such a request */
 };
 
 /* --- world ------------------------------------------------------------------------------------ */
@@ -174,6 +178,7 @@ struct world {
     uint64_t memory_bytes;
     struct sink_mood mood;
     unsigned injected;      /* connections of clients that inject over HTTP, in a thousand */
+    unsigned keyed;         /* requests with a key, in a thousand; then all clients inject */
     unsigned aborts;        /* clients leave in the middle of a message: in a thousand */
     uint64_t think_ns;      /* between messages, at most */
     uint32_t body_bytes_max;
