@@ -48,6 +48,7 @@ enum work_kind {
                          `used` of the data. -EAGAIN: the frame is not whole; -EBADMSG: it is
                          damaged, or has more than output_capacity */
     WORK_CONF,        /* data: a struct conf_reading (shard/conf_file.h) → its `conf` */
+    WORK_COMPUTE,     /* compute: pure, over memory that is its owner's alone until done */
 };
 
 enum {
@@ -74,6 +75,7 @@ struct work_job {
     bool direct_out;
     bool renamed_out;     /* WORK_REPLACE */
     int level;            /* WORK_COMPRESS */
+    void (*compute)(struct work_job *job); /* WORK_COMPUTE */
     int fd;
     const char *path;     /* borrowed until done; relative to the working directory or absolute */
     const char *path_to;

@@ -563,6 +563,12 @@ static int job_read_at(struct work_job *job)
     return 0;
 }
 
+static int job_compute(struct work_job *job)
+{
+    job->compute(job);
+    return 0;
+}
+
 struct job_row {
     enum work_class class;
     int (*run)(struct work_job *job);
@@ -587,6 +593,7 @@ static const struct job_row rows[] = {
     [WORK_READ_AT] = {WORK_IO, job_read_at},
     [WORK_DECOMPRESS] = {WORK_CPU, work_decompress},
     [WORK_CONF] = {WORK_CPU, job_conf},
+    [WORK_COMPUTE] = {WORK_CPU, job_compute},
 };
 
 enum work_class work_class_of(enum work_kind kind)

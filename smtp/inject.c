@@ -7,12 +7,6 @@
 #include "smtp/inject_job.h"
 #include "smtp/server_session.h"
 
-#define ARENA_BYTES_LEAST (64 * KIB)
-/* The arena of a request in bytes of its body: first what most want, then what all do. */
-#define ARENA_FACTOR     4
-#define ARENA_FACTOR_MAX 24
-/* What the reader of JSON takes while it reads, in bytes of the text. */
-#define READER_FACTOR    14
 #define SCRATCH_BYTES    (256 * KIB)
 /* A message may be so many times as large as a request, and this. */
 #define MESSAGE_FACTOR   2
@@ -101,6 +95,7 @@ static const struct {
     [INJECT_GATHERING] = {.is_ready = true},
     [INJECT_WAITING] = {.is_ready = false},
     [INJECT_ENDING] = {.is_ready = false},
+    [INJECT_READING] = {.is_ready = false},
     [INJECT_CLAIMING] = {.is_ready = false},
     [INJECT_KEEPING] = {.is_ready = false},
     [INJECT_ANSWERING] = {.is_ready = false},
@@ -198,118 +193,13 @@ const char *inject_job_error(struct inject_job *job, struct slice text)
     return job->last_error;
 }
 
-/* --- reading a request ---------------------------------------------------------------------- */
-
-/* How a request ends that is not carried out; `status` 0: it is. */
-struct refusal {
-    unsigned status;
-    uint32_t retry_after_s; /* of 503; 0: soon */
-    struct inject_problem problem;
-};
-
-static void refuse(struct refusal *refusal, unsigned status, const char *text)
-{
-    struct buf buf;
-    refusal->status = status;
-    buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text) - 1);
-    buf_put_string(&buf, text);
-    refusal->problem.text[buf.size] = '\0';
-}
-
-static void refuse_json(struct refusal *refusal, const struct json_problem *problem)
-{
-    struct buf buf;
-    refusal->status = 400;
-    buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text) - 1);
-    buf_put_string(&buf, json_fault_text(problem->fault));
-    if (problem->fault == JSON_KEY_TWICE) {
-        buf_put_string(&buf, ": ");
-        for (size_t i = 0; i < MIN_OF(problem->key.size, 64); i++) {
-            uint8_t byte = problem->key.data[i];
-            buf_put_byte(&buf, byte > ' ' && byte < 0x7F ? byte : '?');
-        }
-    }
-    refusal->problem.text[buf.size] = '\0';
-}
-
-/* What KumoMTA has and we have not is refused by name, lest it be missed silently. */
-static void check_supported(const struct inject_job *job, struct refusal *refusal)
-{
-    const struct inject_request *request = &job->request;
-    for (uint32_t i = 0; i < request->recipient_count; i++) {
-        const struct json_value *metadata = request->recipients[i].metadata;
-        if (metadata != NULL && metadata->size > 0) {
-            struct buf buf;
-            refusal->status = 400;
-            buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text));
-            buf_printf(&buf, "recipients[%u].metadata: not supported, leave it out", i);
-            refusal->problem.text[buf.size] = '\0';
-            return;
-        }
-    }
-}
-
-static void read_request(struct inject_job *job, struct slice body, struct refusal *refusal)
-{
-    struct json_problem problem;
-    struct json_reader *reader = json_reader_open();
-    const struct json_value *root = json_value_read(reader, body, &job->arena, &problem);
-    json_reader_close(reader);
-    *refusal = (struct refusal){0};
-    if (root == NULL) {
-        refuse_json(refusal, &problem);
-        return;
-    }
-    if (!inject_request_read(root, &job->arena, &job->request, &refusal->problem)) {
-        refusal->status = 400;
-        return;
-    }
-    check_supported(job, refusal);
-    if (refusal->status == 0 &&
-        !inject_compile(&job->request, &job->arena, &job->templates, &refusal->problem)) {
-        refusal->status = 422;
-    }
-    if (refusal->status == 0) {
-        job->outcomes = arena_take(&job->arena, job->request.recipient_count,
-                                   sizeof(*job->outcomes));
-    }
-}
-
-/* With an arena of so many times the body. False: that was too little. */
-static bool read_within(struct inject_job *job, struct slice body, unsigned factor,
-                        struct refusal *refusal)
-{
-    struct inject *inject = job->inject;
-    size_t reader_bytes = READER_FACTOR * body.size + ARENA_BYTES_LEAST;
-    size_t arena_bytes = factor * body.size + ARENA_BYTES_LEAST;
-    metered_give(&inject->memory, job->memory);
-    job->memory = metered_take(&inject->memory, arena_bytes);
-    if (job->memory == NULL || !metered_book(&inject->memory, reader_bytes)) {
-        refuse(refusal, 503, "No memory for this request now");
-        return true;
-    }
-    arena_init(&job->arena, job->memory, arena_bytes);
-    read_request(job, body, refusal);
-    metered_unbook(&inject->memory, reader_bytes);
-    return !job->arena.overflow;
-}
-
-static void read_job(struct inject_job *job, struct refusal *refusal)
-{
-    struct slice body = job->exchange->body;
-    if (!read_within(job, body, ARENA_FACTOR, refusal) &&
-        !read_within(job, body, ARENA_FACTOR_MAX, refusal)) {
-        refuse(refusal, 413, "The request has too many parts for its memory");
-    }
-}
-
 /* --- inject_rate ---------------------------------------------------------------------------- */
 
 /*
  * Takes the recipients of a request out of its listener's rate, all or none: what was taken in any
  * time is at most the rate's, and its burst. More than the burst would never be taken.
  */
-static void take_rate(const struct inject_job *job, struct refusal *refusal)
+static void take_rate(const struct inject_job *job, struct inject_refusal *refusal)
 {
     const struct inject *inject = job->inject;
     unsigned listener = job->exchange->listener;
@@ -321,7 +211,7 @@ static void take_rate(const struct inject_job *job, struct refusal *refusal)
         return;
     }
     if (count > rate->burst) {
-        refuse(refusal, 413, "recipients: more than inject_rate lets through at a time");
+        inject_refuse(refusal, 413, "recipients: more than inject_rate lets through at a time");
         return;
     }
     struct gcra_grant grant =
@@ -331,7 +221,7 @@ static void take_rate(const struct inject_job *job, struct refusal *refusal)
         return;
     }
     cell_refund(cell, rate, grant.count);
-    refuse(refusal, 503, "4.3.2 More recipients than inject_rate, come again later");
+    inject_refuse(refusal, 503, "4.3.2 More recipients than inject_rate, come again later");
     refusal->retry_after_s = (uint32_t)(((uint64_t)(last - now) + NS_PER_S - 1) / NS_PER_S);
     counters_add(&inject->shard->counters, COUNTER_inject_rate_refused, 1);
 }
@@ -360,13 +250,37 @@ static bool is_shared(const struct inject_templates *templates)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-static void answer_refusal(struct http_exchange *exchange, const struct refusal *refusal)
+static void answer_refusal(struct inject_job *job)
 {
+    const struct inject_refusal *refusal = &job->refusal;
     struct slice text = slice_from_string(refusal->problem.text);
     if (refusal->status == 503) {
-        http_answer_later(exchange, refusal->retry_after_s, text);
+        http_answer_later(job->exchange, refusal->retry_after_s, text);
     } else {
-        http_answer_text(exchange, refusal->status, text);
+        http_answer_text(job->exchange, refusal->status, text);
+    }
+    inject_job_end(job);
+}
+
+void inject_job_was_read(struct inject_job *job)
+{
+    struct inject_refusal *refusal = &job->refusal;
+    uint32_t count = job->request.recipient_count;
+    if (refusal->status == 0 && job->key.size > 0 && count > INJECT_KEYED_MAX) {
+        inject_refuse(refusal, 413, "recipients: at most 1000 with an Idempotency-Key");
+    }
+    if (refusal->status == 0) {
+        take_rate(job, refusal);
+    }
+    if (refusal->status != 0) {
+        answer_refusal(job);
+        return;
+    }
+    job->is_shared = is_shared(&job->templates);
+    if (job->key.size > 0) {
+        inject_job_claim(job);
+    } else {
+        inject_job_set_state(job, INJECT_MAKING);
     }
 }
 
@@ -384,7 +298,6 @@ static bool take_key(const struct http_exchange *exchange, struct slice *key_out
 void inject_handle(struct inject *inject, struct http_exchange *exchange)
 {
     struct slice key = SLICE_NONE;
-    struct refusal refusal = {0};
     if (!take_key(exchange, &key)) {
         http_answer_text(exchange, 400, SLICE("Idempotency-Key: wants one, of 255 bytes at most"));
         return;
@@ -399,24 +312,6 @@ void inject_handle(struct inject *inject, struct http_exchange *exchange)
         http_answer_text(exchange, 503, SLICE("4.3.2 Too many requests at a time"));
         return;
     }
-    read_job(job, &refusal);
-    if (refusal.status == 0 && key.size > 0 &&
-        job->request.recipient_count > INJECT_KEYED_MAX) {
-        refuse(&refusal, 413, "recipients: at most 1000 with an Idempotency-Key");
-    }
-    if (refusal.status == 0) {
-        take_rate(job, &refusal);
-    }
-    if (refusal.status != 0) {
-        answer_refusal(exchange, &refusal);
-        inject_job_end(job);
-        return;
-    }
-    memset(job->outcomes, 0, job->request.recipient_count * sizeof(*job->outcomes));
-    job->is_shared = is_shared(&job->templates);
-    if (key.size > 0) {
-        inject_job_claim(job, key);
-    } else {
-        inject_job_set_state(job, INJECT_MAKING);
-    }
+    job->key = key;
+    inject_job_read(job);
 }

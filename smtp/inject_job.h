@@ -1,6 +1,7 @@
 /*
  * One request of injection at work; between the inject_*.c files, nobody else includes it.
  *
+ *   READING    the worker reads the body
  *   CLAIMING   the book is asked about its Idempotency-Key
  *   MAKING     the next message is made for its first recipient
  *   FEEDING    what was made goes through the content pass
@@ -25,9 +26,17 @@ enum inject_state {
     INJECT_GATHERING,
     INJECT_WAITING,
     INJECT_ENDING,
+    INJECT_READING,
     INJECT_CLAIMING,
     INJECT_KEEPING,
     INJECT_ANSWERING,
+};
+
+/* How a request ends that is not carried out; `status` 0: it is. */
+struct inject_refusal {
+    unsigned status;
+    uint32_t retry_after_s; /* of 503; 0: soon */
+    struct inject_problem problem;
 };
 
 /* What became of a recipient. */
@@ -51,7 +60,10 @@ struct inject_job {
     struct list link;               /* in inject->ready while its state is ready, else in none */
     enum inject_state state;
     uint8_t *memory;                /* owned, metered: the arena's */
-    struct arena arena;
+    struct arena arena;             /* the worker's while it reads, like all that is read */
+    unsigned arena_factor;
+    struct work_job reading;
+    struct inject_refusal refusal;
     struct inject_request request;
     struct inject_templates templates;
     struct inject_problem problem;  /* of the first content that could not be made */
@@ -70,7 +82,8 @@ struct inject_job {
     size_t rest_at;
     struct spill spill;
     /* With an Idempotency-Key. */
-    bool is_keyed;
+    struct slice key;               /* empty: it has none */
+    bool is_keyed;                  /* it is the first with this key */
     struct inject_ask ask;
     struct row_list held;           /* rows of what is stored, due when the answer is kept */
     uint8_t *kept;                  /* owned, metered: the answer, `kept_bytes` */
@@ -83,6 +96,10 @@ struct inject_job {
     bool is_first;                  /* no element of that list stands there yet */
 };
 
+void inject_refuse(struct inject_refusal *refusal, unsigned status, const char *text);
+/* Reads the body of a new job, now or in a while: then inject_job_was_read goes on. */
+void inject_job_read(struct inject_job *job);
+void inject_job_was_read(struct inject_job *job);
 /* One step of the message in hand; the job is in a state that is ready. */
 void inject_job_step(struct inject_job *job);
 /* A piece of the body in hand is stored, or is not. */
@@ -96,7 +113,7 @@ void inject_job_answer(struct inject_job *job);
 /* The next part of the answer, as far as there is room; true at its end. */
 bool inject_job_put_answer(struct inject_job *job, struct buf *room);
 /* Is it the first with this key? Then it is begun. */
-void inject_job_claim(struct inject_job *job, struct slice key);
+void inject_job_claim(struct inject_job *job);
 /* All messages of a request with a key are home: the answer is kept, then given. */
 void inject_job_keep(struct inject_job *job);
 /* The answer, whether it was kept or not: to whoever asked, and the end. */

@@ -64,13 +64,13 @@ static void claimed(struct inject_ask *back)
     CHECK(false);
 }
 
-void inject_job_claim(struct inject_job *job, struct slice key)
+void inject_job_claim(struct inject_job *job)
 {
     const struct inject *inject = job->inject;
     struct slice body = job->exchange->body;
     job->ask.book = inject->book;
     job->ask.claim = (struct inject_claim){
-        .key = XXH3_128bits(key.data, key.size),
+        .key = XXH3_128bits(job->key.data, job->key.size),
         .body = XXH3_128bits(body.data, body.size),
         .request = id_next(inject->server->intake->ids, inject->shard->wall_ns),
     };

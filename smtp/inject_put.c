@@ -399,6 +399,7 @@ void inject_job_step(struct inject_job *job)
     case INJECT_SPILLING:
     case INJECT_WAITING:
     case INJECT_ENDING:
+    case INJECT_READING:
     case INJECT_CLAIMING:
     case INJECT_KEEPING:
     case INJECT_ANSWERING:

@@ -390,6 +390,7 @@ static void job_done(struct work_job *job)
     case WORK_SPACE:
     case WORK_READ_AT:
     case WORK_DECOMPRESS:
+    case WORK_COMPUTE:
         CHECK(false);
     }
     log_step(log);

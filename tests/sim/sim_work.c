@@ -48,6 +48,7 @@ static const uint8_t classes[] = {
     [WORK_APPEND] = WORK_IO,   [WORK_CLOSE] = WORK_IO,     [WORK_SPACE] = WORK_IO,
     [WORK_STAT] = WORK_IO,     [WORK_COMPRESS] = WORK_CPU,    [WORK_CONF] = WORK_CPU,
     [WORK_READ_AT] = WORK_IO,  [WORK_DECOMPRESS] = WORK_CPU,
+    [WORK_COMPUTE] = WORK_CPU,
 };
 
 static void actor_run(struct sim *sim, struct sim_event *event);
@@ -573,6 +574,14 @@ static int step_decompress(struct work_actor *actor, struct work_job *job, const
     return work_decompress(job);
 }
 
+static int step_compute(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    (void)actor;
+    (void)path;
+    job->compute(job);
+    return 0;
+}
+
 typedef int job_step(struct work_actor *actor, struct work_job *job, const char *path);
 
 static job_step *const steps[] = {
@@ -583,20 +592,22 @@ static job_step *const steps[] = {
     [WORK_APPEND] = step_append, [WORK_CLOSE] = step_close,         [WORK_SPACE] = step_space,
     [WORK_STAT] = step_stat,     [WORK_COMPRESS] = step_compress,   [WORK_CONF] = step_conf,
     [WORK_READ_AT] = step_read_at, [WORK_DECOMPRESS] = step_decompress,
+    [WORK_COMPUTE] = step_compute,
 };
 
 /* --- the actors ------------------------------------------------------------------------------- */
 
 static bool needs_disk(const struct work_job *job)
 {
-    return job->kind != WORK_COMPRESS && job->kind != WORK_DECOMPRESS;
+    return job->kind != WORK_COMPRESS && job->kind != WORK_DECOMPRESS &&
+           job->kind != WORK_COMPUTE;
 }
 
 static void actor_plan(struct work_actor *actor)
 {
     struct work *work = actor->work;
     uint64_t delay = 20 * NS_PER_US + sim_below(work->sim, 500 * NS_PER_US);
-    if (actor->first->kind != WORK_COMPRESS && work->node->disk != NULL) {
+    if (needs_disk(actor->first) && work->node->disk != NULL) {
         delay += sim_disk_delay(work->node->disk);
     }
     if (sim_fault(work->sim, SIM_FAULT_slow_job)) {
