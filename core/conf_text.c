@@ -129,15 +129,6 @@ bool conf_text_amount(struct slice text, struct conf_amount *amount_out)
     return true;
 }
 
-static int hex_value(uint8_t byte)
-{
-    byte = ascii_lower(byte);
-    if (is_digit(byte)) {
-        return byte - '0';
-    }
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 bool conf_text_uuid(struct slice text, uint8_t id_out[16])
 {
     uint8_t id[16] = {0};
@@ -154,7 +145,7 @@ bool conf_text_uuid(struct slice text, uint8_t id_out[16])
             }
             continue;
         }
-        int value = hex_value(text.data[i]);
+        int value = ascii_hex_value(text.data[i]);
         if (value < 0) {
             return false;
         }

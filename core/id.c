@@ -80,15 +80,6 @@ void id_put(struct buf *buf, const struct id *id)
     buf_put_hex(buf, slice_make(id->bytes, sizeof(id->bytes)));
 }
 
-static int hex_value(uint8_t digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    digit = ascii_lower(digit);
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 bool id_parse(struct slice text, struct id *id_out)
 {
     if (text.size != ID_TEXT_BYTES) {
@@ -96,8 +87,8 @@ bool id_parse(struct slice text, struct id *id_out)
     }
     struct id id;
     for (size_t i = 0; i < sizeof(id.bytes); i++) {
-        int high = hex_value(text.data[2 * i]);
-        int low = hex_value(text.data[2 * i + 1]);
+        int high = ascii_hex_value(text.data[2 * i]);
+        int low = ascii_hex_value(text.data[2 * i + 1]);
         if (high < 0 || low < 0) {
             return false;
         }

@@ -19,6 +19,15 @@ uint8_t ascii_lower(uint8_t byte)
     return (uint8_t)(byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte);
 }
 
+int ascii_hex_value(uint8_t byte)
+{
+    byte = ascii_lower(byte);
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0';
+    }
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
 bool slice_equal_nocase(struct slice a, struct slice b)
 {
     if (a.size != b.size) {

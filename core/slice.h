@@ -52,6 +52,8 @@ bool slice_is_utf8(struct slice s);
 bool slice_is_ascii(struct slice s);
 
 uint8_t ascii_lower(uint8_t byte);
+/* 0 to 15 of a hexadecimal digit of either case; else -1. */
+int ascii_hex_value(uint8_t byte);
 
 #ifdef __cplusplus
 }

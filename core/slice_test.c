@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <string.h>
 
 static void parse_u64_takes_digits_only(void **state)
 {
@@ -66,9 +67,20 @@ static void trim_and_compare(void **state)
     assert_int_equal(slice_find(SLICE_NONE, 'x'), 0);
 }
 
+static void hexadecimal_digits_have_values_and_nothing_else(void **state)
+{
+    static const char digits[] = "0123456789abcdef";
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const char *at = byte == 0 ? NULL : strchr(digits, ascii_lower((uint8_t)byte));
+        assert_int_equal(ascii_hex_value((uint8_t)byte), at == NULL ? -1 : (int)(at - digits));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hexadecimal_digits_have_values_and_nothing_else),
         cmocka_unit_test(parse_u64_takes_digits_only),
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(trim_and_compare),

@@ -479,18 +479,9 @@ static size_t count_feed(struct http_codec *codec, struct slice input, enum http
     return size;
 }
 
-static int hex_digit(uint8_t byte)
-{
-    uint8_t lower = ascii_lower(byte);
-    if (byte >= '0' && byte <= '9') {
-        return byte - '0';
-    }
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 static bool chunk_size(struct http_codec *codec, uint8_t byte)
 {
-    int digit = hex_digit(byte);
+    int digit = ascii_hex_value(byte);
     if (digit >= 0) {
         if (++codec->line_bytes > 16) {
             return refuse(codec, STATUS_BAD_REQUEST, "A chunk's size is too long");

@@ -1,14 +1,5 @@
 #include "shard/io/http_query.h"
 
-static int hex_value(uint8_t byte)
-{
-    uint8_t lower = ascii_lower(byte);
-    if (byte >= '0' && byte <= '9') {
-        return byte - '0';
-    }
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The first byte of `text`, decoded; how many bytes it took, 0: it is broken. */
 static size_t decode_byte(struct slice text, uint8_t *byte_out)
 {
@@ -16,8 +7,8 @@ static size_t decode_byte(struct slice text, uint8_t *byte_out)
     if (text.data[0] != '%') {
         return 1;
     }
-    int high = text.size > 2 ? hex_value(text.data[1]) : -1;
-    int low = text.size > 2 ? hex_value(text.data[2]) : -1;
+    int high = text.size > 2 ? ascii_hex_value(text.data[1]) : -1;
+    int low = text.size > 2 ? ascii_hex_value(text.data[2]) : -1;
     *byte_out = (uint8_t)(high * 16 + low);
     return high < 0 || low < 0 || *byte_out == '\0' ? 0 : 3;
 }
