@@ -63,6 +63,14 @@ void buf_put_hex(struct buf *buf, struct slice bytes)
     }
 }
 
+void buf_put_shown(struct buf *buf, struct slice text, size_t most)
+{
+    for (size_t i = 0; i < text.size && i < most; i++) {
+        bool shown = text.data[i] > ' ' && text.data[i] < 0x7F;
+        buf_put_byte(buf, shown ? text.data[i] : '?');
+    }
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list arguments;

@@ -84,9 +84,20 @@ static void overflow_is_sticky_and_whole(void **state)
     assert_true(buf.overflow);
 }
 
+static void what_strangers_write_is_shown_as_printable_ascii(void **state)
+{
+    uint8_t bytes[32];
+    struct buf buf;
+    (void)state;
+    buf_init(&buf, bytes, sizeof(bytes));
+    buf_put_shown(&buf, SLICE("a b\r\n\x7F~\xC3\xA9!"), 9);
+    assert_true(slice_equal(buf_slice(&buf), SLICE("a?b" "???" "~" "??")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_strangers_write_is_shown_as_printable_ascii),
         cmocka_unit_test(writes_numbers_and_hex),
         cmocka_unit_test(numbers_and_hex_of_every_length_are_as_printf_writes_them),
         cmocka_unit_test(overflow_is_sticky_and_whole),

@@ -16,10 +16,7 @@ static bool refuse(struct compose_problem *problem, const char *field, struct sl
     struct buf buf;
     buf_init(&buf, problem->text, sizeof(problem->text) - 1);
     buf_put_string(&buf, field);
-    for (size_t i = 0; i < name.size && i < FIELD_BYTES_MAX; i++) {
-        bool shown = name.data[i] > ' ' && name.data[i] < 0x7F;
-        buf_put_byte(&buf, shown ? name.data[i] : '?');
-    }
+    buf_put_shown(&buf, name, FIELD_BYTES_MAX);
     buf_put_string(&buf, ": ");
     buf_put_string(&buf, what);
     problem->text[buf.size] = '\0';

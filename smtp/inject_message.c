@@ -23,10 +23,7 @@ static bool refuse_template(struct inject_problem *problem, const char *path, st
     struct buf buf;
     buf_init(&buf, problem->text, sizeof(problem->text) - 1);
     buf_put_string(&buf, path);
-    for (size_t i = 0; i < name.size && i < COMPOSE_HEADER_NAME_BYTES; i++) {
-        bool shown = name.data[i] > ' ' && name.data[i] < 0x7F;
-        buf_put_byte(&buf, shown ? name.data[i] : '?');
-    }
+    buf_put_shown(&buf, name, COMPOSE_HEADER_NAME_BYTES);
     buf_put_string(&buf, ": line ");
     buf_put_u64(&buf, fault->line);
     buf_put_string(&buf, ", column ");

@@ -14,6 +14,7 @@
 #define READER_FACTOR    14
 /* A body of as many bytes is read by the worker: what is smaller takes a millisecond or two. */
 #define LARGE_BYTES      (256 * KIB)
+#define KEY_BYTES_SHOWN  64
 
 /* --- reading a request ---------------------------------------------------------------------- */
 
@@ -34,10 +35,7 @@ static void refuse_json(struct inject_refusal *refusal, const struct json_proble
     buf_put_string(&buf, json_fault_text(problem->fault));
     if (problem->fault == JSON_KEY_TWICE) {
         buf_put_string(&buf, ": ");
-        for (size_t i = 0; i < MIN_OF(problem->key.size, 64); i++) {
-            uint8_t byte = problem->key.data[i];
-            buf_put_byte(&buf, byte > ' ' && byte < 0x7F ? byte : '?');
-        }
+        buf_put_shown(&buf, problem->key, KEY_BYTES_SHOWN);
     }
     refusal->problem.text[buf.size] = '\0';
 }

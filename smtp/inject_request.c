@@ -31,10 +31,7 @@ static bool refuse(struct reader *reader, struct slice name, const char *what)
     struct buf buf;
     buf_init(&buf, reader->problem->text, sizeof(reader->problem->text) - 1);
     buf_put(&buf, buf_slice(&reader->path));
-    for (size_t i = 0; i < name.size && i < NAME_BYTES_MAX; i++) {
-        bool shown = name.data[i] > ' ' && name.data[i] < 0x7F;
-        buf_put_byte(&buf, shown ? name.data[i] : '?');
-    }
+    buf_put_shown(&buf, name, NAME_BYTES_MAX);
     buf_put_string(&buf, ": ");
     buf_put_string(&buf, what);
     reader->problem->text[buf.size] = '\0';
