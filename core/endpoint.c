@@ -292,3 +292,14 @@ bool network_contains(const struct network *network, const struct endpoint *endp
 {
     return prefix_equal(network->address, endpoint->address, network->bits);
 }
+
+bool networks_contain(const struct network *networks, size_t count,
+                      const struct endpoint *endpoint)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (network_contains(&networks[i], endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}

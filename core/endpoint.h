@@ -40,5 +40,8 @@ struct network {
 /* "10.0.0.0/8", "::1", "192.0.2.1". Host bits set beyond the prefix are refused. */
 MUST_USE bool network_parse(struct slice text, struct network *network_out);
 bool network_contains(const struct network *network, const struct endpoint *endpoint);
+/* Does any of them? */
+bool networks_contain(const struct network *networks, size_t count,
+                      const struct endpoint *endpoint);
 
 #endif

@@ -16,16 +16,6 @@ static bool add_host(struct route *route, const struct conf_host *host, uint16_t
     return true;
 }
 
-static bool is_prohibited(const struct path_options *path, const struct endpoint *endpoint)
-{
-    for (size_t i = 0; i < path->prohibited_host_count; i++) {
-        if (network_contains(&path->prohibited_hosts[i], endpoint)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]": what a recipient may write after the '@'. */
 static void route_literal(struct route *route, const struct path_options *path,
                           struct slice domain)
@@ -38,7 +28,7 @@ static void route_literal(struct route *route, const struct path_options *path,
         return;
     }
     route->hosts[0].port = path->smtp_port;
-    if (is_prohibited(path, &route->hosts[0])) {
+    if (networks_contain(path->prohibited_hosts, path->prohibited_host_count, &route->hosts[0])) {
         route->kind = ROUTE_PROHIBITED;
         return;
     }

@@ -606,16 +606,6 @@ static const struct server_policy conn_policy = {
     .rejected = conn_rejected,
 };
 
-static bool is_trusted(const struct conf_smtp_listener *conf, const struct endpoint *peer)
-{
-    for (size_t i = 0; i < conf->relay_host_count; i++) {
-        if (network_contains(&conf->relay_hosts[i], peer)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The options in force, for its peer. */
 static void conn_options(struct server_conn *conn)
 {
@@ -630,7 +620,7 @@ static void conn_options(struct server_conn *conn)
         .messages_max = conf->messages_max,
         .received_max = RECEIVED_FIELDS_MAX,
         .labels = server->conf->queues.labels,
-        .trusted = is_trusted(conf, &conn->peer),
+        .trusted = networks_contain(conf->relay_hosts, conf->relay_host_count, &conn->peer),
         .policy = &conn_policy,
         .policy_context = conn,
     };

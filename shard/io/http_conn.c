@@ -654,17 +654,6 @@ static const struct stream_user conn_user = {
 
 /* --- beginning and stop --------------------------------------------------------------------- */
 
-static bool is_trusted(const struct http_conn *conn)
-{
-    const struct conf_http_listener *conf = conn_conf(conn);
-    for (size_t i = 0; i < conf->trusted_host_count; i++) {
-        if (network_contains(&conf->trusted_hosts[i], &conn->peer)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void conn_begin(struct http_conn *conn, struct http_server *server,
                        unsigned listener, const struct endpoint *peer)
 {
@@ -673,7 +662,8 @@ static void conn_begin(struct http_conn *conn, struct http_server *server,
         .listener = listener,
         .peer = *peer,
     };
-    conn->trusted = is_trusted(conn);
+    const struct conf_http_listener *conf = conn_conf(conn);
+    conn->trusted = networks_contain(conf->trusted_hosts, conf->trusted_host_count, peer);
     exchange_reset(conn);
     list_init(&conn->link);
     timer_init(&conn->timer, conn_timer);
@@ -709,7 +699,9 @@ void http_conn_receive(struct http_conn *conn, struct http_server *server,
 
 void http_conn_renew(struct http_conn *conn)
 {
-    conn->trusted = is_trusted(conn);
+    const struct conf_http_listener *conf = conn_conf(conn);
+    conn->trusted = networks_contain(conf->trusted_hosts, conf->trusted_host_count,
+                                     &conn->peer);
 }
 
 void http_conn_stop(struct http_conn *conn)
