@@ -63,6 +63,13 @@ void buf_put_hex(struct buf *buf, struct slice bytes)
     }
 }
 
+void buf_put_hex_upper(struct buf *buf, uint8_t byte)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    buf_put_byte(buf, (uint8_t)digits[byte >> 4]);
+    buf_put_byte(buf, (uint8_t)digits[byte & 15]);
+}
+
 void buf_put_shown(struct buf *buf, struct slice text, size_t most)
 {
     for (size_t i = 0; i < text.size && i < most; i++) {

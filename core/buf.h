@@ -78,6 +78,8 @@ void buf_put_hex(struct buf *buf, struct slice bytes);
 /* Of what a stranger wrote, for a line that people read: up to `most` bytes, '?' for all that is not
  * printable ASCII or is a space. */
 void buf_put_shown(struct buf *buf, struct slice text, size_t most);
+/* Two upper-case hexadecimal digits, as escapes of mail have them. */
+void buf_put_hex_upper(struct buf *buf, uint8_t byte);
 /* For cold paths only. */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF(2, 3);
 

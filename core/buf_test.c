@@ -92,6 +92,10 @@ static void what_strangers_write_is_shown_as_printable_ascii(void **state)
     buf_init(&buf, bytes, sizeof(bytes));
     buf_put_shown(&buf, SLICE("a b\r\n\x7F~\xC3\xA9!"), 9);
     assert_true(slice_equal(buf_slice(&buf), SLICE("a?b" "???" "~" "??")));
+    buf_reset(&buf);
+    buf_put_hex_upper(&buf, 0xA0);
+    buf_put_hex_upper(&buf, 0x0F);
+    assert_true(slice_equal(buf_slice(&buf), SLICE("A00F")));
 }
 
 int main(void)

@@ -106,9 +106,8 @@ static bool is_quoted_plain(uint8_t byte)
 
 static void put_quoted_byte(struct buf *buf, uint8_t byte)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    const uint8_t escape[] = {'=', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15]};
-    buf_put(buf, slice_make(escape, sizeof(escape)));
+    buf_put_byte(buf, '=');
+    buf_put_hex_upper(buf, byte);
 }
 
 /*

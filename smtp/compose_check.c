@@ -101,12 +101,12 @@ bool compose_is_field_name(struct slice name)
     return name.size > 0 && name.size <= COMPOSE_HEADER_NAME_BYTES;
 }
 
-bool compose_has_long_word(struct slice value)
+bool compose_has_long_word(struct slice value, size_t bytes_max)
 {
     size_t size = 0;
     for (size_t i = 0; i < value.size; i++) {
         size = value.data[i] == ' ' ? 0 : size + 1;
-        if (size > COMPOSE_WORD_BYTES_MAX) {
+        if (size > bytes_max) {
             return true;
         }
     }
@@ -145,7 +145,7 @@ static const char *fault_of_value(enum field_rule rule, struct slice value)
     if (slice_trim(value).size == 0 && !is_text) {
         return "empty";
     }
-    if (compose_has_long_word(value) && is_ascii) {
+    if (compose_has_long_word(value, COMPOSE_WORD_BYTES_MAX) && is_ascii) {
         return "holds a word too long for a line";
     }
     if (rule == FIELD_ASCII && !is_ascii) {

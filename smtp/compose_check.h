@@ -31,7 +31,7 @@ bool compose_is_field_name(struct slice name);
 /* Does a field of this name hold mailboxes? */
 bool compose_is_address_field(struct slice name);
 /* Is there a word that no line has room for? */
-bool compose_has_long_word(struct slice value);
+bool compose_has_long_word(struct slice value, size_t bytes_max);
 
 /* The first header of this name; null when there is none. */
 const struct compose_header *compose_find_header(const struct compose *compose, const char *name);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base64.h"
+#include "smtp/compose_check.h"
 
 #define LINE_BYTES       76 /* RFC 2047 2: of a line with encoded words, and of all others here */
 #define ENCODED_BYTES    75 /* RFC 2047 2: of one encoded word */
@@ -73,15 +74,13 @@ static size_t q_size(struct slice text)
 
 static void put_q(struct buf *buf, struct slice text)
 {
-    static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < text.size; i++) {
         uint8_t byte = text.data[i];
         if (is_q_plain(byte) || byte == ' ') {
             buf_put_byte(buf, byte == ' ' ? '_' : byte);
         } else {
             buf_put_byte(buf, '=');
-            buf_put_byte(buf, (uint8_t)hex[byte >> 4]);
-            buf_put_byte(buf, (uint8_t)hex[byte & 15]);
+            buf_put_hex_upper(buf, byte);
         }
     }
 }
@@ -260,21 +259,10 @@ static void put_quoted(struct header_writer *writer, struct slice name)
     }
 }
 
-static bool has_long_word(struct slice name)
-{
-    for (size_t at = 0; at <= name.size;) {
-        struct slice word = word_at(name, at);
-        if (word.size > TEXT_WORD_BYTES) {
-            return true;
-        }
-        at += word.size + 1;
-    }
-    return false;
-}
-
 static void put_phrase(struct header_writer *writer, struct slice name)
 {
-    if (!slice_is_ascii(name) || holds_encoded_mark(name) || has_long_word(name)) {
+    if (!slice_is_ascii(name) || holds_encoded_mark(name) ||
+        compose_has_long_word(name, TEXT_WORD_BYTES)) {
         put_encoded(writer, name);
     } else if (is_atoms(name)) {
         put_words(writer, name, false);
@@ -410,12 +398,15 @@ static size_t percent_size(uint8_t byte)
 
 static void put_percent(struct header_writer *writer, struct slice text)
 {
-    static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < text.size; i++) {
         uint8_t byte = text.data[i];
-        const uint8_t escape[] = {'%', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15]};
-        put(writer, is_attribute_char(byte) ? slice_make(&byte, 1)
-                                            : slice_make(escape, sizeof(escape)));
+        if (is_attribute_char(byte)) {
+            put(writer, slice_make(&byte, 1));
+        } else {
+            put(writer, SLICE("%"));
+            buf_put_hex_upper(writer->buf, byte);
+            writer->column += 2;
+        }
     }
 }
 

@@ -94,7 +94,7 @@ static bool put_encoded_field(struct raw *raw, struct slice field, size_t name_s
     if (raw->scratch->overflow) {
         return refuse(raw, "the field is too large");
     }
-    if (compose_has_long_word(value)) {
+    if (compose_has_long_word(value, COMPOSE_WORD_BYTES_MAX)) {
         return refuse(raw, "holds a word too long for a line");
     }
     header_begin(&writer, raw->out, name);
