@@ -69,18 +69,28 @@ static bool is_line_space(uint8_t byte)
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
 }
 
-/* 0 to 63, or -1. */
-static int value_of(uint8_t byte)
+#define NO_DIGIT 64
+
+/* 0 to 63 of a digit, by its byte. */
+struct values {
+    uint8_t of[256];
+};
+
+static void values_init(struct values *values)
 {
-    const char *found = byte == 0 ? NULL : strchr(digits, byte);
-    return found == NULL ? -1 : (int)(found - digits);
+    memset(values->of, NO_DIGIT, sizeof(values->of));
+    for (uint8_t i = 0; i < NO_DIGIT; i++) {
+        values->of[(uint8_t)digits[i]] = i;
+    }
 }
 
 bool base64_is_valid(struct slice text)
 {
     size_t chars = 0;
     size_t padding = 0;
-    int last = 0;
+    unsigned last = 0;
+    struct values values;
+    values_init(&values);
     for (size_t i = 0; i < text.size; i++) {
         uint8_t byte = text.data[i];
         if (is_line_space(byte)) {
@@ -91,12 +101,12 @@ bool base64_is_valid(struct slice text)
             padding++;
             continue;
         }
-        last = value_of(byte);
-        if (last < 0 || padding > 0) {
+        last = values.of[byte];
+        if (last == NO_DIGIT || padding > 0) {
             return false;
         }
     }
-    int unused = padding == 1 ? 3 : padding == 2 ? 15 : 0;
+    unsigned unused = padding == 1 ? 3 : padding == 2 ? 15 : 0;
     return chars % 4 == 0 && padding <= 2 && padding < MAX_OF(chars, (size_t)1) &&
            (last & unused) == 0;
 }
