@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "shard/io/http_reply.h"
 #include "shard/io/http_route.h"
 
 /* Room for a head at first, and how much more each time that it is used up. */
@@ -244,7 +245,7 @@ static void conn_detached(struct stream *stream)
     transfer->size = size;
     gather(conn, transfer);
     transfer->fd = stream_leave(stream);
-    conn->state = HTTP_CONN_CLOSED;
+    http_conn_set_state(conn, HTTP_CONN_CLOSED);
     conn->released = true;
     http_server_send(transfer);
     http_conn_join(conn);

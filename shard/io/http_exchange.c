@@ -9,6 +9,7 @@
 
 #include "core/check.h"
 #include "shard/io/http_conn.h"
+#include "shard/io/http_reply.h"
 #include "shard/io/websocket.h"
 
 /* "7fff\r\n" before, "\r\n" and the last chunk behind. */

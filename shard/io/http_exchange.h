@@ -15,7 +15,6 @@
 
 struct shard;
 struct http_exchange;
-struct http_conn;
 struct metered;
 
 /* Answers now, or keeps the exchange and answers later. Runs from the loop. */
@@ -119,20 +118,5 @@ MUST_USE bool http_answer_websocket(struct http_exchange *exchange, http_fill *f
 void http_answer_more(struct http_exchange *exchange);
 /* Memory of the server for what the handler keeps meanwhile. */
 struct metered *http_exchange_memory(struct http_exchange *exchange);
-
-/* --- for http_conn --------------------------------------------------------------------------- */
-
-/*
- * The server's own answer to a request that no handler has. The connection closes after it unless
- * the request has come whole.
- */
-void http_refuse(struct http_conn *conn, unsigned status, uint8_t allow, struct slice line);
-/* Sends what there is to send; called again when that is sent. */
-void http_exchange_send(struct http_conn *conn);
-void http_exchange_sent(struct http_conn *conn);
-/* Memory of an answer goes back; nothing of it is being sent. */
-void http_exchange_fini(struct http_conn *conn);
-/* Asks `fill` for more, where it is its turn. */
-void http_exchange_fill(struct http_conn *conn);
 
 #endif
