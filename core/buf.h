@@ -75,8 +75,8 @@ void buf_put_i64(struct buf *buf, int64_t value);
 void buf_put_padded(struct buf *buf, uint64_t value, unsigned digits);
 /* Lower-case hexadecimal, two digits a byte. */
 void buf_put_hex(struct buf *buf, struct slice bytes);
-/* Of what a stranger wrote, for a line that people read: up to `most` bytes, '?' for all that is not
- * printable ASCII or is a space. */
+/* Of what a stranger wrote, for a line that people read: up to `most` bytes, '?' for all that is
+ * not printable ASCII or is a space. */
 void buf_put_shown(struct buf *buf, struct slice text, size_t most);
 /* Two upper-case hexadecimal digits, as escapes of mail have them. */
 void buf_put_hex_upper(struct buf *buf, uint8_t byte);

@@ -231,9 +231,25 @@ static void networks_contain_what_their_prefix_says(void **state)
     }
 }
 
+static void several_networks_contain_what_one_of_them_does(void **state)
+{
+    struct network networks[2];
+    struct endpoint endpoint;
+    (void)state;
+    assert_true(network_parse(SLICE("10.0.0.0/8"), &networks[0]));
+    assert_true(network_parse(SLICE("::1"), &networks[1]));
+    assert_true(endpoint_parse_address(SLICE("::1"), &endpoint));
+    assert_true(networks_contain(networks, 2, &endpoint));
+    assert_false(networks_contain(networks, 1, &endpoint));
+    assert_false(networks_contain(NULL, 0, &endpoint));
+    assert_true(endpoint_parse_address(SLICE("192.0.2.1"), &endpoint));
+    assert_false(networks_contain(networks, 2, &endpoint));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(several_networks_contain_what_one_of_them_does),
         cmocka_unit_test(addresses_come_back_in_their_canonical_form),
         cmocka_unit_test(ports_are_needed_or_defaulted),
         cmocka_unit_test(agrees_with_the_c_library),

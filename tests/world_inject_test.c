@@ -267,6 +267,51 @@ static void h11_what_is_refused_is_told_by_name_and_stored_nowhere(void **state)
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
+/* --- what never fits -------------------------------------------------------------------------- */
+
+static void memory_body(struct sim *sim, void *context)
+{
+    struct world world;
+    char text[4096];
+    size_t size = 2 * MIB;
+    char *json = malloc(size + 256);
+    (void)context;
+    assert_non_null(json);
+    world_init(&world, sim);
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    if (world_start(&world)) {
+        int begin = snprintf(json, 256, "{\"envelope_sender\":\"\",\"recipients\":"
+                                        "[{\"email\":\"a b\"}],\"content\":\"");
+        memset(json + begin, 'x', size);
+        memcpy(json + begin + size, "\"}", 3);
+        uint64_t limit = world.node.mtas[0].inject.memory.limit;
+        world.node.mtas[0].inject.memory.limit = 18 * size;
+        world_inject(&world, json, text, sizeof(text));
+        if (strstr(text, "HTTP/1.1 413 ") != text || strstr(text, "for the memory") == NULL) {
+            sim_fail(sim, "more than all memory: %s", text);
+        }
+        world.node.mtas[0].inject.memory.limit = limit;
+        world_inject(&world, json, text, sizeof(text));
+        if (strstr(text, "HTTP/1.1 200 ") != text) {
+            sim_fail(sim, "with its memory: %s", text);
+        }
+        if (world.node.mtas[0].inject.memory.used != 0) {
+            sim_fail(sim, "memory of a request that is over");
+        }
+        world_finish(&world);
+    }
+    free(json);
+    world_close(&world);
+}
+
+static void a_request_that_never_fits_is_413_and_not_503(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "inject-memory", .count = 2, .body = memory_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
 /* --- inject_rate ------------------------------------------------------------------------------ */
 
 /* Recipients count whether they are taken or not, so these ask for no mail. */
@@ -333,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inject_rate_is_one_for_all_threads_and_says_when_to_come_again),
+        cmocka_unit_test(a_request_that_never_fits_is_413_and_not_503),
         cmocka_unit_test(h11_what_is_refused_is_told_by_name_and_stored_nowhere),
         cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),
         cmocka_unit_test(h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing),
