@@ -87,9 +87,15 @@ static void wait_for_write(struct inject_book *book, struct inject_ask *ask)
     write_next(book);
 }
 
+/* Wall-clock time that no jump of the clock moves while the process lives: a day is a day. */
+static uint64_t now_ns(const struct inject_book *book)
+{
+    return book->clock_base_ns + book->shard->now_ns;
+}
+
 static void claim(struct inject_book *book, struct inject_ask *ask)
 {
-    inject_keys_expire(&book->keys, book->shard->wall_ns);
+    inject_keys_expire(&book->keys, now_ns(book));
     ask->key = inject_keys_find(&book->keys, ask->claim.key);
     if (ask->key != NULL) {
         const struct inject_claim *before = &ask->key->claim;
@@ -105,7 +111,7 @@ static void claim(struct inject_book *book, struct inject_ask *ask)
         answer(book, ask, INJECT_ASK_ANSWERED);
         return;
     }
-    ask->claim.wall_ns = book->shard->wall_ns;
+    ask->claim.wall_ns = now_ns(book);
     ask->key = book->anew ? NULL : inject_keys_claim(&book->keys, &ask->claim);
     if (ask->key == NULL) {
         answer(book, ask, INJECT_ASK_REFUSED);
@@ -375,7 +381,8 @@ static void read_done(struct inject_book *book, int64_t result)
     size_t size = result > 0 ? (size_t)result : 0;
     bool good = inject_keys_read(&book->keys, slice_make(book->data, size));
     data_give(book);
-    inject_keys_expire(&book->keys, book->shard->wall_ns);
+    book->clock_base_ns = book->shard->wall_ns - book->shard->now_ns;
+    inject_keys_expire(&book->keys, now_ns(book));
     if (!good) {
         book->stage = STAGE_SETTING_ASIDE;
         state_file_set_aside(&book->file);

@@ -64,6 +64,7 @@ struct inject_book {
     uint8_t *data;                /* what is written or read */
     size_t data_bytes;
     uint64_t file_bytes;
+    uint64_t clock_base_ns;       /* wall clock at the start less monotonic clock then */
     int fd;                       /* -1: none; for appending */
     uint8_t stage;
     uint8_t tries;
