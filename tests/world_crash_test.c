@@ -27,13 +27,6 @@ struct crashes {
     uint64_t reused;          /* out: segments that were used again */
 };
 
-#define NETWORK_FAULTS                                                                             \
-    (SIM_FAULTS_HARMLESS | SIM_FAULT_BIT(reset) | SIM_FAULT_BIT(black_hole) |                      \
-     SIM_FAULT_BIT(refuse) | SIM_FAULT_BIT(unreachable) | SIM_FAULT_BIT(connect_silence) |         \
-     SIM_FAULT_BIT(no_descriptors) | SIM_FAULT_BIT(wall_jump))
-/* Of a disk that stores in the end what it is given. */
-#define DISK_FAULTS (SIM_FAULTS_POWER | SIM_FAULT_BIT(slow_disk) | SIM_FAULT_BIT(job_refused))
-
 /* A moment between microseconds and seconds, no scale preferred. */
 static uint64_t moment_ns(struct sim *sim, uint64_t most_ns)
 {
@@ -193,7 +186,7 @@ static void f01c_under_every_fault_of_network_and_disk_nothing_taken_is_lost(voi
     struct crashes crashes = {.lives = 3, .early = 200, .power = 500, .lossy = true};
     struct sim_campaign campaign = {.name = "everything",
                                     .count = 40,
-                                    .swarm = NETWORK_FAULTS | DISK_FAULTS,
+                                    .swarm = WORLD_FAULTS_NETWORK | WORLD_FAULTS_DISK,
                                     .body = crash_body,
                                     .context = &crashes};
     assert_int_equal(sim_campaign_run(&campaign), 0);
@@ -221,7 +214,8 @@ static void the_same_seed_gives_the_same_run(void **state)
     uint64_t hashes[2];
     for (unsigned i = 0; i < 2; i++) {
         struct crashes crashes = {.lives = 3, .early = 200, .power = 500, .lossy = true};
-        struct sim_options options = {.seed = 42, .swarm = NETWORK_FAULTS | DISK_FAULTS};
+        struct sim_options options = {.seed = 42,
+                                      .swarm = WORLD_FAULTS_NETWORK | WORLD_FAULTS_DISK};
         struct sim *sim = sim_open(&options);
         crash_body(sim, &crashes);
         assert_string_equal(sim_failure(sim), "");

@@ -53,13 +53,6 @@ static void what_is_injected_comes_out_once_and_whole_and_is_logged(void **state
 
 /* --- the network misbehaves, clients leave ---------------------------------------------------- */
 
-#define NETWORK_FAULTS                                                                             \
-    (SIM_FAULT_BIT(late_completion) | SIM_FAULT_BIT(slow_turn) | SIM_FAULT_BIT(split) |            \
-     SIM_FAULT_BIT(delay) | SIM_FAULT_BIT(small_window) | SIM_FAULT_BIT(multishot_end) |           \
-     SIM_FAULT_BIT(no_buffers) | SIM_FAULT_BIT(interrupted) | SIM_FAULT_BIT(short_send) |          \
-     SIM_FAULT_BIT(cancel_loses) | SIM_FAULT_BIT(reset) | SIM_FAULT_BIT(black_hole) |              \
-     SIM_FAULT_BIT(wall_jump) | SIM_FAULT_BIT(short_write) | SIM_FAULT_BIT(short_read))
-
 static void network_body(struct sim *sim, void *context)
 {
     struct world world;
@@ -89,7 +82,7 @@ static void h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing(voi
     struct world_tally tally = {0};
     struct sim_campaign campaign = {.name = "inject-network",
                                     .count = 40,
-                                    .swarm = NETWORK_FAULTS,
+                                    .swarm = WORLD_FAULTS_NETWORK,
                                     .body = network_body,
                                     .context = &tally};
     assert_int_equal(sim_campaign_run(&campaign), 0);
@@ -203,6 +196,57 @@ static void h16_a_start_or_stop_accepts_nothing_that_it_loses(void **state)
     assert_int_equal(stops.tally.duplicates[CAUSE_CRASH], 0);
 }
 
+/* --- disks that refuse, and stops that do not wait ------------------------------------------- */
+
+static void disk_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.shards = 1 + (unsigned)sim_below(sim, 2);
+    world.body_bytes_max = 300 * KIB;
+    world.large = 50;
+    world.injected = 800;
+    world.lossy = true;
+    world.window_ns += 12 * NS_PER_S; /* slow disks */
+    world_short_timeouts(&world);
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (unsigned i = 0; i < 3 && good; i++) {
+        world_mail(&world, 4, 12, 40 * NS_PER_MS);
+        uint64_t most_ns = sim_chance(sim, 500) ? 60 * NS_PER_MS : 4 * NS_PER_S;
+        (void)sim_run_for(sim, sim_below(sim, most_ns));
+        if (sim_chance(sim, 500)) {
+            world_stop(&world, 1 + (unsigned)sim_below(sim, 2));
+        } else {
+            world_crash(&world, sim_chance(sim, 500));
+        }
+        good = !sim_failed(sim) && world_start(&world);
+    }
+    if (good) {
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void h14_disks_that_refuse_and_hard_stops_lose_nothing_that_was_acknowledged(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {
+        .name = "inject-disk",
+        .count = 40,
+        .swarm = WORLD_FAULTS_NETWORK | WORLD_FAULTS_DISK | SIM_FAULT_BIT(no_space),
+        .body = disk_body,
+        .context = &tally,
+    };
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    world_tally_print(&tally);
+    assert_true(tally.taken > 0 && tally.crashes > 0);
+    assert_int_equal(tally.lost, 0);
+}
+
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static const struct refusal {
@@ -273,7 +317,7 @@ static void memory_body(struct sim *sim, void *context)
 {
     struct world world;
     char text[4096];
-    size_t size = 2 * MIB;
+    size_t size = MIB;
     char *json = malloc(size + 256);
     (void)context;
     assert_non_null(json);
@@ -383,6 +427,7 @@ int main(void)
         cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),
         cmocka_unit_test(h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing),
         cmocka_unit_test(h14_what_was_acknowledged_survives_a_crash),
+        cmocka_unit_test(h14_disks_that_refuse_and_hard_stops_lose_nothing_that_was_acknowledged),
         cmocka_unit_test(h16_a_start_or_stop_accepts_nothing_that_it_loses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,11 +67,6 @@ static void h15_a_request_that_a_crash_ends_is_asked_again_and_done_once(void **
 
 /* --- the network ------------------------------------------------------------------------------ */
 
-#define NETWORK_FAULTS                                                                             \
-    (SIM_FAULT_BIT(late_completion) | SIM_FAULT_BIT(slow_turn) | SIM_FAULT_BIT(split) |            \
-     SIM_FAULT_BIT(delay) | SIM_FAULT_BIT(small_window) | SIM_FAULT_BIT(reset) |                   \
-     SIM_FAULT_BIT(black_hole) | SIM_FAULT_BIT(short_send) | SIM_FAULT_BIT(slow_job))
-
 static void network_body(struct sim *sim, void *context)
 {
     struct world world;
@@ -94,7 +89,7 @@ static void h15_an_answer_that_is_lost_is_given_again(void **state)
     struct world_tally tally = {0};
     struct sim_campaign campaign = {.name = "keys-network",
                                     .count = 40,
-                                    .swarm = NETWORK_FAULTS,
+                                    .swarm = WORLD_FAULTS_NETWORK,
                                     .body = network_body,
                                     .context = &tally};
     assert_int_equal(sim_campaign_run(&campaign), 0);
@@ -108,9 +103,7 @@ static void h15_an_answer_that_is_lost_is_given_again(void **state)
 
 /* --- disks ------------------------------------------------------------------------------------ */
 
-#define DISK_FAULTS                                                                                \
-    (SIM_FAULT_BIT(job_refused) | SIM_FAULT_BIT(slow_job) | SIM_FAULT_BIT(slow_disk) |             \
-     SIM_FAULT_BIT(no_space) | SIM_FAULT_BIT(short_write) | SIM_FAULTS_POWER)
+#define DISK_FAULTS (WORLD_FAULTS_DISK | SIM_FAULT_BIT(slow_job) | SIM_FAULT_BIT(no_space))
 
 static void disk_body(struct sim *sim, void *context)
 {
@@ -127,7 +120,7 @@ static void disk_body(struct sim *sim, void *context)
         } else {
             world_crash(&world, sim_chance(sim, 500));
         }
-        good = world_start(&world);
+        good = !sim_failed(sim) && world_start(&world);
     }
     if (good) {
         world_finish(&world);

@@ -51,15 +51,6 @@ static void without_faults_every_message_comes_out_once_and_whole_and_is_logged(
 
 /* --- the network misbehaves ------------------------------------------------------------------- */
 
-#define NETWORK_FAULTS                                                                             \
-    (SIM_FAULT_BIT(late_completion) | SIM_FAULT_BIT(slow_turn) | SIM_FAULT_BIT(split) |            \
-     SIM_FAULT_BIT(delay) | SIM_FAULT_BIT(small_window) | SIM_FAULT_BIT(multishot_end) |           \
-     SIM_FAULT_BIT(no_buffers) | SIM_FAULT_BIT(interrupted) | SIM_FAULT_BIT(short_send) |          \
-     SIM_FAULT_BIT(cancel_loses) | SIM_FAULT_BIT(accept_aborted) | SIM_FAULT_BIT(reset) |          \
-     SIM_FAULT_BIT(black_hole) | SIM_FAULT_BIT(refuse) | SIM_FAULT_BIT(unreachable) |              \
-     SIM_FAULT_BIT(connect_silence) | SIM_FAULT_BIT(no_descriptors) | SIM_FAULT_BIT(wall_jump) |   \
-     SIM_FAULT_BIT(short_write) | SIM_FAULT_BIT(short_read) | SIM_FAULT_BIT(slow_job))
-
 static void network_body(struct sim *sim, void *context)
 {
     struct world world;
@@ -91,7 +82,7 @@ static void no_network_fault_loses_alters_or_repeats_mail_without_a_reason(void 
     struct world_tally tally = {0};
     struct sim_campaign campaign = {.name = "network",
                                     .count = 100,
-                                    .swarm = NETWORK_FAULTS,
+                                    .swarm = WORLD_FAULTS_NETWORK,
                                     .body = network_body,
                                     .context = &tally};
     assert_int_equal(sim_campaign_run(&campaign), 0);

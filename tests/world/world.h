@@ -28,6 +28,14 @@
 #define WORLD_SHARDS_MAX     8
 #define WORLD_LANES_MAX      64 /* numbers of lanes; each is given once in the life of a spool */
 
+/* Of a network that loses connections, not bytes. */
+#define WORLD_FAULTS_NETWORK                                                                       \
+    (SIM_FAULTS_HARMLESS | SIM_FAULT_BIT(reset) | SIM_FAULT_BIT(black_hole) |                      \
+     SIM_FAULT_BIT(refuse) | SIM_FAULT_BIT(unreachable) | SIM_FAULT_BIT(connect_silence) |         \
+     SIM_FAULT_BIT(no_descriptors) | SIM_FAULT_BIT(wall_jump))
+/* Of a disk that stores in the end what it is given. */
+#define WORLD_FAULTS_DISK (SIM_FAULTS_POWER | SIM_FAULT_BIT(slow_disk) | SIM_FAULT_BIT(job_refused))
+
 /* What the node is in the middle of; several at once. */
 enum world_phase {
     PHASE_START,    /* it does not listen yet: recovery */
