@@ -360,6 +360,7 @@ class Command(BlackBox):
         self.assertIn("explain", complete(""))
         self.assertEqual(complete("suspend", "--d"), ["--domain", "--dry-run", "--duration"])
         self.assertEqual(complete("spool", "me"), ["measure"])
+        self.assertEqual(complete("trace", "s"), ["server"])
         self.assertIn("--follow", complete("events", "--"))
 
     def test_the_examples_of_the_manual_are_true(self):
