@@ -24,7 +24,7 @@
 #include "smtp/inject_book.h"
 #include "smtp/server.h"
 
-#define INJECT_JOBS_MAX 64   /* requests of a shard at a time */
+#define INJECT_JOBS_MAX 512  /* requests of a shard at a time */
 #define INJECT_PUTS_MAX 4096 /* messages of a shard on their way to the disk */
 #define INJECT_OPEN_MAX 256  /* … of one request */
 #define INJECT_GROUP_MAX 1000 /* recipients of one message */
@@ -56,9 +56,9 @@ struct inject {
  */
 void inject_init(struct inject *inject, struct server *server, struct cell *rates,
                  uint64_t memory_max, struct boot_pages *pages);
-/* Nothing of it runs any more; what requests still hold of the allocator goes. */
 /* The server has another configuration. */
 void inject_set_conf(struct inject *inject);
+/* Nothing of it runs any more; what requests still hold of the allocator goes. */
 void inject_fini(struct inject *inject);
 
 /* Takes the exchange and answers it. */

@@ -1,6 +1,8 @@
 /* The answer to a request of which every message is on the disk, or is refused. */
 #include "smtp/inject.h"
 
+#include <string.h>
+
 #include "core/json.h"
 #include "smtp/inject_job.h"
 
@@ -126,6 +128,24 @@ static bool is_content_at_fault(const struct inject_job *job)
     return job->successes == 0 && job->problem.text[0] != '\0';
 }
 
+/* Refused for want of room, by a spool that does not work or by a stop (RFC 3463 3.4): ours. */
+static bool is_ours(const char *error)
+{
+    return error[0] == '4' && strncmp(error + 3, " 4.3.", 5) == 0;
+}
+
+/* Nothing came of it, and it was none of its fault: what to say; null: something did, or it was. */
+static const char *busy_with(const struct inject_job *job)
+{
+    for (uint32_t i = 0; i < job->request.recipient_count; i++) {
+        const char *error = job->outcomes[i].error;
+        if (error == NULL || !is_ours(error)) {
+            return NULL;
+        }
+    }
+    return job->outcomes[0].error;
+}
+
 static void count(struct inject_job *job)
 {
     for (uint32_t i = 0; i < job->request.recipient_count; i++) {
@@ -152,6 +172,12 @@ void inject_job_answer_now(struct inject_job *job)
 {
     struct http_exchange *exchange = job->exchange;
     inject_job_set_state(job, INJECT_ANSWERING);
+    const char *busy = busy_with(job);
+    if (busy != NULL) {
+        http_answer_later(exchange, 0, slice_from_string(busy));
+        inject_job_end(job);
+        return;
+    }
     if (is_content_at_fault(job)) {
         http_answer_text(exchange, 422, slice_from_string(job->problem.text));
         inject_job_end(job);

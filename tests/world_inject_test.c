@@ -356,6 +356,49 @@ static void a_request_that_never_fits_is_413_and_not_503(void **state)
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
+/* --- what does not fit now -------------------------------------------------------------------- */
+
+static void busy_body(struct sim *sim, void *context)
+{
+    static void *taken[INJECT_PUTS_MAX];
+    static const char json[] = "{\"envelope_sender\":\"\",\"recipients\":[{\"email\":\"a@d0.test\"},"
+                               "{\"email\":\"b@d0.test\"}],\"content\":\"Subject: x\\n\\nx\"}";
+    struct world world;
+    char text[4096];
+    (void)context;
+    world_init(&world, sim);
+    world_set(&world, "node.shards=1");
+    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
+    world_open(&world);
+    if (world_start(&world)) {
+        struct pool *puts = &world.node.mtas[0].inject.puts;
+        size_t count = 0;
+        while (count < COUNT_OF(taken) && (taken[count] = pool_take(puts)) != NULL) {
+            count++;
+        }
+        world_inject(&world, json, text, sizeof(text));
+        if (strstr(text, "HTTP/1.1 503 ") != text || strstr(text, "\r\nRetry-After: ") == NULL ||
+            strstr(text, "452 4.3.1 Too many messages") == NULL) {
+            sim_fail(sim, "without room: %s", text);
+        }
+        while (count > 0) {
+            pool_give(puts, taken[--count]);
+        }
+        if (world_counter(&world, COUNTER_messages_received) != 0) {
+            sim_fail(sim, "what was refused is stored");
+        }
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void a_request_of_which_nothing_fits_now_is_503_and_may_come_again(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "inject-busy", .count = 1, .body = busy_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
 /* --- inject_rate ------------------------------------------------------------------------------ */
 
 /* Recipients count whether they are taken or not, so these ask for no mail. */
@@ -423,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inject_rate_is_one_for_all_threads_and_says_when_to_come_again),
         cmocka_unit_test(a_request_that_never_fits_is_413_and_not_503),
+        cmocka_unit_test(a_request_of_which_nothing_fits_now_is_503_and_may_come_again),
         cmocka_unit_test(h11_what_is_refused_is_told_by_name_and_stored_nowhere),
         cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),
         cmocka_unit_test(h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing),
