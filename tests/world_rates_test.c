@@ -129,7 +129,7 @@ static void l01_the_rate_of_a_path_holds_over_all_shards_and_is_used(void **stat
     (void)state;
     for (size_t i = 0; i < COUNT_OF(shard_counts); i++) {
         struct trial narrow = {
-            .shards = shard_counts[i], .recipients = 1, .domains = 1, .messages = 700,
+            .shards = shard_counts[i], .recipients = 1, .domains = 1, .messages = 900,
             .for_ns = 30 * NS_PER_S, .messages_law = {20, 1}, .all_of_it = true,
             .sets = {"shaping.default.max_message_rate=\"20/s,max_burst=1\""},
         };
@@ -154,7 +154,7 @@ static void l09_a_rate_is_used_whole_by_few_connections_and_no_shard_is_starved(
         uint64_t for_ns;
     } rates[] = {
         {"shaping.default.max_message_rate=\"20/s,max_burst=1\"", {20, 1}, 900, 30 * NS_PER_S},
-        {"shaping.default.max_message_rate=\"100/s,max_burst=10\"", {100, 10}, 3500,
+        {"shaping.default.max_message_rate=\"100/s,max_burst=10\"", {100, 10}, 4500,
          30 * NS_PER_S},
         {"shaping.default.max_message_rate=\"1/s,max_burst=1\"", {1, 1}, 500, 300 * NS_PER_S},
     };
