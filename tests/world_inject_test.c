@@ -361,8 +361,9 @@ static void a_request_that_never_fits_is_413_and_not_503(void **state)
 static void busy_body(struct sim *sim, void *context)
 {
     static void *taken[INJECT_PUTS_MAX];
-    static const char json[] = "{\"envelope_sender\":\"\",\"recipients\":[{\"email\":\"a@d0.test\"},"
-                               "{\"email\":\"b@d0.test\"}],\"content\":\"Subject: x\\n\\nx\"}";
+    static const char json[] =
+        "{\"envelope_sender\":\"\",\"recipients\":[{\"email\":\"a@d0.test\"},"
+        "{\"email\":\"b@d0.test\"}],\"content\":\"Subject: x\\n\\nx\"}";
     struct world world;
     char text[4096];
     (void)context;
