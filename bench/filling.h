@@ -14,7 +14,8 @@ struct filling {
     double seconds; /* out: from the start of the source */
 };
 
-/* Starts the source; ends when each of its messages has been tried. False with a reason. */
+/* Starts the source; ends when each of its messages has been tried, and all before them, whose
+ * numbers are below. False with a reason. */
 MUST_USE bool filling_run(struct filling *filling, struct buf *reason_out);
 
 #endif

@@ -24,6 +24,7 @@
 #define RATE_DEFAULT  1000u
 #define BURST_DEFAULT 100u
 #define FEW_MAX       10000u
+#define STEPS_DEFAULT 5u
 
 static const struct {
     long magic;
@@ -45,6 +46,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .shards = 1,
         .rounds = verb->rounds,
         .queues = 100,
+        .steps = STEPS_DEFAULT,
         .relay_messages = 100000,
         .idle = 9000,
         .few = 100,
@@ -100,6 +102,8 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         {KIND_ROUNDS, arg_u64("--rounds", &scenario->rounds, 1, REPORT_ROUNDS_MAX, "N")},
         {KIND_FILLED | KIND_SOAK, arg_u64("--queues", &scenario->queues, 1, QUEUES_MAX,
                                            "Q domains of the mail that stays")},
+        {KIND_RESTART, arg_u64("--steps", &scenario->steps, 1, SCENARIO_STEPS_MAX,
+                               "S in which the queue grows, a start after each")},
         {KIND_BACKLOG, arg_u64("--relay", &scenario->relay_messages, 1, TALLY_NUMBERS_MAX / 1000,
                                "N of each relay to another domain")},
         {KIND_SHARE, arg_u64("--few", &scenario->few, 1, FEW_MAX,

@@ -13,6 +13,7 @@
 #include "bench/report.h"
 
 #define SCENARIO_CONGESTION "cubic"
+#define SCENARIO_STEPS_MAX  20u
 
 /* A bit each: a row of the options says for which of them it is there. */
 enum scenario_kind {
@@ -35,6 +36,7 @@ struct scenario {
     uint64_t shards;
     uint64_t rounds;
     uint64_t queues;          /* domains of the mail that stays */
+    uint64_t steps;           /* restart: in which the queue grows */
     uint64_t relay_messages;  /* backlog: of each relay beside it */
     uint64_t idle;            /* idle: connections that say nothing */
     uint64_t few;             /* share: messages that others stand in front of */

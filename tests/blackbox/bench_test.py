@@ -40,7 +40,12 @@ class Runs(BlackBox):
         self.assertEqual(figures["seconds_best"], min(seconds))
         self.assertGreater(figures["rounds"][0]["spool"]["segments"], 0)
         self.assertIn("best", printed)
-        self.assertFalse(os.path.exists(os.path.join(self.folder, "restart.tsv")))
+        self.assertEqual([entry["queued"] for entry in figures["steps"]], [600, 1200, 1800, 2400])
+        with open(os.path.join(self.folder, "restart.tsv"), encoding="utf-8") as file:
+            rows = [line.split("\t") for line in file.read().splitlines()]
+        self.assertEqual(rows[0], ["queued", "seconds", "rss_bytes", "spool_bytes"])
+        self.assertEqual([row[0] for row in rows[1:]], ["600", "1200", "1800", "2400", "3000"])
+        self.assertEqual(float(rows[-1][1]), min(seconds))
 
     def test_backlog_fills_one_server_and_relays_through_both(self):
         result = self.bench("backlog", "--messages", "2000", "--queues", "70", "--rounds", "2",
