@@ -142,6 +142,7 @@ static int source_process(void *context)
         .socket = {.congestion = scenario->congestion},
         .messages = cast->messages,
         .first = cast->first,
+        .first_sender = cast->first_sender,
         .size = (size_t)scenario->size,
         .fields = cast->fields,
         .connections = (unsigned)(cast->idle > 0 ? cast->idle : scenario->connections),
@@ -230,6 +231,7 @@ void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains
                       struct slice fields)
 {
     cast->options.first += cast->options.messages;
+    cast->options.first_sender += cast->shared->source.envelopes;
     cast->options.messages = messages;
     cast->options.domains = domains;
     cast->options.fields = fields;

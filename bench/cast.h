@@ -13,6 +13,7 @@ struct cast_options {
     const struct scenario *scenario; /* borrowed, as is all that follows */
     uint64_t messages;    /* that the source sends */
     uint64_t first;       /* number of the first of them */
+    uint64_t first_sender; /* … and of its envelope's */
     uint64_t rate;        /* 0: closed loop */
     uint64_t idle;        /* connections that say nothing after EHLO; 0: the source sends mail */
     uint64_t expected;    /* numbers that the sink misses when they have not come; 0: none */

@@ -165,7 +165,8 @@ static void put_command(struct source_connection *connection, unsigned step)
     if (step == 0) {
         struct source *source = connection->source;
         buf_put(&connection->commands, SLICE("MAIL FROM:<"));
-        tally_put_sender(&connection->commands, source->options.first + source->envelopes++);
+        tally_put_sender(&connection->commands, source->options.first_sender + source->envelopes++);
+        source->result->envelopes = source->envelopes;
         buf_put(&connection->commands, SLICE(">\r\n"));
     } else if (step <= connection->source->options.rcpts) {
         put_rcpt(connection, step);

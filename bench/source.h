@@ -44,6 +44,7 @@ struct source_options {
     uint64_t messages;    /* of an idle one 0 */
     bool idle;
     uint64_t first;       /* number of the first message */
+    uint64_t first_sender; /* … and of the first envelope: there can be more of these */
     size_t size;
     struct slice fields;  /* of the header, in front of each message of `size`; borrowed */
     unsigned connections;
@@ -61,6 +62,7 @@ struct source_options {
 /* Times are monotonic nanoseconds. */
 struct source_result {
     uint64_t accepted;
+    uint64_t envelopes; /* begun */
     uint64_t failed;    /* answered 5xx, or given up */
     uint64_t lost;      /* in doubt: the connection broke after the content had begun */
     uint64_t tempfails; /* 4xx answers to what was then tried again */
