@@ -15,6 +15,10 @@
 #define SCENARIO_CONGESTION "cubic"
 #define SCENARIO_STEPS_MAX  20u
 
+/* For figures that are shown. */
+#define MIB_D 1048576.0
+#define GIB_D 1073741824.0
+
 /* A bit each: a row of the options says for which of them it is there. */
 enum scenario_kind {
     KIND_FLOOR = 1,

@@ -19,7 +19,6 @@
 #include "bench/observe.h"
 
 #define SPREAD_S 3600u
-#define MIB_D    1048576.0
 
 enum { FULL, EMPTY, SERVERS_COUNT };
 

@@ -23,7 +23,6 @@
 #define POLL_MS          50u
 #define BACK_MS          30000u
 #define STILL_MS         2500u /* more than idle_timeout below */
-#define MIB_D            1048576.0
 
 struct idle_look {
     double connections;

@@ -18,8 +18,6 @@
 #include "bench/observe.h"
 
 #define RETRY_S        86400u /* the next attempts lie beyond the run */
-#define MIB_D          1048576.0
-#define GIB            1073741824.0
 
 /* A start. */
 struct restart_round {
@@ -197,7 +195,7 @@ static void restart_json(const void *result, struct buf *buf)
 static void put_row(struct buf *buf, const struct restart_round *round)
 {
     buf_printf(buf, "%10.0f %8.3f %13.1f %9" PRIu64 " %12.2f", round->queued, round->seconds,
-               round->rss / MIB_D, round->spool.segments, (double)round->spool.bytes / GIB);
+               round->rss / MIB_D, round->spool.segments, (double)round->spool.bytes / GIB_D);
     if (round->spool.checkpoints > 0) {
         buf_printf(buf, " %15.1f\n", (double)round->spool.checkpoint_bytes / MIB_D);
     } else {

@@ -24,8 +24,6 @@
 #define SAMPLES_MAX    3600u
 #define END_MS_MAX     60000u
 #define END_LOOK_MS    50
-#define MIB_D          1048576.0
-#define GIB_D          1073741824.0
 
 enum soak_column {
     SECOND,
