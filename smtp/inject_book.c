@@ -126,7 +126,7 @@ static void keep(struct inject_book *book, struct inject_ask *ask)
         wait_for_write(book, ask);
         return;
     }
-    answer(book, ask, INJECT_ASK_FULL);
+    answer(book, ask, is_stopping(book) ? INJECT_ASK_REFUSED : INJECT_ASK_FULL);
 }
 
 static void ask_arrives(struct shard *receiver, struct mail *mail)

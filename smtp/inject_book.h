@@ -31,7 +31,8 @@ enum inject_ask_result {
     INJECT_ASK_OTHER,    /* the key was used for another body */
     INJECT_ASK_REFUSED,  /* it cannot be written, or too many are being worked at; of an answer
                             only while the node stops: nobody will ever be told it */
-    INJECT_ASK_FULL,     /* others read their answers, and there is no room for this one: again */
+    INJECT_ASK_FULL,     /* others read their answers, or wait for the disk, and there is no room
+                            for this one: again, in a while */
 };
 
 /* A question, embedded in whatever asks: travels to the book and comes home. */

@@ -88,7 +88,7 @@ struct inject_job {
     struct row_list held;           /* rows of what is stored, due when the answer is kept */
     uint8_t *kept;                  /* owned, metered: the answer, `kept_bytes` */
     size_t kept_bytes;
-    struct timer again;             /* there was no memory for it */
+    struct timer again;             /* there was no room for it */
     /* The answer. */
     uint32_t answered;              /* recipients of the list that is being written */
     uint32_t successes;

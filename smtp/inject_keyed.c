@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "smtp/inject_job.h"
 
-#define MEMORY_AGAIN_NS (16 * NS_PER_MS)
+#define AGAIN_NS (16 * NS_PER_MS)
 
 static const struct slice json_type = {(const uint8_t *)"application/json", 16};
 
@@ -80,6 +80,18 @@ void inject_job_claim(struct inject_job *job)
 
 /* --- after ------------------------------------------------------------------------------------ */
 
+static void keep_again(struct timer *timer)
+{
+    inject_job_keep(CONTAINER_OF(timer, struct inject_job, again));
+}
+
+/* There is no room for the answer: what is stored cannot be refused any more, so it waits. */
+static void keep_later(struct inject_job *job)
+{
+    timer_init(&job->again, keep_again);
+    shard_timer_set(job->inject->shard, &job->again, AGAIN_NS);
+}
+
 static void dropped(struct inject_ask *back)
 {
     inject_job_answer_now(job_of(back));
@@ -96,7 +108,7 @@ static void kept(struct inject_ask *back)
         inject_job_end(job);
         return;
     case INJECT_ASK_FULL:
-        ask(job, INJECT_ASK_KEEP, kept);
+        keep_later(job);
         return;
     case INJECT_ASK_REFUSED:
         /* The rows end with the process; whether they are void the next one will know. */
@@ -141,23 +153,15 @@ static bool write_answer(struct inject_job *job)
     return true;
 }
 
-static void keep_again(struct timer *timer)
-{
-    inject_job_keep(CONTAINER_OF(timer, struct inject_job, again));
-}
-
 void inject_job_keep(struct inject_job *job)
 {
-    struct shard *shard = job->inject->shard;
     inject_job_set_state(job, INJECT_KEEPING);
     if (job->successes == 0) {
         ask(job, INJECT_ASK_DROP, dropped);
         return;
     }
-    if (!write_answer(job)) {
-        /* What is stored cannot be refused any more: the answer waits for memory. */
-        timer_init(&job->again, keep_again);
-        shard_timer_set(shard, &job->again, MEMORY_AGAIN_NS);
+    if (job->kept == NULL && !write_answer(job)) {
+        keep_later(job);
         return;
     }
     job->ask.answer = slice_make(job->kept, job->kept_bytes);

@@ -71,11 +71,17 @@ void inject_keys_drop(struct inject_keys *keys, struct inject_key *key)
     pool_give(&keys->pool, key);
 }
 
-/* The oldest answer that nobody reads makes room. False: there is none. */
+/* Nobody reads its answer, or waits for the journal to have it. */
+static bool may_go(const struct inject_key *key)
+{
+    return key->readers == 0 && key->is_durable;
+}
+
+/* The oldest answer that may go makes room. False: there is none. */
 static bool forget_oldest(struct inject_keys *keys)
 {
     for (struct list *link = keys->done.next; link != &keys->done; link = link->next) {
-        if (key_of(link)->readers == 0) {
+        if (may_go(key_of(link))) {
             inject_keys_drop(keys, key_of(link));
             keys->forgotten++;
             return true;
@@ -121,7 +127,7 @@ void inject_keys_expire(struct inject_keys *keys, uint64_t wall_ns)
 {
     while (!list_empty(&keys->done)) {
         struct inject_key *oldest = key_of(keys->done.next);
-        if (oldest->readers > 0 || oldest->claim.wall_ns + INJECT_KEY_NS > wall_ns) {
+        if (!may_go(oldest) || oldest->claim.wall_ns + INJECT_KEY_NS > wall_ns) {
             return;
         }
         inject_keys_drop(keys, oldest);

@@ -46,7 +46,7 @@ struct inject_key {
     struct inject_claim claim;
     struct list link;     /* in keys->working or keys->done */
     uint8_t *answer;      /* metered; null: it is working */
-    bool is_durable;      /* … and may be told: the journal has it */
+    bool is_durable;      /* … and may be told, and forgotten: the journal has it */
     uint32_t answer_bytes;
     uint32_t readers;     /* somebody reads the answer: it stays */
 };
@@ -73,13 +73,16 @@ void inject_keys_fini(struct inject_keys *keys);
 
 /* Null: there is none. */
 struct inject_key *inject_keys_find(const struct inject_keys *keys, XXH128_hash_t key);
-/* Its key is not there. Null: all of them are working. */
+/* Its key is not there. Null: all of them are working, or cannot go yet. */
 MUST_USE struct inject_key *inject_keys_claim(struct inject_keys *keys,
                                               const struct inject_claim *claim);
-/* Copies the answer. False: there is no room, even without all others. */
+/*
+ * Copies the answer; is_durable is for whoever writes the journal to set, and until then it stays.
+ * False: there is no room, even without all others that may go.
+ */
 MUST_USE bool inject_keys_done(struct inject_keys *keys, struct inject_key *key,
                                struct slice answer);
-/* Nobody reads its answer. */
+/* Nobody reads its answer, and no write of it is wanted. */
 void inject_keys_drop(struct inject_keys *keys, struct inject_key *key);
 /* Those that are older than a day. */
 void inject_keys_expire(struct inject_keys *keys, uint64_t wall_ns);

@@ -48,6 +48,7 @@ static struct inject_key *add(struct rig *rig, uint64_t key, uint64_t wall_ns, s
     struct inject_key *entry = inject_keys_claim(&rig->keys, &claim);
     if (answer.size > 0) {
         assert_true(inject_keys_done(&rig->keys, entry, answer));
+        entry->is_durable = true;
     }
     return entry;
 }
