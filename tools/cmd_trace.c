@@ -47,6 +47,7 @@ struct trace_run {
     bool color;
     bool bad;
     const char *endpoint;
+    struct server_url url;
     unsigned counts[COUNT_OF(filters)];
     const char *values[COUNT_OF(filters)][VALUES_MAX];
     struct json_reader *reader;
@@ -209,7 +210,7 @@ static int trace(const struct trace_run *run)
     if (client == NULL || filter.overflow) {
         fprintf(stderr, "ringpost trace: %s\n", client == NULL ? "out of memory"
                                                                : "the filters are too long");
-    } else if (!websocket_client_open(client, run->endpoint, path) ||
+    } else if (!websocket_client_open(client, &run->url, path) ||
                !websocket_client_say(client, buf_slice(&filter))) {
         fprintf(stderr, "ringpost trace: %s\n", client->problem);
         websocket_client_close(client);
@@ -281,16 +282,19 @@ static bool read_options(struct trace_run *run, int count, char **arguments)
 int cmd_trace(int count, char **arguments)
 {
     struct trace_run run = {0};
-    const char *endpoint = getenv("RINGPOST_ENDPOINT");
     bool server = count > 1 && strcmp(arguments[1], "server") == 0;
     run.server = server;
-    run.endpoint = endpoint != NULL ? endpoint : "http://127.0.0.1:8000";
     take_color(&run, "auto");
     if (!server && (count < 2 || strcmp(arguments[1], "client") != 0)) {
         fprintf(stderr, "usage: ringpost trace server|client [FILTER]... [--json]\n");
         return EXIT_USAGE;
     }
     if (!read_options(&run, count - 1, arguments + 1)) {
+        return EXIT_USAGE;
+    }
+    const char *endpoint = server_url_choose(run.endpoint);
+    if (!server_url_parse(endpoint, &run.url)) {
+        server_url_complain("trace", endpoint);
         return EXIT_USAGE;
     }
     run.reader = json_reader_open();

@@ -11,26 +11,15 @@
 #define WAIT_MS    1000
 #define LINE_BYTES 400u /* of what the server says */
 
-const char *dialogue_endpoint(const struct verb_options *options)
-{
-    const char *environment = getenv("RINGPOST_ENDPOINT");
-    if (options->values[OPTION_ENDPOINT] != NULL) {
-        return options->values[OPTION_ENDPOINT];
-    }
-    return environment != NULL && environment[0] != 0 ? environment : ENDPOINT_DEFAULT;
-}
-
 bool dialogue_open(struct dialogue *dialogue, const struct verb_options *options)
 {
     const struct endpoint_limits limits = {.connect_ms = DIALOGUE_CONNECT_MS,
                                            .total_ms = DIALOGUE_TOTAL_MS};
-    const char *endpoint = dialogue_endpoint(options);
+    const char *endpoint = server_url_choose(options->values[OPTION_ENDPOINT]);
     *dialogue = (struct dialogue){.options = options};
     dialogue->client = endpoint_client_open(endpoint, limits);
     if (dialogue->client == NULL) {
-        fprintf(stderr, "ringpost %s: ", options->verb);
-        readable_print(stderr, slice_from_string(endpoint));
-        fprintf(stderr, " is no endpoint: it looks like %s\n", ENDPOINT_DEFAULT);
+        server_url_complain(options->verb, endpoint);
         return false;
     }
     dialogue->reader = json_reader_open();

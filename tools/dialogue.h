@@ -19,8 +19,6 @@ struct dialogue {
     void *memory;                       /* of the values of the last answer */
 };
 
-/* The endpoint of --endpoint, of the environment, or the usual one. */
-const char *dialogue_endpoint(const struct verb_options *options);
 /* False: the endpoint makes no sense, and that has been said. */
 MUST_USE bool dialogue_open(struct dialogue *dialogue, const struct verb_options *options);
 void dialogue_close(struct dialogue *dialogue);

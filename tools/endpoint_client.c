@@ -9,7 +9,6 @@
 
 #define ROOM_FIRST   (64 * KIB)
 #define REASON_BYTES 512u
-#define WHERE_BYTES  300u
 
 struct endpoint_client {
     CURLM *multi;
@@ -23,69 +22,16 @@ struct endpoint_client {
     uint8_t *bytes; /* of the answer */
     size_t size;
     size_t room;
-    char base[WHERE_BYTES + 16];
-    char where[WHERE_BYTES];
+    struct server_url url;
     char reason[REASON_BYTES];
 };
-
-/* --- the endpoint ----------------------------------------------------------------------------- */
-
-/* A part of a URL; "" when it is not there. */
-static void url_part(CURLU *url, CURLUPart part, char out[WHERE_BYTES])
-{
-    char *text = NULL;
-    out[0] = 0;
-    if (curl_url_get(url, part, &text, 0) == CURLUE_OK) {
-        snprintf(out, WHERE_BYTES, "%s", text);
-        curl_free(text);
-    }
-}
-
-static bool take_url(struct endpoint_client *client, CURLU *url)
-{
-    char scheme[WHERE_BYTES];
-    char host[WHERE_BYTES];
-    char port[WHERE_BYTES];
-    char rest[WHERE_BYTES];
-    url_part(url, CURLUPART_QUERY, rest);
-    if (rest[0] != 0) {
-        return false;
-    }
-    url_part(url, CURLUPART_PATH, rest);
-    url_part(url, CURLUPART_SCHEME, scheme);
-    url_part(url, CURLUPART_HOST, host);
-    url_part(url, CURLUPART_PORT, port);
-    bool plain = strcmp(scheme, "http") == 0;
-    if (strcmp(rest, "/") != 0 || host[0] == 0 || (!plain && strcmp(scheme, "https") != 0)) {
-        return false;
-    }
-    if (port[0] == 0) {
-        snprintf(port, sizeof(port), "%s", plain ? "80" : "443");
-    }
-    int size = snprintf(client->where, sizeof(client->where), "%s:%s", host, port);
-    snprintf(client->base, sizeof(client->base), "%s%s", plain ? "http://" : "https://",
-             client->where);
-    return size < (int)sizeof(client->where);
-}
-
-static bool take_endpoint(struct endpoint_client *client, const char *endpoint)
-{
-    CURLU *url = curl_url();
-    CHECK(url != NULL);
-    const unsigned flags = CURLU_GUESS_SCHEME | CURLU_DISALLOW_USER;
-    bool good = strlen(endpoint) < WHERE_BYTES &&
-                curl_url_set(url, CURLUPART_URL, endpoint, flags) == CURLUE_OK;
-    good = good && take_url(client, url);
-    curl_url_cleanup(url);
-    return good;
-}
 
 struct endpoint_client *endpoint_client_open(const char *endpoint, struct endpoint_limits limits)
 {
     struct endpoint_client *client = calloc(1, sizeof(*client));
     CHECK(client != NULL && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
     client->limits = limits;
-    if (!take_endpoint(client, endpoint)) {
+    if (!server_url_parse(endpoint, &client->url)) {
         free(client);
         curl_global_cleanup();
         return NULL;
@@ -153,7 +99,8 @@ void endpoint_client_start(struct endpoint_client *client, const char *method, c
                            const struct slice *body)
 {
     char url[16 * KIB];
-    int size = snprintf(url, sizeof(url), "%s%s", client->base, path);
+    int size = snprintf(url, sizeof(url), "http%s://%s%s", client->url.tls ? "s" : "",
+                        client->url.where, path);
     CHECK(size < (int)sizeof(url));
     if (client->added) {
         (void)curl_multi_remove_handle(client->multi, client->easy);
@@ -180,7 +127,7 @@ static void say_reason(struct endpoint_client *client, CURLcode code)
 {
     long error = 0;
     (void)curl_easy_getinfo(client->easy, CURLINFO_OS_ERRNO, &error);
-    const char *where = client->where;
+    const char *where = client->url.where;
     char *out = client->reason;
     if (client->too_large) {
         snprintf(out, REASON_BYTES, "the answer of %s is larger than %u MiB", where,
@@ -263,7 +210,7 @@ bool endpoint_client_was_sent(const struct endpoint_client *client)
 
 const char *endpoint_client_where(const struct endpoint_client *client)
 {
-    return client->where;
+    return client->url.where;
 }
 
 void endpoint_put_parameter(struct buf *path, const char *key, struct slice value)

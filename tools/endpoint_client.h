@@ -9,8 +9,8 @@
 #define RINGPOST_TOOLS_ENDPOINT_CLIENT_H
 
 #include "core/buf.h"
+#include "tools/server_url.h"
 
-#define ENDPOINT_DEFAULT          "http://127.0.0.1:8000"
 #define ENDPOINT_ANSWER_BYTES_MAX (32u * MIB)
 
 struct endpoint_limits {
@@ -27,7 +27,7 @@ enum endpoint_state {
 
 struct endpoint_client;
 
-/* Null: `endpoint` is none; it is copied. "127.0.0.1:8000" will do for http. */
+/* Null: `endpoint` is none (server_url_parse). */
 struct endpoint_client *endpoint_client_open(const char *endpoint, struct endpoint_limits limits);
 void endpoint_client_close(struct endpoint_client *client);
 

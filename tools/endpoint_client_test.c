@@ -80,42 +80,6 @@ static enum endpoint_state finish(struct endpoint_client *client)
     return state;
 }
 
-static void endpoints_are_taken_or_refused(void **state)
-{
-    static const struct {
-        const char *endpoint;
-        const char *where; /* null: it is none */
-    } cases[] = {
-        {"http://127.0.0.1:8000", "127.0.0.1:8000"},
-        {"http://127.0.0.1:8000/", "127.0.0.1:8000"},
-        {"127.0.0.1:8000", "127.0.0.1:8000"},
-        {"localhost:81", "localhost:81"},
-        {"http://mta1.example.com", "mta1.example.com:80"},
-        {"http://[::1]:8000", "[::1]:8000"},
-        {"https://mta1.example.com", "mta1.example.com:443"},
-        {"ftp://127.0.0.1:8000", NULL},
-        {"file:///etc/passwd", NULL},
-        {"http://127.0.0.1:8000/api", NULL},
-        {"http://127.0.0.1:8000/?x", NULL},
-        {"http://me:secret@127.0.0.1:8000", NULL},
-        {"http://", NULL},
-        {"http://127.0.0.1:99999", NULL},
-        {"a b", NULL},
-        {"", NULL},
-    };
-    (void)state;
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct endpoint_client *client = endpoint_client_open(cases[i].endpoint, limits);
-        if ((client != NULL) != (cases[i].where != NULL)) {
-            fail_msg("%s", cases[i].endpoint);
-        }
-        if (client != NULL) {
-            assert_string_equal(endpoint_client_where(client), cases[i].where);
-        }
-        endpoint_client_close(client);
-    }
-}
-
 static void an_answer_has_its_status_and_its_bytes(void **state)
 {
     struct rig rig;
@@ -243,7 +207,6 @@ static void parameters_are_encoded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(endpoints_are_taken_or_refused),
         cmocka_unit_test(an_answer_has_its_status_and_its_bytes),
         cmocka_unit_test(failures_are_told_in_a_line),
         cmocka_unit_test(an_answer_without_end_is_refused),

@@ -13,14 +13,7 @@
 
 #include "core/base64.h"
 
-#define HOST_BYTES_MAX 256
 #define HEAD_BYTES_MAX 1024
-
-struct place {
-    char host[HOST_BYTES_MAX]; /* without brackets */
-    char port[8];
-    char both[HOST_BYTES_MAX + 16]; /* as written: for the Host field */
-};
 
 static bool failed(struct websocket_client *client, const char *what, const char *why)
 {
@@ -30,40 +23,13 @@ static bool failed(struct websocket_client *client, const char *what, const char
 
 /* --- connecting ------------------------------------------------------------------------------- */
 
-/* "http://HOST:PORT", with or without '/' behind it. */
-static bool parse_endpoint(const char *endpoint, struct place *place)
-{
-    const char *begin = strncmp(endpoint, "http://", 7) == 0 ? endpoint + 7 : NULL;
-    if (begin == NULL) {
-        return false;
-    }
-    size_t size = strcspn(begin, "/");
-    const char *colon = memrchr(begin, ':', size);
-    if (colon == NULL || begin[size + (begin[size] == '/')] != '\0' ||
-        size >= sizeof(place->both)) {
-        return false;
-    }
-    bool bracketed = begin[0] == '[' && colon > begin && colon[-1] == ']';
-    const char *host = begin + bracketed;
-    size_t host_size = (size_t)(colon - host) - bracketed;
-    size_t port_size = size - (size_t)(colon - begin) - 1;
-    if (host_size == 0 || host_size >= sizeof(place->host) || port_size == 0 ||
-        port_size >= sizeof(place->port)) {
-        return false;
-    }
-    snprintf(place->host, sizeof(place->host), "%.*s", (int)host_size, host);
-    snprintf(place->port, sizeof(place->port), "%.*s", (int)port_size, colon + 1);
-    snprintf(place->both, sizeof(place->both), "%.*s", (int)size, begin);
-    return true;
-}
-
-static bool connect_to(struct websocket_client *client, const struct place *place)
+static bool connect_to(struct websocket_client *client, const struct server_url *url)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct addrinfo *found;
-    int error = getaddrinfo(place->host, place->port, &hints, &found);
+    int error = getaddrinfo(url->host, url->port, &hints, &found);
     if (error != 0) {
-        return failed(client, place->both, gai_strerror(error));
+        return failed(client, url->where, gai_strerror(error));
     }
     for (const struct addrinfo *at = found; at != NULL && client->fd < 0; at = at->ai_next) {
         client->fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
@@ -74,7 +40,7 @@ static bool connect_to(struct websocket_client *client, const struct place *plac
         }
     }
     freeaddrinfo(found);
-    return client->fd >= 0 || failed(client, place->both, strerror(error));
+    return client->fd >= 0 || failed(client, url->where, strerror(error));
 }
 
 static bool send_all(struct websocket_client *client, struct slice bytes)
@@ -159,7 +125,7 @@ static bool read_answer(struct websocket_client *client, struct slice key)
     return true;
 }
 
-static bool shake_hands(struct websocket_client *client, const struct place *place,
+static bool shake_hands(struct websocket_client *client, const struct server_url *url,
                         const char *path)
 {
     uint8_t random[16];
@@ -175,7 +141,7 @@ static bool shake_hands(struct websocket_client *client, const struct place *pla
     buf_printf(&buf,
                "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n\r\n",
-               path, place->both, (int)sizeof(key), (const char *)key);
+               path, url->where, (int)sizeof(key), (const char *)key);
     return !buf.overflow && send_all(client, buf_slice(&buf)) &&
            read_answer(client, slice_make(key, sizeof(key)));
 }
@@ -191,22 +157,21 @@ static bool open_signals(struct websocket_client *client)
     return client->signals >= 0 || failed(client, "signals", strerror(errno));
 }
 
-bool websocket_client_open(struct websocket_client *client, const char *endpoint,
+bool websocket_client_open(struct websocket_client *client, const struct server_url *url,
                            const char *path)
 {
-    struct place place;
     uint64_t seed;
     *client = (struct websocket_client){.fd = -1, .signals = -1};
-    if (!parse_endpoint(endpoint, &place)) {
-        return failed(client, endpoint, "an endpoint is http://HOST:PORT");
+    if (url->tls) {
+        return failed(client, url->where, "dialogues are traced over plain HTTP");
     }
     if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed) ||
         !websocket_init(&client->websocket, WEBSOCKET_CLIENT, client->message,
                         sizeof(client->message), seed)) {
         return failed(client, "memory", strerror(errno));
     }
-    return open_signals(client) && connect_to(client, &place) &&
-           shake_hands(client, &place, path);
+    return open_signals(client) && connect_to(client, url) &&
+           shake_hands(client, url, path);
 }
 
 /* --- the dialogue ----------------------------------------------------------------------------- */

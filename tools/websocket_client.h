@@ -6,6 +6,7 @@
 #define RINGPOST_TOOLS_WEBSOCKET_CLIENT_H
 
 #include "shard/io/websocket.h"
+#include "tools/server_url.h"
 
 #define WEBSOCKET_CLIENT_MESSAGE (64 * KIB)
 #define WEBSOCKET_CLIENT_PROBLEM 256
@@ -28,9 +29,9 @@ enum websocket_client_step {
     WEBSOCKET_CLIENT_FAILED, /* `problem` says why */
 };
 
-/* `endpoint` is "http://HOST:PORT". False: `problem` says why. */
-MUST_USE bool websocket_client_open(struct websocket_client *client, const char *endpoint,
-                                    const char *path);
+/* False: `problem` says why. */
+MUST_USE bool websocket_client_open(struct websocket_client *client,
+                                    const struct server_url *url, const char *path);
 MUST_USE bool websocket_client_say(struct websocket_client *client, struct slice text);
 MUST_USE enum websocket_client_step websocket_client_hear(struct websocket_client *client,
                                                           struct slice *text_out);

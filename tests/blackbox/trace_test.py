@@ -147,7 +147,10 @@ class Trace(BlackBox):
                 (["server", "--domain", "x.test"], 2, "trace client"),
                 (["everything"], 2, "usage"),
                 (["client", "--mx-addr", "none"], 1, "networks"),
-                (["server", "--endpoint", "http://127.0.0.1:1"], 1, "127.0.0.1:1")):
+                (["server", "--endpoint", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+                (["server", "--endpoint", "127.0.0.1:1"], 1, "127.0.0.1:1"),
+                (["server", "--endpoint", "ftp://here"], 2, "is no endpoint"),
+                (["server", "--endpoint", "https://here"], 1, "plain HTTP")):
             done = subprocess.run([RINGPOST, "trace", *arguments], capture_output=True, text=True,
                                   timeout=SECONDS, check=False,
                                   env={**os.environ, "RINGPOST_ENDPOINT": endpoint})
