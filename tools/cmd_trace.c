@@ -9,10 +9,10 @@
 #include "core/json.h"
 #include "core/json_read.h"
 #include "tools/exit_codes.h"
+#include "tools/readable.h"
 #include "tools/websocket_client.h"
 
 #define FILTER_BYTES  (8 * KIB)
-#define LINE_BYTES    (16 * KIB)
 #define VALUES_MAX    16u /* of one option: what the server takes */
 #define SESSION_CHARS 28  /* of its id; the rest is the same for all */
 
@@ -63,26 +63,21 @@ static const char *color(const struct trace_run *run, char mark)
     return mark == '<' ? "\x1b[36m" : mark == '>' ? "\x1b[32m" : "\x1b[33m";
 }
 
-/* A line of its own, escaped as in JSON without the quotes. */
+/* A line of its own. */
 static void print_line(const struct trace_run *run, char mark, struct slice text)
 {
-    uint8_t bytes[LINE_BYTES];
     struct slice when = SLICE_NONE;
     struct slice session = SLICE_NONE;
-    struct buf buf;
-    char time[16] = "";
-    char id[SESSION_CHARS + 1] = "";
     if (json_read_string(run->reader, "/when", &when) && when.size >= 23) {
-        memcpy(time, when.data + 11, 12);
+        readable_print(stdout, slice_make(when.data + 11, 12));
     }
+    putchar(' ');
     if (json_read_string(run->reader, "/conn_meta/session_id", &session)) {
-        memcpy(id, session.data, MIN_OF(session.size, sizeof(id) - 1));
+        readable_print(stdout, slice_first(session, MIN_OF(session.size, (size_t)SESSION_CHARS)));
     }
-    buf_init(&buf, bytes, sizeof(bytes));
-    json_put_string(&buf, slice_first(text, MIN_OF(text.size, (size_t)LINE_BYTES /
-                                                                  JSON_STRING_GROWTH - 2)));
-    printf("%s %-*s %s%c %.*s%s\n", time, *id != '\0' ? SESSION_CHARS : 0, id, color(run, mark),
-           mark, (int)buf.size - 2, (const char *)bytes + 1, run->color ? "\x1b[0m" : "");
+    printf(" %s%c ", color(run, mark), mark);
+    readable_print(stdout, text);
+    printf("%s\n", run->color ? "\x1b[0m" : "");
 }
 
 static void print_lines(const struct trace_run *run, char mark, struct slice text)
@@ -144,8 +139,7 @@ static void print_event(const struct trace_run *run)
 static bool show(const struct trace_run *run, struct slice event)
 {
     if (run->as_json) {
-        fwrite(event.data, 1, event.size, stdout);
-        fputc('\n', stdout);
+        readable_json(stdout, event);
     } else if (json_read(run->reader, event)) {
         print_event(run);
     }
@@ -177,6 +171,14 @@ static void put_filter(const struct trace_run *run, struct buf *buf)
     json_object_end(&json);
 }
 
+static int fail(const struct websocket_client *client)
+{
+    fprintf(stderr, "ringpost trace: ");
+    readable_print(stderr, slice_from_string(client->problem));
+    fputc('\n', stderr);
+    return EXIT_FAILED;
+}
+
 static int hear_all(const struct trace_run *run, struct websocket_client *client)
 {
     for (;;) {
@@ -191,8 +193,7 @@ static int hear_all(const struct trace_run *run, struct websocket_client *client
         case WEBSOCKET_CLIENT_SIGNAL:
             return EXIT_FINE;
         case WEBSOCKET_CLIENT_FAILED:
-            fprintf(stderr, "ringpost trace: %s\n", client->problem);
-            return EXIT_FAILED;
+            return fail(client);
         }
     }
 }
@@ -212,7 +213,7 @@ static int trace(const struct trace_run *run)
                                                                : "the filters are too long");
     } else if (!websocket_client_open(client, &run->url, path) ||
                !websocket_client_say(client, buf_slice(&filter))) {
-        fprintf(stderr, "ringpost trace: %s\n", client->problem);
+        code = fail(client);
         websocket_client_close(client);
     } else {
         code = hear_all(run, client);

@@ -93,11 +93,6 @@ static bool refused(struct websocket_client *client, size_t body)
                                                                         client->held), '\r'));
     struct slice text = slice_make(client->input + body, client->held - body);
     text = slice_first(text, MIN_OF(slice_find(text, '\n'), (size_t)160));
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < ' ' || text.data[i] > '~') {
-            text = SLICE_NONE;
-        }
-    }
     snprintf(client->problem, sizeof(client->problem), "the server refused: %.*s %.*s",
              (int)MIN_OF(line.size, (size_t)64), (const char *)line.data, (int)text.size,
              (const char *)text.data);
@@ -109,8 +104,11 @@ static bool read_answer(struct websocket_client *client, struct slice key)
     uint8_t accept[WEBSOCKET_ACCEPT_BYTES];
     size_t end = head_end(client);
     while (end == 0) {
-        if (client->held >= HEAD_BYTES_MAX || receive(client) != WEBSOCKET_CLIENT_TEXT) {
-            return client->problem[0] != '\0' || failed(client, "the server", "no WebSocket");
+        if (client->held >= HEAD_BYTES_MAX) {
+            return failed(client, "the server", "no WebSocket");
+        }
+        if (receive(client) != WEBSOCKET_CLIENT_TEXT) {
+            return false;
         }
         end = head_end(client);
     }
@@ -170,8 +168,8 @@ bool websocket_client_open(struct websocket_client *client, const struct server_
                         sizeof(client->message), seed)) {
         return failed(client, "memory", strerror(errno));
     }
-    return open_signals(client) && connect_to(client, url) &&
-           shake_hands(client, url, path);
+    /* Signals last: until there is a dialogue to end they end the program. */
+    return connect_to(client, url) && shake_hands(client, url, path) && open_signals(client);
 }
 
 /* --- the dialogue ----------------------------------------------------------------------------- */

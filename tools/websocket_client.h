@@ -13,11 +13,11 @@
 
 struct websocket_client {
     int fd;                /* -1: not connected */
-    int signals;           /* a signalfd for SIGINT and SIGTERM */
+    int signals;           /* a signalfd for SIGINT and SIGTERM; -1: no dialogue yet */
     struct websocket websocket;
     size_t held;           /* of `input`, not fed yet, from `at` on */
     size_t at;
-    char problem[WEBSOCKET_CLIENT_PROBLEM]; /* a line, after a failure */
+    char problem[WEBSOCKET_CLIENT_PROBLEM]; /* a line, after a failure; of the server's, too */
     uint8_t input[16 * KIB];
     uint8_t message[WEBSOCKET_CLIENT_MESSAGE];
 };

@@ -1,5 +1,6 @@
 """Live SMTP dialogues over a WebSocket, as Python's websockets library sees them."""
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import subprocess
 
 import websockets
 
-from harness import RINGPOST, BlackBox, Config, address_of
+from harness import RINGPOST, BlackBox, Config, address_of, wait_until
 
 CONTENT = b"Subject: test\r\n\r\n" + b"hello " * 100 + b"\r\n"
 SECONDS = 20
@@ -157,6 +158,70 @@ class Trace(BlackBox):
             self.assertEqual(done.returncode, code, arguments)
             self.assertIn(text, done.stderr)
         server.stop()
+
+    def shown(self, handler, *arguments):
+        """What the command says of a server that speaks so: exit code, output, errors."""
+        async def run():
+            async with websockets.serve(handler, "127.0.0.1", 0) as server:
+                port = server.sockets[0].getsockname()[1]
+                command = await asyncio.create_subprocess_exec(
+                    RINGPOST, "trace", "client", "--endpoint", f"127.0.0.1:{port}", *arguments,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                said = await asyncio.wait_for(command.communicate(), SECONDS)
+                return command.returncode, *(text.decode() for text in said)
+        return asyncio.run(run())
+
+    def test_no_control_character_of_a_server_reaches_the_terminal(self):
+        poison = "a\x1b[2J\x7f\x9b\u202eb"
+
+        async def handler(tracer, *_):
+            await tracer.recv()
+            await tracer.send(json.dumps(
+                {"when": "2026-11-30T\x1b[2J\x9b345678901234", "payload": {"Read": poison},
+                 "conn_meta": {"session_id": poison}}, ensure_ascii=False))
+            await tracer.close(1008, poison)
+
+        for arguments in ([], ["--json"]):
+            code, said, errors = self.shown(handler, *arguments)
+            self.assertEqual((code, said.count("\n"), errors.count("\n")), (1, 1, 1))
+            self.assertIn("a\\u001b[2J", said)
+            self.assertIn("1008 a\\u001b[2J", errors)
+            for letter in said + errors:
+                self.assertTrue(letter.isprintable() or letter == "\n", (said, errors))
+
+    def test_a_server_that_hangs_up_in_the_handshake_is_said_to_do_so(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            command = subprocess.Popen(
+                [RINGPOST, "trace", "client", "--endpoint",
+                 f"127.0.0.1:{listener.getsockname()[1]}"], stderr=subprocess.PIPE, text=True)
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 101 Switching")
+            errors = command.communicate(timeout=SECONDS)[1]
+        self.assertEqual((command.returncode, errors),
+                         (1, "ringpost trace: the connection: closed by the server\n"))
+
+    def test_ctrl_c_ends_the_connecting(self):
+        def connecting(port):
+            syn_sent = "02"
+            with open("/proc/net/tcp", encoding="ascii") as table:
+                rows = [line.split() for line in table]
+            return sum(row[2].endswith(f":{port:04X}") and row[3] == syn_sent for row in rows)
+
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            port = listener.getsockname()[1]
+            while connecting(port) == 0:  # until there is no room for more
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", port))
+            command = subprocess.Popen(
+                [RINGPOST, "trace", "client", "--endpoint", f"127.0.0.1:{port}"])
+            self.addCleanup(command.kill)
+            wait_until(lambda: connecting(port) == 2, "the connecting")
+            command.send_signal(signal.SIGINT)
+            self.assertEqual(command.wait(SECONDS), -signal.SIGINT)
 
     def test_what_makes_no_sense_is_refused(self):
         server = self.server(Config())
