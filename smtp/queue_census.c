@@ -40,6 +40,11 @@ uint32_t queue_census_candidate(const struct queue_census *census, struct slice 
     return row != NULL ? row->candidate : CENSUS_NONE;
 }
 
+struct slice queue_census_candidate_name(const struct queue_census *census, uint32_t candidate)
+{
+    return census->rows[census->picks[candidate].number].name;
+}
+
 bool census_is_exact(const struct census_result *result, uint32_t count)
 {
     return result->missed == 0 || (count > 0 && result->queues[count - 1].count >= result->missed);
@@ -98,9 +103,8 @@ static void choose(struct queue_census *census)
         queue_picks_offer(census->picks, &count, CENSUS_NAMES_MAX, &pick);
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct census_row *row = &census->rows[census->picks[i].number];
-        row->candidate = i;
-        census->queues[i] = (struct census_queue){.name = row->name};
+        census->rows[census->picks[i].number].candidate = i;
+        census->queues[i] = (struct census_queue){0};
     }
     for (uint32_t i = 0; count == CENSUS_NAMES_MAX && i < census->row_count; i++) {
         const struct census_row *row = &census->rows[i];

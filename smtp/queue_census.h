@@ -145,8 +145,10 @@ void census_part_init(struct census_part *part, struct queue_census *census,
 /* The first way, or the second. */
 void census_part_send(struct census_part *part, enum census_stage stage);
 void census_part_home(struct census_part *part);
-/* CENSUS_NONE: it is no candidate. While nothing is added. */
+/* On any shard during the second way, while rows and picks stand still; `queues` do not: what comes
+ * home first is added there. CENSUS_NONE: it is no candidate. */
 uint32_t queue_census_candidate(const struct queue_census *census, struct slice name);
+struct slice queue_census_candidate_name(const struct queue_census *census, uint32_t candidate);
 void census_queue_add(struct census_queue *sum, const struct census_queue *part);
 
 #endif

@@ -62,7 +62,7 @@ static void found_put(struct census_part *part, uint32_t candidate, const struct
 {
     const struct shard *shard = part->walk.delivery->shard;
     struct census_queue queue = {
-        .name = part->census->queues[candidate].name,
+        .name = queue_census_candidate_name(part->census, candidate),
         .count = view->recipients,
         .due = view->due,
         .connections = view->connections,
@@ -86,7 +86,8 @@ static void recount_scheduled(struct shard_walk *walk, uint32_t candidate)
     struct queue_view view;
     uint32_t number;
     part->found[candidate] = (struct census_queue){0};
-    if (queue_names_find(names, part->census->queues[candidate].name, &number) &&
+    struct slice name = queue_census_candidate_name(part->census, candidate);
+    if (queue_names_find(names, name, &number) &&
         queue_view_scheduled(walk->delivery, number, &view)) {
         found_put(part, candidate, &view);
     }

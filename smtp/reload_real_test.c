@@ -1,7 +1,8 @@
 /*
  * Reloads on real threads while mail goes round: a node that is its own smart host, so that every
  * message comes back until it has too many Received fields. Under TSan this shows that nothing of a
- * configuration is read by one thread while another one frees it.
+ * configuration is read by one thread while another one frees it, and that what /metrics and the
+ * largest queues are made of has one owner at a time.
  */
 #include "smtp/reload.h"
 
@@ -61,7 +62,7 @@ static void write_file(const struct rig *rig, unsigned port, unsigned i)
             "node = { hostname = \"mta%u.test\", state_dir = \"state\", shards = %d }\n"
             "spool = { path = \"spool\", segment_size = \"2MiB\", min_free_space = 0 }\n"
             "memory = { staging = \"8MiB\", limit = \"512MiB\" }\nlog = { path = \"log\" }\n"
-            "http_listener = []\n"
+            "[[http_listener]]\nlisten = \"127.0.0.1:0\"\n"
             "[[smtp_listener]]\nlisten = \"127.0.0.1:0\"\nbanner = \"number %u\"\n"
             "[queues]\nclass_header = \"X-Class-%u\"\n"
             "[queues.queue.default]\nretry_interval = \"1s\"\nmax_message_rate = \"%u/s\"\n",
@@ -145,18 +146,45 @@ static void reload(struct rig *rig, unsigned port, unsigned i)
     assert_int_equal(reloads_done(rig), before + 1);
 }
 
+static int connect_to(unsigned port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+/* Asks, and hears the answer to its end. */
+static void ask(unsigned port, const char *path)
+{
+    char text[4096];
+    char start[16] = "";
+    size_t heard = 0;
+    int fd = connect_to(port);
+    int size = snprintf(text, sizeof(text),
+                        "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    assert_int_equal(send(fd, text, (size_t)size, 0), size);
+    for (ssize_t count = 1; count > 0; heard += (size_t)count) {
+        count = recv(fd, text, sizeof(text), 0);
+        assert_true(count >= 0);
+        if (heard < sizeof(start) - 1) {
+            memcpy(start + heard, text, MIN_OF((size_t)count, sizeof(start) - 1 - heard));
+        }
+    }
+    assert_int_equal(strncmp(start, "HTTP/1.1 200 ", 13), 0);
+    close(fd);
+}
+
 /* Says the lines, each after the reply to the one before. */
 static void submit(unsigned port, unsigned number)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     char reply[512];
     char recipient[64];
     snprintf(recipient, sizeof(recipient), "RCPT TO:<u@%c.test>\r\n", "abc"[number % 3]);
     const char *const lines[] = {"EHLO c.test\r\n", "MAIL FROM:<a@c.test>\r\n", recipient,
                                  "DATA\r\n", "Subject: round\r\n\r\nand round\r\n.\r\n"};
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    int fd = connect_to(port);
     for (unsigned i = 0; i < COUNT_OF(lines); i++) {
         assert_true(recv(fd, reply, sizeof(reply), 0) > 0);
         assert_true(reply[0] == '2' || reply[0] == '3');
@@ -167,7 +195,7 @@ static void submit(unsigned port, unsigned number)
     close(fd);
 }
 
-static void reloads_on_threads_while_mail_goes_round(void **state)
+static void reloads_and_questions_on_threads_while_mail_goes_round(void **state)
 {
     static struct rig rig;
     (void)state;
@@ -179,6 +207,8 @@ static void reloads_on_threads_while_mail_goes_round(void **state)
     }
     for (unsigned i = 2; i < RELOADS; i++) {
         reload(&rig, port, i);
+        ask(rig.node.http_bound[0].port, "/metrics");
+        ask(rig.node.http_bound[0].port, "/api/admin/queues/v1?kind=ready");
     }
     uint64_t rounds = node_counter(&rig.node, COUNTER_deliveries);
     printf("%llu deliveries meanwhile\n", (unsigned long long)rounds);
@@ -190,7 +220,7 @@ static void reloads_on_threads_while_mail_goes_round(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reloads_on_threads_while_mail_goes_round),
+        cmocka_unit_test(reloads_and_questions_on_threads_while_mail_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
