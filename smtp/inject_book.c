@@ -4,14 +4,18 @@
 
 #include "core/check.h"
 
+/* Of what is written or read at a time: a file that was not written by us may be larger. */
 #define MEMORY_BYTES (64 * MIB)
-#define FILE_BYTES_MAX (48 * MIB) /* what is read at a start */
 /* Of one append, unless a single answer is larger. */
 #define APPEND_BYTES (512 * KIB)
 /* What a file may have beside twice what it says. */
 #define GROWTH_BYTES (1 * MIB)
 #define RETRY_NS     NS_PER_S
 #define LOAD_TRIES   5
+
+/* Grown as far as it may, and an answer as large as any, a file can still be read. */
+static_assert(2 * INJECT_KEYS_BYTES_MAX + GROWTH_BYTES + INJECT_ANSWERS_BYTES < MEMORY_BYTES,
+              "a file is written that no start reads");
 
 enum {
     STAGE_IDLE,
@@ -402,7 +406,7 @@ static void sized(struct inject_book *book, int result)
         read_done(book, 0);
     } else if (result < 0) {
         load_failed(book, result);
-    } else if (book->job.size > FILE_BYTES_MAX || !data_take(book, book->job.size)) {
+    } else if (!data_take(book, book->job.size)) {
         load_failed(book, -EFBIG);
     } else {
         book->stage = STAGE_READING;

@@ -33,6 +33,9 @@
 #define INJECT_ANSWERS_BYTES (16 * MIB)
 /* Of a record without an answer. */
 #define INJECT_RECORD_BYTES  (8 + 1 + 16 + 16 + 16 + 8)
+/* Of a journal that is begun anew, about. */
+#define INJECT_KEYS_BYTES_MAX                                                                      \
+    ((INJECT_KEYS_MAX + INJECT_VOIDS_MAX) * INJECT_RECORD_BYTES + INJECT_ANSWERS_BYTES)
 
 /* Who asks for what: hashes of the key and of the whole body. */
 struct inject_claim {
