@@ -243,7 +243,7 @@ static void read_claim(struct inject_keys *keys, const struct inject_claim *clai
                        struct slice answer)
 {
     struct inject_key *key = inject_keys_find(keys, claim->key);
-    if (key != NULL && compare_ids(&key->claim.request, &claim->request) != 0) {
+    if (key != NULL && !id_equal(&key->claim.request, &claim->request)) {
         if (key->answer == NULL) {
             add_void(keys, &key->claim.request);
         }

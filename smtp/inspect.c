@@ -1,6 +1,5 @@
 #include "smtp/inspect.h"
 
-#include <string.h>
 #include <sys/uio.h>
 
 #include "core/check.h"
@@ -294,7 +293,7 @@ static bool has_id(const struct inspection *inspection, const struct message *me
 {
     struct id wanted = id_with_index(inspection->order.id, ID_INDEX_MESSAGE);
     struct id has = id_with_index(message->id, ID_INDEX_MESSAGE);
-    return memcmp(wanted.bytes, has.bytes, sizeof(has.bytes)) == 0;
+    return id_equal(&wanted, &has);
 }
 
 /* The message is there; its body may not be. */

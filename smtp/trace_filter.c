@@ -125,12 +125,7 @@ static bool has(const struct trace_texts *texts, struct slice text)
 
 static bool contains(const struct trace_networks *networks, const struct endpoint *endpoint)
 {
-    for (unsigned i = 0; i < networks->count; i++) {
-        if (network_contains(&networks->values[i], endpoint)) {
-            return true;
-        }
-    }
-    return networks->count == 0;
+    return networks->count == 0 || networks_contain(networks->values, networks->count, endpoint);
 }
 
 bool trace_filter_fits_session(const struct trace_filter *filter,
