@@ -99,12 +99,14 @@ static const char *request_problem(struct rebind *rebind, const struct rebind_re
 {
     const struct metadata_change *change = &request->change;
     const struct conf *conf = rebind->conf(rebind);
-    const char *problem = admin_criteria_problem(&request->criteria);
+    const struct admin_entry entry = {
+        .kind = ADMIN_SUSPEND, /* whose queues are meant */
+        .criteria = request->criteria,
+        .reason = request->reason,
+    };
+    const char *problem = admin_entry_problem(&entry);
     if (problem != NULL) {
         return problem;
-    }
-    if (request->reason.size == 0 || request->reason.size > ADMIN_REASON_BYTES_MAX) {
-        return "reason is needed, of at most 512 bytes";
     }
     if (!change->sets_tenant && !change->sets_campaign && !change->sets_class) {
         return "data has nothing that is to be set: tenant, campaign, class";
