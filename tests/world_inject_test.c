@@ -25,7 +25,6 @@ static void calm_body(struct sim *sim, void *context)
     world.large = 100;
     world.mood.plain = 300;
     world.injected = 700;
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     if (world_start(&world)) {
         world_mail(&world, 4, 30, 20 * NS_PER_MS);
@@ -63,7 +62,6 @@ static void network_body(struct sim *sim, void *context)
     world.lossy = true;
     world.aborts = 100;
     world.injected = 800;
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world.mood = (struct sink_mood){.defer = 40, .bounce = 20};
     world_short_timeouts(&world);
     world_open(&world);
@@ -103,7 +101,6 @@ static void crash_body(struct sim *sim, void *context)
     world.body_bytes_max = 300 * KIB;
     world.large = 50;
     world.injected = 800;
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     bool good = world_start(&world);
     for (unsigned i = 0; i < 3 && good; i++) {
@@ -161,7 +158,6 @@ static void stop_body(struct sim *sim, void *context)
     world.body_bytes_max = 300 * KIB;
     world.large = 50;
     world.injected = 800;
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     bool good = world_start(&world);
     for (unsigned i = 0; i < 2 && good; i++) {
@@ -209,7 +205,6 @@ static void disk_body(struct sim *sim, void *context)
     world.lossy = true;
     world.window_ns += 12 * NS_PER_S; /* slow disks */
     world_short_timeouts(&world);
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     bool good = world_start(&world);
     for (unsigned i = 0; i < 3 && good; i++) {
@@ -281,7 +276,6 @@ static void refusals_body(struct sim *sim, void *context)
     char text[4096];
     (void)context;
     world_init(&world, sim);
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     bool good = world_start(&world);
     for (size_t i = 0; i < COUNT_OF(refusals) && good; i++) {
@@ -322,7 +316,6 @@ static void memory_body(struct sim *sim, void *context)
     (void)context;
     assert_non_null(json);
     world_init(&world, sim);
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     if (world_start(&world)) {
         int begin = snprintf(json, 256, "{\"envelope_sender\":\"\",\"recipients\":"
@@ -369,7 +362,6 @@ static void busy_body(struct sim *sim, void *context)
     (void)context;
     world_init(&world, sim);
     world_set(&world, "node.shards=1");
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_open(&world);
     if (world_start(&world)) {
         struct pool *puts = &world.node.mtas[0].inject.puts;
@@ -427,7 +419,6 @@ static void rate_body(struct sim *sim, void *context)
     (void)context;
     world_init(&world, sim);
     world.shards = 1 + (unsigned)sim_below(sim, 3);
-    world_set(&world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_set(&world, "http_listener.0.inject_rate=3/m");
     world_open(&world);
     bool good = world_start(&world);

@@ -23,7 +23,6 @@ static void world_of_keys(struct world *world, struct sim *sim)
     world->body_bytes_max = 6 * KIB;
     world->injected = 1000;
     world->keyed = 800;
-    world_set(world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
 }
 
 /* --- crashes ---------------------------------------------------------------------------------- */

@@ -186,7 +186,6 @@ static void load_open(struct world *world, struct sim *sim)
     world->injected = 200;
     world->conf_file = FILE_NAME;
     world->set_count -= 3; /* the routes stand last: reloads change them */
-    world_set(world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world->sets_kept = world->set_count;
     for (unsigned i = 0; i < 3; i++) {
         world_set(world, "queues.queue.\"d%u.test\".protocol="

@@ -51,7 +51,7 @@ void world_init(struct world *world, struct sim *sim)
     world_set(world, "smtp_listener.0.relay_hosts=[\"10.0.0.0/16\"]");
     world_set(world, "smtp_listener.0.max_connections=64");
     world_set(world, "http_listener.0.listen=10.0.0.1:8000");
-    world_set(world, "http_listener.0.trusted_hosts=[\"10.0.0.0/24\"]");
+    world_set(world, "http_listener.0.trusted_hosts=[\"10.0.0.0/16\"]");
     world_set(world, "spool.segment_size=2MiB");
     world_set(world, "spool.min_free_space=0");
     world_set(world, "spool.recovery_spread=1s");
