@@ -53,7 +53,6 @@ static void second_stop_body(struct sim *sim, void *context)
     struct world world;
     world_init(&world, sim);
     world.shards = 1 + (unsigned)sim_below(sim, 2);
-    world.lossy = true; /* a connection that is cut may have had its answer */
     world.mood = (struct sink_mood){.slow = 300, .slow_ns = 50 * NS_PER_S};
     world_open(&world);
     bool good = world_start(&world);

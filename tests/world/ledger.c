@@ -6,8 +6,6 @@
 #include "core/check.h"
 #include "tests/world/world.h"
 
-/* What was on its way when the process ended still comes. */
-#define LANDING_NS NS_PER_MS
 /* A message that was written and refused is void when two groups more are durable. */
 #define REFUSAL_COMMITS 2
 
@@ -114,18 +112,19 @@ void world_mail(struct world *world, unsigned clients, uint32_t count, uint64_t 
 
 /*
  * A second delivery needs a reason: the OUTCOME of the first was not durable at a crash (its reply
- * was sent less than the crash's window before it), or nobody read its reply.
+ * was sent less than the crash's window before it, or not yet: what was on its way still comes), or
+ * nobody read its reply.
  */
 enum world_cause world_cause_of(struct world *world, const struct world_recipient *recipient)
 {
     for (unsigned i = 0; i < world->crash_count; i++) {
         const struct world_crash *crash = &world->crashes[i];
-        if (crash->at_ns + LANDING_NS >= recipient->taken_ns &&
+        if (recipient->conn <= crash->conn_count &&
             (recipient->told_ns == 0 || recipient->told_ns + crash->window_ns >= crash->at_ns)) {
             return crash->broken ? CAUSE_BROKEN : CAUSE_CRASH;
         }
     }
-    if (recipient->told_ns == 0 || (!recipient->heard && world->lossy)) {
+    if (recipient->told_ns == 0 || (!recipient->heard && (world->lossy || recipient->cut))) {
         return CAUSE_UNCERTAIN;
     }
     return CAUSES_COUNT;
@@ -166,6 +165,7 @@ void world_counts_add(struct world *world)
     struct world_tally *tally = &world->tally;
     tally->checkpoints += world_counter(world, COUNTER_checkpoints);
     tally->rewrites += world_counter(world, COUNTER_messages_rewritten);
+    tally->uncertain += world_counter(world, COUNTER_uncertain);
     tally->commit_failures += world_counter(world, COUNTER_commit_failures);
     tally->events_replayed += world_counter(world, COUNTER_events_replayed);
     for (unsigned i = 0; i < world->shards; i++) {
@@ -180,7 +180,8 @@ void world_counts_add(struct world *world)
 void world_life_over(struct world *world)
 {
     uint64_t now_ns = sim_now_ns(world->sim);
-    struct world_crash crash = {.at_ns = now_ns, .window_ns = world->window_ns};
+    struct world_crash crash = {
+        .at_ns = now_ns, .window_ns = world->window_ns, .conn_count = world->conn_count};
     CHECK(world->crash_count < WORLD_CRASHES_MAX);
     if (node_state(&world->node) == NODE_READY && world->lossy) {
         crash.broken = world_counter(world, COUNTER_commit_failures) > 0;
@@ -195,6 +196,17 @@ void world_life_over(struct world *world)
     refusals_over(world);
     world_counts_add(world);
     world->crashes[world->crash_count++] = crash;
+}
+
+void world_life_cut(struct world *world)
+{
+    for (uint32_t i = 0; i < world->message_count; i++) {
+        struct world_message *message = &world->messages[i];
+        for (unsigned r = 0; r < message->recipient_count; r++) {
+            struct world_recipient *recipient = &message->recipients[r];
+            recipient->cut = recipient->cut || recipient->taken_ns >= world->started_ns;
+        }
+    }
 }
 
 void world_refused(struct world *world, struct world_message *message, unsigned life)
@@ -230,6 +242,7 @@ bool world_delivered(struct world *world, uint32_t number, unsigned index, uint3
         count_duplicate(world, number, index);
     }
     recipient->heard = false;
+    recipient->cut = false;
     recipient->told_ns = 0;
     recipient->taken_ns = sim_now_ns(world->sim);
     recipient->conn = conn;
@@ -289,6 +302,12 @@ void world_judge(struct world *world)
                 sim_fail(world->sim, "message %u was not taken, and is delivered", i);
             }
         }
+    }
+    uint64_t uncertain = tally->uncertain + world_counter(world, COUNTER_uncertain);
+    if (tally->duplicates[CAUSE_UNCERTAIN] > uncertain) {
+        sim_fail(world->sim, "%llu were delivered again because nobody had read the reply, but "
+                 "the node knows of %llu", (unsigned long long)tally->duplicates[CAUSE_UNCERTAIN],
+                 (unsigned long long)uncertain);
     }
 }
 

@@ -342,6 +342,9 @@ void world_stopped(struct world *world)
     for (unsigned i = 0; i <= world->shards; i++) {
         check_shard(world, i);
     }
+    if (atomic_load_explicit(&world->node.stop_level, memory_order_relaxed) > 1) {
+        world_life_cut(world);
+    }
     world_counts_add(world);
     expect_zero(world, world->shards, "cells", cells_in_use(&world->node.control->cells));
     if (sim_failed(world->sim)) {

@@ -73,6 +73,7 @@ struct world_recipient {
     uint8_t domain;
     uint8_t accepted;     /* enum world_word: the reply to its RCPT */
     bool heard;           /* the last delivery's reply was read: a command followed */
+    bool cut;             /* else: a stop that does not wait cut connections meanwhile */
     bool expired;         /* the test says so */
     bool stubborn;        /* the sink defers it until the world settles */
     uint8_t rows;         /* of the node, at the last look */
@@ -113,6 +114,7 @@ struct world_tally {
     uint64_t drops;         /* connections, by the sink */
     uint64_t large;         /* bodies that were spilled, taken */
     uint64_t duplicates[CAUSES_COUNT];
+    uint64_t uncertain;     /* recipients of which the node said so, in all lives */
     uint64_t crashes;
     uint64_t power_cuts;    /* of the crashes */
     uint64_t broken;        /* crashes because a lane stored nothing any more */
@@ -220,6 +222,7 @@ struct world {
     unsigned rcpt_count;
     struct world_crash {
         uint64_t at_ns;
+        uint32_t conn_count; /* the sink had met by then */
         uint64_t window_ns; /* what was delivered in it before may come again */
         bool broken;        /* a write had failed since the start */
     } crashes[WORLD_CRASHES_MAX];
@@ -334,6 +337,8 @@ void world_refused(struct world *world, struct world_message *message, unsigned 
 void world_counts_add(struct world *world);
 /* This life of the node ends at once: what follows from it for the ledger. */
 void world_life_over(struct world *world);
+/* The same of a stop that does not wait: replies on their way to it were not read. */
+void world_life_cut(struct world *world);
 /* The sink has a whole message for a recipient; false: it must not have it. `conn` 0: it had been
  * on its way when its process ended. */
 bool world_delivered(struct world *world, uint32_t number, unsigned recipient, uint32_t conn);
