@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/id.h"
+#include "shard/queue/hold.h"
 #include "tools/dialogue.h"
 #include "tools/exit_codes.h"
 #include "tools/fields.h"
@@ -14,35 +15,49 @@
 
 /* --- words ------------------------------------------------------------------------------------ */
 
-const char *explain_sentence(struct slice reason)
+static const char *sentence_of(enum hold_reason reason)
 {
-    static const struct {
-        const char *reason;
-        const char *sentence;
-    } rows[] = {
-        {"none", "nothing that is due waits"},
-        {"empty", "there is no mail"},
-        {"not_due", "all of it is deferred until its next attempt"},
-        {"quiet_hours", "this is no hour to send at"},
-        {"suspended_admin", "an operator has suspended it"},
-        {"suspended_rule", "a rule has suspended it"},
-        {"connection_limit", "as many connections as are allowed are busy"},
-        {"connection_rate", "connections are made as fast as is allowed"},
-        {"message_rate", "messages are sent as fast as is allowed"},
-        {"queue_rate", "the queue, or its tenant, sends as fast as it may"},
-        {"source_rate", "the source address sends as fast as it may"},
-        {"lease", "other nodes have the share that is allowed"},
-        {"no_source", "no source address may be used"},
-        {"dns", "no server is known that may be sent to"},
-        {"connect_failing", "the last connections to all servers failed"},
-        {"remote_slow", "the servers do not answer"},
-        {"ready_full", "as many messages as are allowed are under way"},
-        {"spool_unhealthy", "the spool stores nothing"},
-        {"memory", "memory is short"},
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        if (slice_equal(reason, slice_from_string(rows[i].reason))) {
-            return rows[i].sentence;
+    switch (reason) {
+    case HOLD_none:
+        return "nothing that is due waits";
+    case HOLD_empty:
+        return "there is no mail";
+    case HOLD_not_due:
+        return "all of it is deferred until its next attempt";
+    case HOLD_suspended_admin:
+        return "an operator has suspended it";
+    case HOLD_connection_limit:
+        return "as many connections as are allowed are busy";
+    case HOLD_connection_rate:
+        return "connections are made as fast as is allowed";
+    case HOLD_message_rate:
+        return "messages are sent as fast as is allowed";
+    case HOLD_queue_rate:
+        return "the queue, or its tenant, sends as fast as it may";
+    case HOLD_dns:
+        return "no server is known that may be sent to";
+    case HOLD_connect_failing:
+        return "the last connections to all servers failed";
+    case HOLD_remote_slow:
+        return "the servers do not answer";
+    case HOLD_ready_full:
+        return "as many messages as are allowed are under way";
+    case HOLD_spool_unhealthy:
+        return "the spool stores nothing";
+    case HOLD_memory:
+        return "memory is short";
+    case HOLD_REASONS_COUNT:
+        break;
+    }
+    return NULL;
+}
+
+/* What a word of the server means; null: it is not known here, as it is of another version. */
+static const char *sentence_for(struct slice word)
+{
+    for (unsigned i = 0; i < HOLD_REASONS_COUNT; i++) {
+        if (slice_equal(word, slice_from_string(hold_name((enum hold_reason)i)))) {
+            return sentence_of((enum hold_reason)i);
         }
     }
     return NULL;
@@ -55,7 +70,7 @@ static void print_head(const struct json_value *answer, uint64_t now_ns)
     char text[READABLE_BYTES];
     struct slice reason = answer_text(answer, "reason");
     uint64_t since_ns = answer_time(answer, "since");
-    const char *sentence = explain_sentence(reason);
+    const char *sentence = sentence_for(reason);
     readable_print(stdout, answer_text(answer, "name"));
     printf(": ");
     readable_print(stdout, answer_text(answer, "state"));

@@ -10,7 +10,4 @@
 /* Returns the exit code. */
 int cmd_explain(const struct verb_options *options);
 
-/* What a reason means, in a sentence; null: it is not known here. */
-const char *explain_sentence(struct slice reason);
-
 #endif
