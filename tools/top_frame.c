@@ -75,7 +75,7 @@ void top_frame_spark(struct buf *buf, const double *values, unsigned count, unsi
         if (most > 0) {
             height = (unsigned)(values[i] / most * (COUNT_OF(blocks) - 1) + 0.5);
         }
-        buf_put_string(buf, values[i] > 0 ? blocks[MAX_OF(height, 0u)] : " ");
+        buf_put_string(buf, values[i] > 0 ? blocks[height] : " ");
     }
 }
 
