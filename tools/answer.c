@@ -1,7 +1,5 @@
 #include "tools/answer.h"
 
-#include <time.h>
-
 #include "core/date.h"
 
 const struct json_value *answer_member(const struct json_value *object, const char *name)
@@ -39,13 +37,6 @@ uint32_t answer_count(const struct json_value *value)
 {
     return value != NULL && (value->kind == JSON_ARRAY || value->kind == JSON_OBJECT) ? value->size
                                                                                       : 0;
-}
-
-uint64_t answer_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 uint64_t answer_ago_ms(uint64_t now_ns, uint64_t since_ns)

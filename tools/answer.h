@@ -16,8 +16,6 @@ uint64_t answer_time(const struct json_value *object, const char *name);
 uint32_t answer_count(const struct json_value *value);
 const struct json_value *answer_member(const struct json_value *object, const char *name);
 
-/* The wall clock, in nanoseconds. */
-uint64_t answer_now(void);
 /* How long ago `since` was; 0 when it is to come. In milliseconds. */
 uint64_t answer_ago_ms(uint64_t now_ns, uint64_t since_ns);
 

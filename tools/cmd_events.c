@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/json_read.h"
 #include "shard/conf_file.h"
+#include "tools/clock.h"
 #include "tools/exit_codes.h"
 #include "tools/log_reader.h"
 
@@ -30,13 +31,6 @@ struct events_run {
     struct json_reader *reader;
 };
 
-static uint64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS;
-}
-
 /* "10m" (ago), "2026-11-22", "2026-11-22T16:30:00", with or without Z; always UTC. */
 static bool parse_since(const char *text, uint64_t *ms_out)
 {
@@ -44,7 +38,7 @@ static bool parse_since(const char *text, uint64_t *ms_out)
                                         "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"};
     uint64_t ns;
     if (conf_text_duration(slice_from_string(text), &ns)) {
-        uint64_t now_ms = wall_ms();
+        uint64_t now_ms = clock_wall_ns() / NS_PER_MS;
         *ms_out = now_ms > ns / NS_PER_MS ? now_ms - ns / NS_PER_MS : 0;
         return true;
     }

@@ -5,6 +5,7 @@
 
 #include "core/id.h"
 #include "shard/queue/hold.h"
+#include "tools/clock.h"
 #include "tools/dialogue.h"
 #include "tools/exit_codes.h"
 #include "tools/fields.h"
@@ -181,7 +182,7 @@ static void print_limits(const struct json_value *answer)
 
 static void print_answer(const struct json_value *answer)
 {
-    uint64_t now_ns = answer_now();
+    uint64_t now_ns = clock_wall_ns();
     struct slice queue = answer_text(answer, "queue");
     print_head(answer, now_ns);
     fields_text("detail", answer_text(answer, "detail"));

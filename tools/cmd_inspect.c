@@ -7,6 +7,7 @@
 #include "core/date.h"
 #include "core/id.h"
 #include "smtp/inspect.h"
+#include "tools/clock.h"
 #include "tools/dialogue.h"
 #include "tools/exit_codes.h"
 #include "tools/fields.h"
@@ -73,7 +74,7 @@ static void print_message(const struct dialogue *dialogue, const char *base)
     const struct json_reader *reader = dialogue->reader;
     char message[POINTER_BYTES];
     char size[READABLE_BYTES];
-    uint64_t now_ns = answer_now();
+    uint64_t now_ns = clock_wall_ns();
     snprintf(message, sizeof(message), "%.64s/message", base);
     readable_print(stdout, text_at(reader, base, "id"));
     printf(": ");

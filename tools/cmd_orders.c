@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/json_member.h"
+#include "tools/clock.h"
 #include "tools/dialogue.h"
 #include "tools/exit_codes.h"
 #include "tools/order_text.h"
@@ -72,7 +73,7 @@ static void print_samples(FILE *out, const struct json_value *answer)
 static void print_done(const struct order *order, const struct json_value *answer)
 {
     char text[READABLE_BYTES];
-    uint64_t now_ns = answer_now();
+    uint64_t now_ns = clock_wall_ns();
     uint64_t expires_ns = answer_time(answer, "expires");
     struct slice id = answer_text(answer, "id");
     print_found(stdout, order->done, answer);
@@ -185,7 +186,7 @@ static void put_entry(struct table *table, const struct json_value *entry, bool 
 {
     uint8_t bytes[CRITERIA_BYTES];
     struct buf buf;
-    uint64_t now_ns = answer_now();
+    uint64_t now_ns = clock_wall_ns();
     uint64_t expires_ns = answer_time(entry, "expires");
     buf_init(&buf, bytes, sizeof(bytes));
     order_put_criteria(&buf, entry);

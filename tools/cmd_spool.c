@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/check.h"
 #include "shard/conf_file.h"
+#include "tools/clock.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
 
@@ -20,17 +20,10 @@
 
 /* --- output ----------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 void spool_run_progress(struct spool_run *run, uint64_t bytes)
 {
     bool terminal = isatty(STDERR_FILENO) == 1;
-    uint64_t now = now_ns();
+    uint64_t now = clock_steady_ns();
     char done[READABLE_BYTES];
     char total[READABLE_BYTES];
     run->read_bytes += bytes;
@@ -182,7 +175,7 @@ bool spool_run_lanes(struct spool_run *run,
                      void (*work)(struct spool_run *run, struct spool_lane *lane))
 {
     bool good = true;
-    run->told_ns = now_ns();
+    run->told_ns = clock_steady_ns();
     for (unsigned i = 0; i < run->reader.manifest.lane_count; i++) {
         unsigned lane = run->reader.manifest.lanes[i];
         if (!run->one_lane || run->lane == lane) {

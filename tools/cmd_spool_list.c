@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/check.h"
 #include "core/date.h"
 #include "smtp/envelope.h"
+#include "tools/clock.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
 
@@ -194,9 +194,7 @@ static void list_lane(struct spool_run *run, struct spool_lane *lane)
     struct spool_visitor visitor = {
         .context = &list, .item = list_item, .progress = list_progress};
     struct spool_begin begin;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    list.now_s = (uint64_t)now.tv_sec;
+    list.now_s = clock_wall_ns() / NS_PER_S;
     lane_state_init(&list.state);
     spool_begin_read(lane, &list.state, &begin);
     spool_run_begin_damage(run, lane, &begin);

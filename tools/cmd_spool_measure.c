@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/check.h"
 #include "core/histogram.h"
+#include "tools/clock.h"
 #include "tools/exit_codes.h"
 
 #define FILE_BYTES  (64ull * MIB)
@@ -39,13 +39,6 @@ struct measure {
     int fds[METHODS]; /* a file each */
     bool works[METHODS];
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static int complain(const struct measure *measure, const char *what)
 {
@@ -94,7 +87,7 @@ static bool measure_cell(struct measure *measure, unsigned method, size_t size)
 {
     struct cell *cell = &measure->cells[method][size];
     struct iovec group = {.iov_base = measure->group, .iov_len = sizes[size]};
-    uint64_t begin = now_ns();
+    uint64_t begin = clock_steady_ns();
     uint64_t end = begin + measure->run->seconds * NS_PER_S / ROUNDS;
     uint64_t last = begin;
     uint64_t offset = 0;
@@ -103,7 +96,7 @@ static bool measure_cell(struct measure *measure, unsigned method, size_t size)
         if (!commit(measure->fds[method], method, &group, offset)) {
             return complain(measure, method_names[method]) == 0;
         }
-        uint64_t now = now_ns();
+        uint64_t now = clock_steady_ns();
         histogram_record(&cell->ns, now - last);
         last = now;
         offset = (offset + sizes[size]) % FILE_BYTES;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "tools/clock.h"
 #include "tools/exit_codes.h"
 #include "tools/top_feed.h"
 #include "tools/top_frame.h"
@@ -51,7 +52,7 @@ static int print_once(struct top *top)
             return EXIT_FAILED;
         }
     }
-    top_frame_make(&top->frame, &top->model, top->where, size, top_feed_now());
+    top_frame_make(&top->frame, &top->model, top->where, size, clock_steady_ns());
     for (unsigned i = 0; i < top->frame.line_count; i++) {
         struct slice line = top_frame_line(&top->frame, i);
         printf("%.*s\n", (int)line.size, (const char *)line.data);
@@ -101,7 +102,7 @@ static void draw(struct top *top)
     int columns = MAX_OF(getmaxx(stdscr), (int)TOP_COLUMNS_MIN);
     const struct top_size size = {.columns = (unsigned)columns,
                                   .lines = (unsigned)MAX_OF(getmaxy(stdscr), 1)};
-    top_frame_make(&top->frame, &top->model, top->where, size, top_feed_now());
+    top_frame_make(&top->frame, &top->model, top->where, size, clock_steady_ns());
     (void)erase();
     for (unsigned i = 0; i < top->frame.line_count; i++) {
         struct slice line = top_frame_line(&top->frame, i);

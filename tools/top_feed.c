@@ -2,18 +2,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "tools/clock.h"
 
 #define ROUND_NS  NS_PER_S
 #define WAIT_MS   250 /* at most, so that ages on the screen go on */
 #define NEWS_BYTES 200u
-
-uint64_t top_feed_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 void top_feed_init(struct top_feed *feed, struct endpoint_client *client, struct top_model *model)
 {
@@ -51,7 +45,7 @@ static void ask_queues(struct top_feed *feed)
 
 static void lose(struct top_feed *feed, const char *why)
 {
-    top_model_lost(feed->model, why, top_feed_now());
+    top_model_lost(feed->model, why, clock_steady_ns());
     end_round(feed);
 }
 
@@ -79,7 +73,7 @@ static void take_metrics(struct top_feed *feed)
         lose(feed, why);
         return;
     }
-    top_model_take_metrics(feed->model, answer, top_feed_now());
+    top_model_take_metrics(feed->model, answer, clock_steady_ns());
     ask_queues(feed);
 }
 
@@ -101,7 +95,7 @@ static void take_queues(struct top_feed *feed)
 
 void top_feed_turn(struct top_feed *feed, int fd)
 {
-    uint64_t now_ns = top_feed_now();
+    uint64_t now_ns = clock_steady_ns();
     if (feed->step == TOP_FEED_WAIT && now_ns >= feed->next_ns) {
         feed->next_ns = now_ns + ROUND_NS;
         feed->step = TOP_FEED_METRICS;

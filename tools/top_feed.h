@@ -29,7 +29,4 @@ void top_feed_hurry(struct top_feed *feed);
 /* Waits until something came, `fd` can be read (-1: none), or a moment is over. */
 void top_feed_turn(struct top_feed *feed, int fd);
 
-/* The monotonic clock, in nanoseconds. */
-uint64_t top_feed_now(void);
-
 #endif
