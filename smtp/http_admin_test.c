@@ -6,19 +6,18 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/json_read.h"
+#include "tests/kit/http_client.h"
 #include "tests/kit/stage.h"
 
 #define BODY "Subject: x\r\n\r\ntext\r\n"
 #define SITE "unspecified->mx_list:[10.0.9.9]:25@smtp_client"
 
 static struct stage stage;
-static struct endpoint at;
 static struct json_reader *reader;
-static char said[256 * KIB];
+static struct http_client client; /* too large for a stack */
 
 static int set_up(void **state)
 {
@@ -27,7 +26,6 @@ static int set_up(void **state)
     world_set(&stage.world,
               "queues.queue.\"u.test\".protocol={smtp={mx_list=[\"[10.0.9.9]:25\"]}}");
     stage_start(&stage);
-    at = stage.world.node.http_bound[0];
     reader = json_reader_open();
     return 0;
 }
@@ -41,37 +39,22 @@ static int tear_down(void **state)
     return stage_close(&stage) && over ? 0 : 1;
 }
 
-static bool has_ended(void *context)
-{
-    return sim_peer_state(context) >= SIM_PEER_EOF;
-}
-
-/* One request on a connection of its own; its status, and the body in `said`. */
+/* One request on a connection of its own; its status, and the body in `client`. */
 static unsigned ask(const char *method, const char *path, const char *body)
 {
     char request[8 * KIB];
-    struct endpoint from = sim_endpoint(STAGE_CLIENT, 0);
-    struct sim_peer *peer = sim_peer_connect(stage.sim, &from, &at, NULL, NULL);
-    int size = snprintf(request, sizeof(request),
-                        "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", method,
-                        path, body == NULL ? "\r\n" : "");
+    int size = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: localhost\r\n%s",
+                        method, path, body == NULL ? "\r\n" : "");
     if (body != NULL) {
         size += snprintf(request + size, sizeof(request) - (size_t)size,
                          "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
                          strlen(body), body);
     }
     assert_true((size_t)size < sizeof(request));
-    sim_peer_send(peer, slice_make(request, (size_t)size));
-    assert_true(sim_run_until(stage.sim, has_ended, peer, 60 * NS_PER_S));
-    struct slice input = sim_peer_input(peer);
-    assert_true(input.size > 12 && input.size < sizeof(said));
-    memcpy(said, input.data, input.size);
-    said[input.size] = '\0';
-    unsigned status = (unsigned)strtoul(said + strlen("HTTP/1.1 "), NULL, 10);
-    char *head_end = strstr(said, "\r\n\r\n");
-    assert_non_null(head_end);
-    memmove(said, head_end + 4, strlen(head_end + 4) + 1);
-    sim_peer_close(peer);
+    http_client_open(&client, stage.sim, STAGE_CLIENT, &stage.world.node.http_bound[0]);
+    http_client_say(&client, request);
+    unsigned status = http_client_hear(&client);
+    http_client_close(&client);
     return status;
 }
 
@@ -79,8 +62,8 @@ static unsigned ask(const char *method, const char *path, const char *body)
 static void ask_well(const char *method, const char *path, const char *body)
 {
     unsigned status = ask(method, path, body);
-    if (status != 200 || !json_read(reader, slice_from_string(said))) {
-        fail_msg("%s %s %s: %u %s", method, path, body, status, said);
+    if (status != 200 || !json_read(reader, slice_from_string(client.said))) {
+        fail_msg("%s %s %s: %u %s", method, path, body, status, client.said);
     }
 }
 
@@ -89,7 +72,8 @@ static void expect_text(const char *path, const char *expected)
     struct slice text = SLICE_NONE;
     if (!json_read_string(reader, path, &text) ||
         !slice_equal(text, slice_from_string(expected))) {
-        fail_msg("%s is \"%.*s\" in %s", path, (int)text.size, (const char *)text.data, said);
+        fail_msg("%s is \"%.*s\" in %s", path, (int)text.size, (const char *)text.data,
+                 client.said);
     }
 }
 
@@ -97,7 +81,7 @@ static int64_t number(const char *path)
 {
     int64_t value = -1;
     if (!json_read_i64(reader, path, &value)) {
-        fail_msg("%s is no number in %s", path, said);
+        fail_msg("%s is no number in %s", path, client.said);
     }
     return value;
 }
@@ -255,8 +239,8 @@ static void an_order_that_is_wrong_is_400_and_says_so(void **state)
         char path[64];
         snprintf(path, sizeof(path), "/api/admin/%s/v1", rows[i].path);
         unsigned status = ask("POST", path, rows[i].body);
-        if (status != 400 || strstr(said, rows[i].says) == NULL) {
-            fail_msg("%s: %u %s", rows[i].body, status, said);
+        if (status != 400 || strstr(client.said, rows[i].says) == NULL) {
+            fail_msg("%s: %u %s", rows[i].body, status, client.said);
         }
     }
     static const char *const orders[] = {"suspend", "suspend-ready-q", "bounce"};
@@ -264,7 +248,7 @@ static void an_order_that_is_wrong_is_400_and_says_so(void **state)
         char path[64];
         snprintf(path, sizeof(path), "/api/admin/%s/v1", orders[i]);
         assert_int_equal(ask("DELETE", path, "{}"), 400);
-        assert_string_equal(said, "id wants 32 hexadecimal digits\n");
+        assert_string_equal(client.said, "id wants 32 hexadecimal digits\n");
         assert_int_equal(ask("DELETE", path, "{\"id\":null}"), 400);
     }
     assert_int_equal(admin_count(&stage.world.node.control->admin), 0);
@@ -289,9 +273,9 @@ static void a51_the_largest_queues_are_told_as_json(void **state)
     expect_text("/queues/0/state", "waiting");
     expect_text("/queues/0/reason", "not_due");
     expect_text("/queues/0/site", SITE);
-    assert_int_equal(strncmp(strstr(said, "\"since\":\"") + 9, "20", 2), 0);
+    assert_int_equal(strncmp(strstr(client.said, "\"since\":\"") + 9, "20", 2), 0);
     expect_text("/queues/1/name", "t.test");
-    assert_non_null(strstr(said, "\"exact\":true"));
+    assert_non_null(strstr(client.said, "\"exact\":true"));
     assert_int_equal(number("/total_queues"), 2);
     assert_int_equal(number("/total_count"), 3);
     assert_int_equal(number("/others/queues"), 0);
@@ -342,8 +326,8 @@ static void a_question_that_is_wrong_is_400_and_says_so(void **state)
         char path[160];
         snprintf(path, sizeof(path), "/api/admin/%s", questions[i].path);
         unsigned status = ask("GET", path, NULL);
-        if (status != 400 || strstr(said, questions[i].says) == NULL) {
-            fail_msg("%s: %u %s", questions[i].path, status, said);
+        if (status != 400 || strstr(client.said, questions[i].says) == NULL) {
+            fail_msg("%s: %u %s", questions[i].path, status, client.said);
         }
     }
     assert_int_equal(ask("GET", "/api/admin/explain/v1?queue=none.test", NULL), 404);

@@ -6,15 +6,17 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "smtp/node.h"
+#include "tests/kit/http_client.h"
 #include "tests/kit/stage.h"
 
 #define BODY "Subject: x\r\n\r\ntext\r\n"
 
 static struct stage stage;
+/* Too large for a stack. */
+static struct http_client clients[EVENT_STREAMS_MAX + 1];
 static char said[256 * KIB];
 
 static int set_up(void **state)
@@ -36,22 +38,19 @@ static struct http_events *events(void)
     return &stage.world.node.control->http_events;
 }
 
-static struct sim_peer *ask(const char *query)
+static void ask(struct http_client *who, const char *query)
 {
     char request[256];
-    struct endpoint from = sim_endpoint(STAGE_CLIENT, 0);
-    struct sim_peer *peer =
-        sim_peer_connect(stage.sim, &from, &stage.world.node.http_bound[0], NULL, NULL);
-    int size = snprintf(request, sizeof(request),
-                        "GET /api/events/v1%s HTTP/1.1\r\nHost: localhost\r\n\r\n", query);
-    sim_peer_send(peer, slice_make(request, (size_t)size));
-    return peer;
+    snprintf(request, sizeof(request), "GET /api/events/v1%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+             query);
+    http_client_open(who, stage.sim, STAGE_CLIENT, &stage.world.node.http_bound[0]);
+    http_client_say(who, request);
 }
 
-/* All that has come, in `said`. */
-static void hear(struct sim_peer *peer)
+/* All that has come, in `said`, as it came. */
+static void hear(const struct http_client *who)
 {
-    struct slice input = sim_peer_input(peer);
+    struct slice input = sim_peer_input(who->peer);
     assert_true(input.size < sizeof(said));
     memcpy(said, input.data, input.size);
     said[input.size] = '\0';
@@ -76,8 +75,10 @@ static void ev10_who_follows_gets_records_as_they_become_durable(void **state)
     (void)state;
     assert_true(stage_mail(&stage, "a@t.test", BODY));
     run_s(5);
-    struct sim_peer *now = ask("?follow=1");
-    struct sim_peer *all = ask("?from=start&follow=1&type=Delivery");
+    struct http_client *now = &clients[0];
+    struct http_client *all = &clients[1];
+    ask(now, "?follow=1");
+    ask(all, "?from=start&follow=1&type=Delivery");
     run_s(1);
     hear(now);
     assert_int_equal(strncmp(said, "HTTP/1.1 200 ", 13), 0);
@@ -93,8 +94,8 @@ static void ev10_who_follows_gets_records_as_they_become_durable(void **state)
     assert_int_equal(count("\r\n0\r\n\r\n"), 0); /* no end */
     hear(all);
     assert_int_equal(count("{\"offset\":\""), 2);
-    sim_peer_close(now);
-    sim_peer_close(all);
+    http_client_close(now);
+    http_client_close(all);
     run_s(1);
     assert_true(http_events_idle(events()));
 }
@@ -102,25 +103,25 @@ static void ev10_who_follows_gets_records_as_they_become_durable(void **state)
 static void ev11_a_stop_ends_streams_whole(void **state)
 {
     (void)state;
-    struct sim_peer *peers[EVENT_STREAMS_MAX];
     for (unsigned i = 0; i < EVENT_STREAMS_MAX; i++) {
-        peers[i] = ask("?from=start&follow=1");
+        ask(&clients[i], "?from=start&follow=1");
     }
     assert_true(stage_mail(&stage, "a@t.test", BODY));
     run_s(5);
-    struct sim_peer *late = ask("?from=start");
+    struct http_client *late = &clients[EVENT_STREAMS_MAX];
+    ask(late, "?from=start");
     run_s(1);
     hear(late);
     assert_int_equal(strncmp(said, "HTTP/1.1 503 ", 13), 0);
     assert_int_equal(count("\r\nRetry-After: 1\r\n"), 1);
-    sim_peer_close(late);
+    http_client_close(late);
     node_stop(&stage.world.node, 1);
     world_stopped(&stage.world);
     for (unsigned i = 0; i < EVENT_STREAMS_MAX; i++) {
-        hear(peers[i]);
+        hear(&clients[i]);
         assert_int_equal(count("{\"offset\":\""), 2);
         assert_int_equal(count("\r\n0\r\n\r\n"), 1);
-        sim_peer_close(peers[i]);
+        http_client_close(&clients[i]);
     }
 }
 
@@ -133,19 +134,19 @@ static void ev12_who_leaves_at_any_moment_holds_nothing(void **state)
     }
     run_s(5);
     for (uint64_t us = 0; us < 3000; us += 37) {
-        struct sim_peer *peer = ask(us % 2 == 0 ? "?from=start&follow=1" : "?from=start");
+        ask(&clients[0], us % 2 == 0 ? "?from=start&follow=1" : "?from=start");
         assert_true(sim_run_for(stage.sim, us * NS_PER_US));
-        sim_peer_close(peer);
+        http_client_close(&clients[0]);
         run_s(1);
         assert_true(http_events_idle(events()));
     }
     sim_disk_failing_set(stage.world.disk, false, false, true);
-    struct sim_peer *peer = ask("?from=start");
+    ask(&clients[0], "?from=start");
     run_s(1);
-    hear(peer);
+    hear(&clients[0]);
     assert_int_equal(strncmp(said, "HTTP/1.1 503 ", 13), 0);
     sim_disk_failing_set(stage.world.disk, false, false, false);
-    sim_peer_close(peer);
+    http_client_close(&clients[0]);
 }
 
 int main(void)

@@ -11,13 +11,16 @@
 
 #include "core/json_read.h"
 #include "smtp/node.h"
+#include "tests/kit/http_client.h"
 #include "tests/kit/stage.h"
 
 #define BODY "Subject: x\r\n\r\ntext\r\n"
 #define SITE "unspecified->mx_list:[10.0.9.9]:25@smtp_client"
 
 static struct stage stage;
-static char said[2 * MIB];
+/* Too large for a stack. */
+static struct http_client client;
+static char *const said = client.said;
 
 static int set_up(void **state)
 {
@@ -32,45 +35,21 @@ static int tear_down(void **state)
     return stage_close(&stage) ? 0 : 1;
 }
 
-static bool has_ended(void *context)
-{
-    return sim_peer_state(context) >= SIM_PEER_EOF;
-}
-
-static struct sim_peer *ask(const char *path)
+static void ask(struct http_client *who, const char *path)
 {
     char request[256];
-    struct endpoint from = sim_endpoint(STAGE_CLIENT, 0);
-    struct sim_peer *peer =
-        sim_peer_connect(stage.sim, &from, &stage.world.node.http_bound[0], NULL, NULL);
-    int size = snprintf(request, sizeof(request),
-                        "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
-    sim_peer_send(peer, slice_make(request, (size_t)size));
-    return peer;
-}
-
-/* The body in `said`. */
-static unsigned hear(struct sim_peer *peer)
-{
-    assert_true(sim_run_until(stage.sim, has_ended, peer, 60 * NS_PER_S));
-    struct slice input = sim_peer_input(peer);
-    assert_true(input.size > 12 && input.size < sizeof(said));
-    memcpy(said, input.data, input.size);
-    said[input.size] = '\0';
-    unsigned status = (unsigned)strtoul(said + strlen("HTTP/1.1 "), NULL, 10);
-    char *head_end = strstr(said, "\r\n\r\n");
-    assert_non_null(head_end);
-    memmove(said, head_end + 4, strlen(head_end + 4) + 1);
-    sim_peer_close(peer);
-    return status;
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    http_client_open(who, stage.sim, STAGE_CLIENT, &stage.world.node.http_bound[0]);
+    http_client_say(who, request);
 }
 
 static void get(const char *path)
 {
-    unsigned status = hear(ask(path));
-    if (status != 200) {
-        fail_msg("%s: %u %s", path, status, said);
+    ask(&client, path);
+    if (http_client_hear(&client) != 200) {
+        fail_msg("%s: %u %s", path, client.status, said);
     }
+    http_client_close(&client);
 }
 
 /* The one sample that begins so. */
@@ -222,25 +201,27 @@ static void m02_many_who_ask_at_once_are_answered_and_so_is_who_asks_at_a_stop(v
 {
     (void)state;
     enum { ASKERS = 12 };
-    struct sim_peer *peers[ASKERS];
+    static struct http_client clients[ASKERS];
     stage.world.shards = 2;
     stage_start(&stage);
     for (unsigned i = 0; i < ASKERS; i++) {
-        peers[i] = ask(i % 2 == 0 ? "/metrics" : "/metrics.json");
+        ask(&clients[i], i % 2 == 0 ? "/metrics" : "/metrics.json");
     }
     for (unsigned i = 0; i < ASKERS; i++) {
-        assert_int_equal(hear(peers[i]), 200);
-        assert_non_null(strstr(said, "scheduled_count_total"));
+        assert_int_equal(http_client_hear(&clients[i]), 200);
+        assert_non_null(strstr(clients[i].said, "scheduled_count_total"));
+        http_client_close(&clients[i]);
     }
     assert_int_equal(stage.world.node.control->http_metrics.scrapes.used, 0);
     for (unsigned i = 0; i < ASKERS; i++) {
-        peers[i] = ask("/metrics");
+        ask(&clients[i], "/metrics");
     }
     assert_true(sim_run_for(stage.sim, 300 * NS_PER_US));
     node_stop(&stage.world.node, 1);
     for (unsigned i = 0; i < ASKERS; i++) {
-        assert_true(sim_run_until(stage.sim, has_ended, peers[i], 10 * NS_PER_S));
-        sim_peer_close(peers[i]);
+        (void)http_client_hear(&clients[i]);
+        assert_true(http_client_closed(&clients[i], 10 * NS_PER_S));
+        http_client_close(&clients[i]);
     }
     world_stopped(&stage.world);
 }
