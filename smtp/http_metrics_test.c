@@ -128,16 +128,6 @@ static void name_put(char *name, size_t size, unsigned i)
     snprintf(name, size, "q%05u%s", i, ends[i % COUNT_OF(ends)]);
 }
 
-static void row_put(struct queues *queues, const char *name)
-{
-    uint32_t number = queues_name(queues, slice_from_string(name));
-    assert_int_not_equal(number, QUEUE_NONE);
-    uint32_t handle = queues_row_new(queues, number);
-    assert_int_not_equal(handle, ROW_NONE);
-    row_at(&queues->rows, handle)->due_s = (uint32_t)(queues_now_ns(queues) / NS_PER_S) + 3600;
-    queues_row_wait(queues, handle);
-}
-
 /* Every line is a comment, or a name, one label at most, and a number. */
 static void expect_lines(void)
 {
@@ -166,16 +156,14 @@ static void h19_hostile_names_make_no_more_series_and_break_no_line(void **state
     enum { QUEUES = 5000 };
     char name[64];
     stage_start(&stage);
-    struct queues *queues = &stage.world.node.mtas[0].queues;
     for (unsigned i = 0; i < QUEUES; i++) {
         name_put(name, sizeof(name), i);
-        row_put(queues, name);
+        stage_rows_put(&stage, 0, name, 1);
         if (i % 1000 == 0) {
             assert_true(sim_run_for(stage.sim, NS_PER_S));
         }
     }
-    row_put(queues, "other");
-    row_put(queues, "other");
+    stage_rows_put(&stage, 0, "other", 2);
     get("/metrics");
     assert_true(slice_is_utf8(slice_from_string(said)));
     expect_lines();
@@ -191,10 +179,7 @@ static void h19_hostile_names_make_no_more_series_and_break_no_line(void **state
     assert_true(json_read_i64(reader, "/scheduled_count/value/queue/other", &rest));
     assert_int_equal(rest, QUEUES - (CENSUS_QUEUES_MAX - 1));
     json_reader_close(reader);
-    for (uint32_t handle = 0; handle < queues->rows.fresh; handle++) {
-        queues_row_hold(queues, handle);
-        queues_row_done(queues, handle);
-    }
+    stage_rows_drop(&stage);
 }
 
 static void m02_many_who_ask_at_once_are_answered_and_so_is_who_asks_at_a_stop(void **state)

@@ -89,35 +89,6 @@ static const struct census_result *ask(enum census_kind kind)
     return &asked[0].result;
 }
 
-/* Recipients who wait for an hour. */
-static void rows_put(unsigned shard, const char *name, unsigned count)
-{
-    struct queues *queues = &stage.world.node.mtas[shard].queues;
-    uint32_t number = queues_name(queues, slice_from_string(name));
-    assert_int_not_equal(number, QUEUE_NONE);
-    for (unsigned i = 0; i < count; i++) {
-        uint32_t handle = queues_row_new(queues, number);
-        assert_int_not_equal(handle, ROW_NONE);
-        row_at(&queues->rows, handle)->due_s =
-            (uint32_t)(queues_now_ns(queues) / NS_PER_S) + 3600;
-        queues_row_wait(queues, handle);
-    }
-}
-
-/* They have no message. */
-static void rows_drop(void)
-{
-    for (unsigned i = 0; i < stage.world.shards; i++) {
-        struct queues *queues = &stage.world.node.mtas[i].queues;
-        for (uint32_t handle = 0; handle < queues->rows.fresh; handle++) {
-            if (row_at(&queues->rows, handle)->state == ROW_WAITING) {
-                queues_row_hold(queues, handle);
-                queues_row_done(queues, handle);
-            }
-        }
-    }
-}
-
 static void expect_queue(const struct census_result *result, uint32_t at, const char *name,
                          uint64_t count)
 {
@@ -136,11 +107,11 @@ static void a50_parts_of_a_queue_are_one_and_the_largest_comes_first(void **stat
     stage.world.shards = 4;
     stage_start(&stage);
     for (unsigned i = 0; i < 4; i++) {
-        rows_put(i, "spread.test", 3);
+        stage_rows_put(&stage, i, "spread.test", 3);
     }
-    rows_put(1, "one.test", 10);
-    rows_put(2, "b.test", 5);
-    rows_put(3, "a.test", 5);
+    stage_rows_put(&stage, 1, "one.test", 10);
+    stage_rows_put(&stage, 2, "b.test", 5);
+    stage_rows_put(&stage, 3, "a.test", 5);
     const struct census_result *result = ask(CENSUS_SCHEDULED);
     assert_int_equal(result->count, 4);
     expect_queue(result, 0, "spread.test", 12);
@@ -157,7 +128,7 @@ static void a50_parts_of_a_queue_are_one_and_the_largest_comes_first(void **stat
     assert_int_equal(result->recipients_all, 32);
     assert_int_equal(result->sums[HOLD_not_due].queues, 7);
     assert_int_equal(result->sums[HOLD_not_due].recipients, 32);
-    rows_drop();
+    stage_rows_drop(&stage);
 }
 
 static void a50_a_queue_tells_of_the_part_that_has_waited_the_longest(void **state)
@@ -190,12 +161,12 @@ static void a50_of_very_many_queues_the_largest_are_found_in_slices(void **state
     struct mta *mta = &stage.world.node.mtas[0];
     for (unsigned i = 0; i < QUEUES; i++) {
         snprintf(name, sizeof(name), "q%05u.test", i);
-        rows_put(0, name, i % 100 == 7 ? 2 : 1);
+        stage_rows_put(&stage, 0, name, i % 100 == 7 ? 2 : 1);
         if (i % 4000 == 3999) {
             assert_true(sim_run_for(stage.sim, NS_PER_S));
         }
     }
-    rows_put(0, "q19999.test", 5);
+    stage_rows_put(&stage, 0, "q19999.test", 5);
     uint64_t turns = mta->shard.turns;
     const struct census_result *result = ask(CENSUS_SCHEDULED);
     assert_true(mta->shard.turns - turns > QUEUES / 1024 + CENSUS_QUEUES_MAX / 256);
@@ -208,7 +179,7 @@ static void a50_of_very_many_queues_the_largest_are_found_in_slices(void **state
     assert_false(result->estimated);
     assert_true(census_is_exact(result, 201));
     assert_int_equal(result->recipients_all, QUEUES + 200 + 5);
-    rows_drop();
+    stage_rows_drop(&stage);
 }
 
 /* Each shard has a thousand queues of its own that are larger than its part of one queue. */
@@ -220,18 +191,18 @@ static void a50_what_is_large_only_in_sum_may_be_missed_and_that_is_said(void **
     stage_start(&stage);
     for (unsigned i = 0; i < 2400; i++) {
         snprintf(name, sizeof(name), "q%05u.test", i);
-        rows_put(i % 2, name, i < 10 ? 9 : 2);
+        stage_rows_put(&stage, i % 2, name, i < 10 ? 9 : 2);
         if (i % 500 == 0) {
             assert_true(sim_run_for(stage.sim, NS_PER_S));
         }
     }
     for (unsigned i = 0; i < 300; i++) {
         snprintf(name, sizeof(name), "both%05u.test", i);
-        rows_put(0, name, 1);
-        rows_put(1, name, 1);
+        stage_rows_put(&stage, 0, name, 1);
+        stage_rows_put(&stage, 1, name, 1);
     }
-    rows_put(0, "spread.test", 1);
-    rows_put(1, "spread.test", 1);
+    stage_rows_put(&stage, 0, "spread.test", 1);
+    stage_rows_put(&stage, 1, "spread.test", 1);
     const struct census_result *result = ask(CENSUS_SCHEDULED);
     assert_int_equal(result->count, CENSUS_QUEUES_MAX);
     assert_int_equal(result->missed, 4);
@@ -240,10 +211,10 @@ static void a50_what_is_large_only_in_sum_may_be_missed_and_that_is_said(void **
     assert_true(result->estimated);
     assert_in_range(result->queues_all, 2671, 2731); /* of 2,701; in 3,002 parts */
     assert_int_equal(result->recipients_all, 10 * 9 + 2390 * 2 + 600 + 2);
-    rows_put(0, "spread.test", 2);
+    stage_rows_put(&stage, 0, "spread.test", 2);
     result = ask(CENSUS_SCHEDULED);
     expect_queue(result, 10, "spread.test", 4); /* with the part that its shard does not tell of */
-    rows_drop();
+    stage_rows_drop(&stage);
 }
 
 static void a50_those_who_wait_share_a_census_and_a_stop_answers_all(void **state)
@@ -251,7 +222,7 @@ static void a50_those_who_wait_share_a_census_and_a_stop_answers_all(void **stat
     (void)state;
     stage.world.shards = 2;
     stage_start(&stage);
-    rows_put(1, "t.test", 1);
+    stage_rows_put(&stage, 1, "t.test", 1);
     for (unsigned i = 0; i < ASKED_MAX; i++) {
         put(i, i % 2 == 0 ? CENSUS_SCHEDULED : CENSUS_READY);
     }
@@ -259,7 +230,7 @@ static void a50_those_who_wait_share_a_census_and_a_stop_answers_all(void **stat
         assert_true(sim_run_until(stage.sim, is_answered, &asked[i], 10 * NS_PER_S));
         assert_int_equal(asked[i].result.count, i % 2 == 0);
     }
-    rows_drop();
+    stage_rows_drop(&stage);
     for (unsigned i = 0; i < ASKED_MAX; i++) {
         put(i, i % 2 == 0 ? CENSUS_SCHEDULED : CENSUS_READY);
     }

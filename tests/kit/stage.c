@@ -83,6 +83,33 @@ bool stage_mail(struct stage *stage, const char *recipient, const char *body)
     return taken;
 }
 
+void stage_rows_put(struct stage *stage, unsigned shard, const char *name, unsigned count)
+{
+    struct queues *queues = &stage->world.node.mtas[shard].queues;
+    uint32_t number = queues_name(queues, slice_from_string(name));
+    CHECK(number != QUEUE_NONE);
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t handle = queues_row_new(queues, number);
+        CHECK(handle != ROW_NONE);
+        row_at(&queues->rows, handle)->due_s =
+            (uint32_t)(queues_now_ns(queues) / NS_PER_S) + 3600;
+        queues_row_wait(queues, handle);
+    }
+}
+
+void stage_rows_drop(struct stage *stage)
+{
+    for (unsigned i = 0; i < stage->world.shards; i++) {
+        struct queues *queues = &stage->world.node.mtas[i].queues;
+        for (uint32_t handle = 0; handle < queues->rows.fresh; handle++) {
+            if (row_at(&queues->rows, handle)->state == ROW_WAITING) {
+                queues_row_hold(queues, handle);
+                queues_row_done(queues, handle);
+            }
+        }
+    }
+}
+
 bool stage_expect(struct stage *stage, unsigned index, const char *body)
 {
     const struct talk_sink *sink = &stage->sink;

@@ -33,6 +33,10 @@ bool stage_begin(struct stage *stage, struct talk *talk, unsigned host);
 bool stage_envelope(struct talk *talk, const char *recipient);
 /* A whole message from EHLO to 250, on a connection of its own. */
 bool stage_mail(struct stage *stage, const char *recipient, const char *body);
+/* Recipients of a queue on one shard, who have no message and wait for an hour. */
+void stage_rows_put(struct stage *stage, unsigned shard, const char *name, unsigned count);
+/* All who wait are gone. */
+void stage_rows_drop(struct stage *stage);
 /* The sink gets this message as its number `index`. */
 bool stage_expect(struct stage *stage, unsigned index, const char *body);
 /* `size` bytes and a little more: a header and lines that tell their number; the caller frees. */
