@@ -362,13 +362,8 @@ void http_exchange_fill(struct http_conn *conn)
         return;
     }
     http_exchange_send(conn);
-    if (conn->sending) {
-        return;
-    }
-    if (conn->filled) {
+    if (conn->filled && !conn->sending) {
         finish(conn); /* there was nothing left to send */
-    } else {
-        shard_timer_clear(conn->server->shard, &conn->timer); /* it is we who wait */
     }
 }
 
