@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "shard/io/http_conn.h"
 #include "smtp/node.h"
 #include "tests/kit/http_client.h"
 #include "tests/kit/stage.h"
@@ -86,6 +87,7 @@ static void ev10_who_follows_gets_records_as_they_become_durable(void **state)
     hear(all);
     assert_int_equal(count("{\"offset\":\""), 1);
     assert_int_equal(count(",\"type\":\"Delivery\","), 1);
+    run_s(10 * HTTP_WRITE_NS / NS_PER_S); /* it is the server that is silent */
     assert_true(stage_mail(&stage, "b@t.test", BODY));
     run_s(5);
     hear(now);
@@ -149,6 +151,26 @@ static void ev12_who_leaves_at_any_moment_holds_nothing(void **state)
     http_client_close(&clients[0]);
 }
 
+/* Who comes again hears why. */
+static void ev13_a_stream_that_cannot_go_on_ends_without_its_last_chunk(void **state)
+{
+    (void)state;
+    assert_true(stage_mail(&stage, "a@t.test", BODY));
+    run_s(5);
+    ask(&clients[0], "?from=start&follow=1");
+    run_s(1);
+    sim_disk_failing_set(stage.world.disk, false, false, true);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(5);
+    assert_int_equal(sim_peer_state(clients[0].peer), SIM_PEER_EOF);
+    hear(&clients[0]);
+    assert_int_equal(count("{\"offset\":\""), 2);
+    assert_int_equal(count("\r\n0\r\n\r\n"), 0);
+    assert_true(http_events_idle(events()));
+    http_client_close(&clients[0]);
+    sim_disk_failing_set(stage.world.disk, false, false, false);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -156,6 +178,7 @@ int main(void)
         TEST(ev10_who_follows_gets_records_as_they_become_durable),
         TEST(ev11_a_stop_ends_streams_whole),
         TEST(ev12_who_leaves_at_any_moment_holds_nothing),
+        TEST(ev13_a_stream_that_cannot_go_on_ends_without_its_last_chunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
