@@ -107,6 +107,15 @@ static bool is_dangerous(uint32_t point)
            point == 0x061C || point == 0xFEFF;
 }
 
+size_t json_plain_bytes(struct slice text)
+{
+    if (text.data[0] < 0x80) {
+        return is_plain(text.data[0]) ? 1 : 0;
+    }
+    size_t size = sequence_length(text);
+    return size > 0 && !is_dangerous(sequence_decode(slice_first(text, size))) ? size : 0;
+}
+
 /* Writes one character that is not ASCII, or U+FFFD for one bad byte; returns the bytes used. */
 static size_t put_wide(struct buf *buf, struct slice text)
 {

@@ -14,6 +14,9 @@
 
 /* "text" with its quotes. */
 void json_put_string(struct buf *buf, struct slice text);
+/* Bytes of the first character of `text`, which is not empty, when it stands in a string as it is;
+ * else 0: it is escaped, or no UTF-8. */
+size_t json_plain_bytes(struct slice text);
 
 /*
  * Values in nested objects and arrays with the commas set right. Depth at most 32; keys belong into

@@ -9,27 +9,6 @@
 
 /* --- values of labels ------------------------------------------------------------------------- */
 
-/* Bytes of a character that may stand as it is: printable, of valid UTF-8 and one of those that a
- * terminal or a page shows where it stands. 0: it may not. */
-static size_t printable(struct slice rest)
-{
-    uint8_t first = rest.data[0];
-    size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (first < 0x20 || first == 0x7f || first == '\\' || size > rest.size ||
-        !slice_is_utf8(slice_first(rest, size))) {
-        return 0;
-    }
-    bool control = first == 0xc2 && rest.data[1] < 0xa0;
-    /* Of no width, line ends, directions: U+200B … 200F, 2028 … 202F, 2060 … 206F; the mark of the
-     * byte order. */
-    uint8_t last = rest.data[size - 1];
-    bool odd = first == 0xe2 && rest.data[1] == 0x80 &&
-               ((last >= 0x8b && last <= 0x8f) || (last >= 0xa8 && last <= 0xaf));
-    bool wide = first == 0xe2 && rest.data[1] == 0x81 && last >= 0xa0 && last <= 0xaf;
-    bool mark = first == 0xef && rest.data[1] == 0xbb && last == 0xbf;
-    return control || odd || wide || mark ? 0 : size;
-}
-
 static void put_escape(struct buf *buf, uint8_t byte)
 {
     if (byte == '\\') {
@@ -47,7 +26,8 @@ void exposition_put_value(struct buf *buf, struct slice value)
         value = slice_skip(value, 1);
     }
     while (value.size > 0) {
-        size_t size = printable(value);
+        /* A quote is harmless until it is quoted. */
+        size_t size = value.data[0] == '"' ? 1 : json_plain_bytes(value);
         if (size > 0) {
             buf_put(buf, slice_first(value, size));
         } else {

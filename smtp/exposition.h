@@ -9,9 +9,9 @@
  * A histogram has buckets at powers of two, counts of what is less; in JSON its value is
  * {"count", "sum", "p50", "p90", "p99", "p999", "buckets": {"le": number}}.
  *
- * Values of labels come from strangers, such as names of queues. What is not printable, and a
- * backslash, is written as in C ("\x1b", "\\"), so that two values never become one, which would be
- * an error for all of the answer.
+ * Values of labels come from strangers, such as names of queues. What JSON would escape
+ * (core/json.h), but for a quote, is written as in C ("\x1b", "\\"): two values never become one,
+ * which would be an error for all of the answer.
  */
 #ifndef RINGPOST_SMTP_EXPOSITION_H
 #define RINGPOST_SMTP_EXPOSITION_H

@@ -97,6 +97,7 @@ static void h19_any_bytes_are_a_value_of_a_label_and_two_never_become_one(void *
         {BYTES("\xe2\x80\xae"), "\\\\xe2\\\\x80\\\\xae"},
         {BYTES("\xe2\x80\xa8"), "\\\\xe2\\\\x80\\\\xa8"},
         {BYTES("\xe2\x81\xa6"), "\\\\xe2\\\\x81\\\\xa6"},
+        {BYTES("\xd8\x9c"), "\\\\xd8\\\\x9c"},
         {BYTES("\xef\xbb\xbf"), "\\\\xef\\\\xbb\\\\xbf"},
         {BYTES("\xe2\x82\xac"), "\xe2\x82\xac"},
         {BYTES("\xff\xfe"), "\\\\xff\\\\xfe"},
