@@ -165,9 +165,9 @@ bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *
         return gate == NULL && count == 0;
     }
     for (unsigned i = 0; i < count; i++) {
-        const struct rate *rate = wanted[i].rate;
-        if (rate->count != gate->wanted[i].count || rate->burst != gate->wanted[i].burst ||
-            rate->period_ns != gate->wanted[i].period_ns) {
+        const struct slice parts[] = {wanted[i].scope, wanted[i].name};
+        const struct cell_key key = cell_set_rate_key(parts, COUNT_OF(parts), wanted[i].rate);
+        if (!cell_key_equal(&gate->requests[i].key, &key)) {
             return false;
         }
     }

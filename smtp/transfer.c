@@ -234,7 +234,7 @@ static void transfer_trim(struct transfer *transfer, unsigned count)
 bool transfer_admit(struct transfer *transfer, uint32_t most)
 {
     struct delivery *delivery = transfer->delivery;
-    struct sched_queue *queue = queues_at(delivery->queues, row_of(transfer, 0)->queue);
+    struct sched_queue *queue = queue_of_rows(transfer);
     enum hold_reason reason;
     if (transfer->admitted) {
         return true;
@@ -364,9 +364,7 @@ static bool is_void(const struct transfer *transfer)
 /* Has an operator stopped it since it was taken, or does its queue go elsewhere now? */
 static bool is_stopped(const struct transfer *transfer)
 {
-    const struct sched_queue *queue =
-        queues_at(transfer->delivery->queues, row_of(transfer, 0)->queue);
-    return !egress_serves(transfer->egress, queue);
+    return !egress_serves(transfer->egress, queue_of_rows(transfer));
 }
 
 static void transfer_go(struct transfer *transfer)

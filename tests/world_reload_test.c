@@ -78,7 +78,7 @@ static unsigned slots_used(const struct world *world)
     const struct pool *cells = &world->node.control->cells.cells;
     for (uint32_t i = 0; i < cells->fresh; i++) {
         const struct cell *cell = pool_is_taken(cells, i) ? pool_at(cells, i) : NULL;
-        if (cell != NULL && cell->key.low == key.low && cell->key.high == key.high) {
+        if (cell != NULL && cell_key_equal(&cell->key, &key)) {
             return atomic_load_explicit(&cell->used, memory_order_relaxed);
         }
     }
@@ -364,6 +364,32 @@ static void f26_a_bad_file_is_refused_with_every_error_and_its_place(void **stat
     assert_int_equal(world_counter(&stage.world, COUNTER_reloads), 0);
 }
 
+/* Limits of the same size are not the same limit. */
+static void g07_a_rate_of_each_queue_becomes_one_of_the_tenant(void **state)
+{
+    (void)state;
+    static const char *const domains[] = {"b@t.test", "b@u.test"};
+    world_set(&stage.world,
+              "queues.queue.\"u.test\".protocol={smtp={mx_list=[\"[10.0.9.9]:25\"]}}");
+    world_set(&stage.world, "queues.default_tenant=acme");
+    stage.world.sets_kept = stage.world.set_count;
+    stage_start(&stage);
+    assert_int_equal(
+        reload("[queues.tenant.acme]\nmax_message_rate = \"1/h,max_burst=1\"\n").status,
+        RELOAD_APPLIED);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(stage_mail(&stage, domains[i % 2], "Subject: x\r\n\r\n"));
+    }
+    assert_true(talk_sink_wait(&stage.sink, 2, 60 * NS_PER_S));
+    assert_int_equal(
+        reload("[queues.tenant.acme]\noverall_max_message_rate = \"1/h,max_burst=1\"\n").status,
+        RELOAD_APPLIED);
+    assert_true(sim_run_for(stage.sim, 600 * NS_PER_S));
+    assert_int_equal(stage.sink.mails, 3);
+    assert_int_equal(reload("").status, RELOAD_APPLIED);
+    assert_true(talk_sink_wait(&stage.sink, 4, 60 * NS_PER_S));
+}
+
 static void say(struct talk *talk, const char *line, const char *reply)
 {
     talk_say(talk, line);
@@ -373,6 +399,32 @@ static void say(struct talk *talk, const char *line, const char *reply)
 static bool one_is_left(void *context)
 {
     return reload_snapshots(context) == 1;
+}
+
+/* Its mail is that of its domain from then on; more is not taken for it. */
+static void g07_a_tenant_goes_and_the_mail_that_it_has_queued_does_not(void **state)
+{
+    (void)state;
+    struct talk talk;
+    world_set(&stage.world, "queues.tenant_header=X-Tenant");
+    stage.world.sets_kept = stage.world.set_count;
+    stage_start(&stage);
+    assert_int_equal(reload("[queues.tenant.acme]\noverall_max_message_rate = \"1/h,max_burst=1\"\n"
+                            "[queues.queue.\"t.test\".acme]\nweight = 7\n").status,
+                     RELOAD_APPLIED);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(stage_mail(&stage, "b@t.test", "X-Tenant: acme\r\n\r\n"));
+    }
+    assert_true(sim_run_for(stage.sim, 10 * NS_PER_S));
+    assert_int_equal(stage.sink.mails, 1);
+    assert_int_equal(reload("").status, RELOAD_APPLIED);
+    assert_true(stage_begin(&stage, &talk, STAGE_CLIENT));
+    assert_true(stage_envelope(&talk, "b@t.test"));
+    say(&talk, "X-Tenant: acme\r\n\r\n.\r\n", "550 ");
+    talk_close(&talk);
+    assert_true(talk_sink_wait(&stage.sink, 2, 60 * NS_PER_S));
+    assert_true(sim_run_until(stage.sim, world_drained, &stage.world, NS_PER_S));
+    assert_int_equal(reload_snapshots(&stage.world.node.control->reload), 1);
 }
 
 /* And what it has of the old ones goes with it. */
@@ -413,6 +465,10 @@ int main(void)
         cmocka_unit_test(g09_a_stop_in_the_middle_of_a_reload_loses_nothing),
         cmocka_unit_test(g09_a_kill_in_the_middle_of_a_reload_loses_nothing),
         cmocka_unit_test_setup_teardown(what_needs_a_restart_is_named_and_the_rest_is_applied,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(g07_a_rate_of_each_queue_becomes_one_of_the_tenant,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(g07_a_tenant_goes_and_the_mail_that_it_has_queued_does_not,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_session_has_new_options_with_its_next_transaction,
                                         set_up, tear_down),

@@ -45,10 +45,9 @@ unsigned cell_set_count(struct cell_set *set, const struct cell_key *key)
     return set->count - 1;
 }
 
-unsigned cell_set_rate(struct cell_set *set, const struct slice *name, unsigned parts,
-                       const struct rate *rate)
+struct cell_key cell_set_rate_key(const struct slice *name, unsigned parts,
+                                  const struct rate *rate)
 {
-    struct cell_request *request = add(set, CELL_RATE);
     uint8_t text[RATE_TEXT_MAX];
     struct slice all[NAME_PARTS_MAX + 2] = {SLICE("rate")};
     struct buf buf;
@@ -60,7 +59,14 @@ unsigned cell_set_rate(struct cell_set *set, const struct slice *name, unsigned 
         all[1 + i] = name[i];
     }
     all[1 + parts] = buf_slice(&buf);
-    request->key = cell_key_of(all, parts + 2);
+    return cell_key_of(all, parts + 2);
+}
+
+unsigned cell_set_rate(struct cell_set *set, const struct slice *name, unsigned parts,
+                       const struct rate *rate)
+{
+    struct cell_request *request = add(set, CELL_RATE);
+    request->key = cell_set_rate_key(name, parts, rate);
     request->span_ns = rate_span_ns(rate);
     request->lasting = rate->period_ns >= LASTING_NS;
     return set->count - 1;

@@ -25,8 +25,11 @@ void cell_set_init(struct cell_set *set, struct shard *shard, struct cell_regist
                    unsigned registrar);
 /* One more, before the first cell_set_ask; its number. */
 unsigned cell_set_count(struct cell_set *set, const struct cell_key *key);
-/* A rate is known by the parts of its name and by what it is: another rate under the same name
- * begins with a full bucket, as in KumoMTA. */
+/* The key of a rate's cell. A rate is known by the parts of its name and by what it is: another
+ * rate under the same name begins with a full bucket, as in KumoMTA. */
+struct cell_key cell_set_rate_key(const struct slice *name, unsigned parts,
+                                  const struct rate *rate);
+/* One more, with that key. */
 unsigned cell_set_rate(struct cell_set *set, const struct slice *name, unsigned parts,
                        const struct rate *rate);
 

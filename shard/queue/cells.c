@@ -75,7 +75,7 @@ static bool key_equal(const void *context, uint64_t value, const void *key)
     const struct cell_registry *registry = context;
     const struct cell *cell = pool_at(&registry->cells, (uint32_t)value);
     const struct cell_key *wanted = key;
-    return cell->key.low == wanted->low && cell->key.high == wanted->high;
+    return cell_key_equal(&cell->key, wanted);
 }
 
 /* The key is a hash already. */

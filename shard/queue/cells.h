@@ -66,6 +66,11 @@ void cell_refund(struct cell *cell, const struct rate *rate, uint64_t count);
 
 /* `parts` are joined by NUL bytes: no name can be read as another. */
 struct cell_key cell_key_of(const struct slice *parts, unsigned count);
+static inline bool cell_key_equal(const struct cell_key *a, const struct cell_key *b)
+{
+    return a->low == b->low && a->high == b->high;
+}
+
 
 /* On the TSA shard. */
 struct cell_registry {
