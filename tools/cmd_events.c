@@ -14,6 +14,7 @@
 #include "tools/clock.h"
 #include "tools/exit_codes.h"
 #include "tools/log_reader.h"
+#include "tools/readable.h"
 
 #define FOLLOW_NS     (200 * 1000 * 1000)
 #define CELL_BYTES    (EVENT_TEXT_BYTES_MAX * JSON_STRING_GROWTH + 2)
@@ -53,8 +54,8 @@ static bool parse_since(const char *text, uint64_t *ms_out)
     return false;
 }
 
-/* A field for a terminal: escaped as in JSON, without the quotes. */
-static void print_cell(const struct events_run *run, const char *path, int width)
+/* A field for a terminal, at least so many columns wide. */
+static void print_cell(const struct events_run *run, const char *path, unsigned width)
 {
     uint8_t bytes[CELL_BYTES];
     struct slice text = SLICE_NONE;
@@ -64,8 +65,10 @@ static void print_cell(const struct events_run *run, const char *path, int width
     }
     text = slice_first(text, MIN_OF(text.size, (size_t)EVENT_TEXT_BYTES_MAX));
     buf_init(&buf, bytes, sizeof(bytes));
-    json_put_string(&buf, text);
-    printf("%-*.*s ", width, (int)buf.size - 2, (const char *)bytes + 1);
+    readable_put(&buf, text);
+    unsigned columns = readable_width(buf_slice(&buf));
+    printf("%.*s%*s", (int)buf.size, (const char *)bytes,
+           (int)(MAX_OF(width, columns) - columns + 1), "");
 }
 
 static void print_row(const struct events_run *run)
@@ -116,6 +119,21 @@ static bool print_line(void *context, struct slice line)
     return ferror(stdout) == 0;
 }
 
+/* Of an option that was given and makes no sense; the others getopt has told of. */
+static void complain(int option)
+{
+    if (option == 't') {
+        fprintf(stderr, "ringpost events: %s is no type of event:", optarg);
+        for (unsigned i = 0; i < EVENT_TYPES; i++) {
+            fprintf(stderr, "%s %s", i > 0 ? "," : "", event_type_name((enum event_type)i));
+        }
+        fputc('\n', stderr);
+    } else if (option == 's') {
+        fprintf(stderr, "ringpost events: %s is no time and no duration, such as 10m or "
+                        "2026-11-22\n", optarg);
+    }
+}
+
 static int parse_options(struct events_run *run, int count, char **arguments)
 {
     static const struct option options[] = {
@@ -138,12 +156,7 @@ static int parse_options(struct events_run *run, int count, char **arguments)
         } else if (option == 's' && parse_since(optarg, &run->since_ms)) {
             run->since_given = true;
         } else {
-            if (option == 't' || option == 's') {
-                fprintf(stderr, "ringpost events: %s is no %s\n", optarg,
-                        option == 't' ? "type of event: Reception, Delivery, TransientFailure, "
-                                        "Bounce, Expiration, Rejection"
-                                      : "time and no duration, such as 10m or 2026-11-22");
-            }
+            complain(option);
             return EXIT_USAGE;
         }
     }

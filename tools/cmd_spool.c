@@ -74,16 +74,6 @@ void spool_json_id(struct json *json, const struct id *id)
     spool_json_text(json, "id", buf_slice(&buf));
 }
 
-void spool_print_text(struct slice text, size_t size_max)
-{
-    uint8_t bytes[4 * KIB];
-    struct buf buf;
-    CHECK(size_max * JSON_STRING_GROWTH + 2 <= sizeof(bytes));
-    buf_init(&buf, bytes, sizeof(bytes));
-    json_put_string(&buf, slice_first(text, MIN_OF(text.size, size_max)));
-    printf("%.*s", (int)buf.size - 2, (const char *)bytes + 1);
-}
-
 /* --- damage ----------------------------------------------------------------------------------- */
 
 void spool_run_damage(struct spool_run *run, unsigned lane, uint32_t segment, uint64_t offset,

@@ -59,7 +59,5 @@ void spool_run_json_end(struct spool_run *run, struct json *json);
 void spool_json_text(struct json *json, const char *key, struct slice text);
 void spool_json_number(struct json *json, const char *key, uint64_t value);
 void spool_json_id(struct json *json, const struct id *id);
-/* Text for a terminal: escaped as in JSON, without the quotes, at most `size_max` bytes of it. */
-void spool_print_text(struct slice text, size_t size_max);
 
 #endif

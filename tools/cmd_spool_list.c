@@ -93,7 +93,7 @@ static void print_message(struct lane_list *list, const struct state_message *me
            (unsigned long long)(list->now_s > created_s ? list->now_s - created_s : 0),
            readable_size(size, record->body_bytes), list->lane->lane, message->location.segment,
            (unsigned long long)message->location.offset_64 * RECORD_PLACE_BYTES);
-    spool_print_text(sender, ADDRESS_BYTES_MAX);
+    readable_print(stdout, sender);
     printf(">\n");
     while (next_open(list, message, &cursor, &recipient)) {
         if (shown++ >= RECIPIENTS_SHOWN) {
@@ -103,7 +103,7 @@ static void print_message(struct lane_list *list, const struct state_message *me
         buf_reset(&buf);
         due_put(&buf, list, recipient.row);
         printf("    <");
-        spool_print_text(recipient.address, ADDRESS_BYTES_MAX);
+        readable_print(stdout, recipient.address);
         printf("> attempts %u due %.*s\n", recipient.row->attempts, (int)buf.size,
                (const char *)buf.data);
     }

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import time
 
-from harness import RINGPOST, BlackBox, Config, wait_until, zstdcat
+from harness import RINGPOST, SECONDS, BlackBox, Config, wait_until, zstdcat
 
 CONTENT = b"Subject: test\r\n\r\nhello\r\n"
 TEXT, WHOLE, OBJECT, NOTHING = str, int, dict, type(None)
@@ -239,6 +239,13 @@ class Events(BlackBox):
             tool.stdout.close()
         server.stop()
 
+    def test_the_tool_names_all_types(self):
+        done = subprocess.run([RINGPOST, "events", "--type", "x"], stderr=subprocess.PIPE,
+                              check=False, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr.decode()), (
+            2, "ringpost events: x is no type of event: Reception, Delivery, TransientFailure, "
+               "Bounce, Expiration, AdminBounce, Rejection\n"))
+
     def test_hostile_texts_stay_inside_their_record(self):
         nasty = 'no "quotes" \\ \x1b[31m %s%n \x7f {"type":"Delivery"}'
         sink = self.sink(on_rcpt=lambda mail, to: f"550 5.1.1 {nasty}")
@@ -250,4 +257,10 @@ class Events(BlackBox):
         self.assertEqual(len(lines), 2)
         self.assertFalse(re.search(rb"[\x00-\x1f\x7f]", b"".join(lines)))
         self.assertIn('no "quotes" \\', record["response"]["content"])
+        shown = subprocess.run([RINGPOST, "events", "-c", server.config_path, "--type", "Bounce"],
+                               capture_output=True, check=True, timeout=SECONDS).stdout.decode()
+        self.assertIn('"a\\\\"b c"@x.test' + " " * 17 + "550 x.test" + " " * 19 + 'no "quotes" ',
+                      shown)
+        self.assertIn("\\u001b[31m %s%n \\u007f ", shown)
+        self.assertTrue(shown[:-1].isprintable(), shown)
         server.stop()
