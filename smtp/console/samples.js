@@ -1,7 +1,7 @@
-// What /metrics.json has said, for as long as the page is open, in columns as uPlot takes them.
+// What /metrics.json has said of late, in columns as uPlot takes them.
 // A rate is that between two answers. A server that has begun anew, or was away, leaves a gap.
 
-const KEPT = 3600;
+const KEPT = 700; // a little more than charts show, at one a second
 const GAP_S = 30; // nothing is drawn across a longer silence
 
 // The value of a metric, or of one service of it; null when the server does not have it.
@@ -9,12 +9,6 @@ export function value(metrics, name, service) {
     const found = metrics[name]?.value;
     const wanted = service === undefined ? found : found?.service?.[service];
     return typeof wanted === "number" ? wanted : null;
-}
-
-// A histogram, or that of one service; null when the server does not have it.
-function histogram(metrics, name, service) {
-    const found = metrics[name]?.value;
-    return (service === undefined ? found : found?.service?.[service]) ?? null;
 }
 
 // Within a bucket values are taken to be spread evenly: none is wider than a power of two.
@@ -32,11 +26,11 @@ function quantile(bounds, counts, part) {
 }
 
 // A column: what a part of all that was measured between two answers lies below, in milliseconds.
-export function lately(part, name, service) {
+export function lately(part, name) {
     return (metrics, before) => {
-        const now = histogram(metrics, name, service);
-        const then = before === null ? null : histogram(before, name, service);
-        if (now === null || then === null || now.count === then.count) {
+        const now = metrics[name]?.value;
+        const then = before?.[name]?.value;
+        if (!now || !then || now.count === then.count) {
             return null;
         }
         // JSON's order of keys is the writer's; bounds are numbers written out.
@@ -77,10 +71,6 @@ export class Samples {
     mean(name, count) {
         const found = this.values[name].slice(-count).filter((item) => item !== null);
         return found.length > 0 ? found.reduce((sum, item) => sum + item, 0) / found.length : null;
-    }
-
-    last(name) {
-        return this.values[name].at(-1) ?? null;
     }
 }
 

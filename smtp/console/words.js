@@ -36,7 +36,7 @@ const LIMIT_KINDS = {
     queue_rate: (limit) => isRate(limit),
 };
 
-export function blamedLimit(said) {
+function blamedLimit(said) {
     const fits = (said.limits ?? []).filter((limit) => LIMIT_KINDS[said.reason]?.(limit));
     return fits.sort((a, b) => b.retry_in_ms - a.retry_in_ms)[0] ?? null;
 }
@@ -67,7 +67,7 @@ function date(text) {
 }
 
 // "in 4 min", "2 min ago"
-export function away(when, now = new Date()) {
+function away(when, now = new Date()) {
     const ms = when - now;
     return Math.abs(ms) < 1000 ? "now"
         : ms > 0 ? `in ${format.length(ms)}` : `${format.length(-ms)} ago`;

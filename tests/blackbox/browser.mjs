@@ -43,7 +43,6 @@ const commands = {
         .filter(text === undefined ? {} : {hasText: text}).first().waitFor(),
     gone: ({selector}) => page.locator(selector).first().waitFor({state: "hidden"}),
     texts: ({selector}) => page.locator(selector).allTextContents(),
-    attribute: ({selector, name}) => page.locator(selector).first().getAttribute(name),
     box: ({selector}) => page.locator(selector).first().boundingBox(),
     press: ({key}) => page.keyboard.press(key),
     click: ({selector}) => page.locator(selector).first().click(),
