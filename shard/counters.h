@@ -34,6 +34,8 @@
     X(overload_buffers)                                                                            \
     X(messages_received)                                                                           \
     X(recipients_received)                                                                         \
+    X(recipients_smtp)                                                                             \
+    X(recipients_http)                                                                             \
     X(bytes_received)                                                                              \
     X(rejections)                                                                                  \
     X(commits)                                                                                     \

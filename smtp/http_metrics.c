@@ -42,20 +42,24 @@ static void put_known(struct exposition *to, const struct node *node)
     } rows[] = {
         {{"total_connections_denied", "counter", "Connections that were refused.", "service"},
          "esmtp_listener", COUNTER_connections_refused},
-        {{"total_messages_received", "counter", "Recipients that mail was taken for.", "service"},
-         "esmtp_listener", COUNTER_recipients_received},
         {{"total_messages_delivered", "counter", "Recipients that were delivered.", "service"},
          "smtp_client", COUNTER_deliveries},
         {{"total_messages_transfail", "counter", "Attempts that failed for now.", "service"},
          "smtp_client", COUNTER_transient_failures},
-        {{"total_messages_fail", "counter", "Recipients that were given up.", "service"},
+        {{"total_messages_fail", "counter", "Attempts that failed for good.", "service"},
          "smtp_client", COUNTER_bounces},
     };
     static const struct metric connections = {"total_connection_count", "counter",
                                               "Connections since the start.", "service"};
+    static const struct metric received = {"total_messages_received", "counter",
+                                           "Recipients that mail was taken for.", "service"};
     if (exposition_metric(to, &connections)) {
         exposition_sample(to, SLICE("esmtp_listener"), node_counter(node, COUNTER_connections_in));
         exposition_sample(to, SLICE("smtp_client"), node_counter(node, COUNTER_connections_out));
+    }
+    if (exposition_metric(to, &received)) {
+        exposition_sample(to, SLICE("esmtp_listener"), node_counter(node, COUNTER_recipients_smtp));
+        exposition_sample(to, SLICE("http_listener"), node_counter(node, COUNTER_recipients_http));
     }
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (exposition_metric(to, &rows[i].metric)) {

@@ -52,6 +52,18 @@ static void get(const char *path)
     http_client_close(&client);
 }
 
+static void inject(const char *body)
+{
+    char request[512];
+    snprintf(request, sizeof(request),
+             "POST /api/inject/v1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+             "Content-Length: %zu\r\n\r\n%s", strlen(body), body);
+    http_client_open(&client, stage.sim, STAGE_CLIENT, &stage.world.node.http_bound[0]);
+    http_client_say(&client, request);
+    assert_int_equal(http_client_hear(&client), 200);
+    http_client_close(&client);
+}
+
 /* The one sample that begins so. */
 static uint64_t sample(const char *series)
 {
@@ -116,6 +128,11 @@ static void m01_what_waits_and_what_it_took_is_told(void **state)
     assert_true(sample("disk_free_bytes{name=\"spool\"}") > 0);
     assert_true(sample("disk_free_percent{name=\"log\"}") <= 100);
     assert_int_equal(sample("ringpost_shards"), 2);
+    inject("{\"envelope_sender\":\"a@c.test\",\"content\":\"Subject: x\\n\\nx\\n\","
+           "\"recipients\":[{\"email\":\"b@t.test\"},{\"email\":\"c@t.test\"}]}");
+    get("/metrics?prefix=total_messages_");
+    assert_int_equal(sample("total_messages_received{service=\"esmtp_listener\"}"), 6);
+    assert_int_equal(sample("total_messages_received{service=\"http_listener\"}"), 2);
     get("/metrics?prefix=scheduled_");
     assert_int_equal(count("# TYPE "), 3);
 }

@@ -305,6 +305,7 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
     struct message *message = ticket->message;
     struct block *head = message->head;
     struct buf buf;
+    ticket->http = reception->http;
     message->id = id_next(ticket->intake->ids, ticket->intake->shard->wall_ns);
     message->created_ns = queues_now_ns(ticket->intake->queues);
     if (transaction->body_type == MAIL_BODY_8BITMIME) {
@@ -414,6 +415,8 @@ static void stored(struct spool_write *write)
     struct counters *counters = &intake->shard->counters;
     counters_add(counters, COUNTER_messages_received, 1);
     counters_add(counters, COUNTER_recipients_received, ticket->record.recipient_count);
+    counters_add(counters, ticket->http ? COUNTER_recipients_http : COUNTER_recipients_smtp,
+                 ticket->record.recipient_count);
     counters_add(counters, COUNTER_bytes_received, message->body_bytes);
     message->location = write->location;
     messages_keep(intake->messages, message, ticket->record.recipient_count);

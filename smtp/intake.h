@@ -64,6 +64,7 @@ struct intake_ticket {
     struct message *message; /* one reference */
     struct row_list rows;    /* made, in no queue's list yet; linked by queue_next */
     bool urgent;             /* class of the message, and so of its rows */
+    bool http;               /* by injection, else by SMTP */
     struct intake_owner owner;
 };
 
