@@ -358,7 +358,7 @@ static void listeners_check(struct conf_load *load, const struct conf_value *arr
         for (size_t other = 0; other < index; other++) {
             const struct endpoint *a = place_at(first, stride, index);
             const struct endpoint *b = place_at(first, stride, other);
-            if (a->port != 0 && a->port == b->port && endpoint_equal_address(a, b)) {
+            if (a->port != 0 && endpoint_equal(a, b)) {
                 conf_error(load, at, "listener %zu listens where listener %zu does", index, other);
             }
         }

@@ -266,18 +266,13 @@ const struct conf_setting *conf_setting_find(const struct conf *conf, struct sli
 
 /* --- differences ------------------------------------------------------------------------------ */
 
-static bool same_place(const struct endpoint *a, const struct endpoint *b)
-{
-    return a->port == b->port && endpoint_equal_address(a, b);
-}
-
 /* Listeners are told apart by their number: when these do not stand for the same addresses in both,
  * what belongs to one would come to another. */
 static bool smtp_listeners_stand(const struct conf *a, const struct conf *b)
 {
     bool same = a->smtp_listener_count == b->smtp_listener_count;
     for (size_t i = 0; same && i < a->smtp_listener_count; i++) {
-        same = same_place(&a->smtp_listeners[i].listen, &b->smtp_listeners[i].listen);
+        same = endpoint_equal(&a->smtp_listeners[i].listen, &b->smtp_listeners[i].listen);
     }
     return same;
 }
@@ -286,7 +281,7 @@ static bool http_listeners_stand(const struct conf *a, const struct conf *b)
 {
     bool same = a->http_listener_count == b->http_listener_count;
     for (size_t i = 0; same && i < a->http_listener_count; i++) {
-        same = same_place(&a->http_listeners[i].listen, &b->http_listeners[i].listen);
+        same = endpoint_equal(&a->http_listeners[i].listen, &b->http_listeners[i].listen);
     }
     return same;
 }

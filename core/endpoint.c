@@ -14,6 +14,11 @@ bool endpoint_equal_address(const struct endpoint *a, const struct endpoint *b)
     return memcmp(a->address, b->address, sizeof(a->address)) == 0;
 }
 
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+    return a->port == b->port && endpoint_equal_address(a, b);
+}
+
 bool endpoint_is_loopback(const struct endpoint *endpoint)
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};

@@ -16,6 +16,8 @@ struct endpoint {
 
 bool endpoint_is_v4(const struct endpoint *endpoint);
 bool endpoint_equal_address(const struct endpoint *a, const struct endpoint *b);
+/* … and the ports. */
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 bool endpoint_is_loopback(const struct endpoint *endpoint);
 
 /* "192.0.2.1", "2001:db8::1", without brackets. False on anything else. */

@@ -36,8 +36,7 @@ static bool same_hosts(const struct egress *egress, const struct egress_key *key
 {
     bool same = egress->host_count == key->host_count;
     for (unsigned i = 0; same && i < key->host_count; i++) {
-        same = egress->hosts[i].port == key->hosts[i].port &&
-               endpoint_equal_address(&egress->hosts[i], &key->hosts[i]);
+        same = endpoint_equal(&egress->hosts[i], &key->hosts[i]);
     }
     return same;
 }

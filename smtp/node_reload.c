@@ -46,12 +46,12 @@ void node_reload_init_tsa(struct control *control)
 void node_reload_init_mail(struct mta *mta)
 {
     const struct reload_target target = {
-        .delivery = &mta->delivery,
         .server = &mta->server,
         .inject = &mta->inject,
         .http = &mta->http,
     };
-    reload_shard_set(&mta->node->control->reload, mta->shard.index, &target);
+    reload_shard_set(&mta->node->control->reload, mta->shard.index, &mta->delivery,
+                     &target);
 }
 
 void node_reload(struct node *node)

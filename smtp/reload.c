@@ -72,10 +72,10 @@ static struct snapshot *snapshot_new(struct reload *reload, const struct conf *c
     snapshot->owned = owned;
     snapshot->away = reload->shards + 1;
     for (unsigned i = 0; i < reload->shards; i++) {
-        const struct reload_target *target = &reload->parts[i].target;
+        const struct delivery *delivery = reload->parts[i].walk.delivery;
         snapshot->leases[i] = (struct snapshot_lease){
             .lease = {.conf = conf, .current = true, .ended = lease_ended},
-            .shard = target->delivery != NULL ? target->delivery->shard : NULL,
+            .shard = delivery != NULL ? delivery->shard : NULL,
             .registrar = reload->shard->index,
             .snapshot = snapshot,
         };
@@ -329,14 +329,15 @@ void reload_source_set(struct reload *reload, const char *file, const char *cons
     reload->conf.set_count = set_count;
 }
 
-void reload_shard_set(struct reload *reload, unsigned index, const struct reload_target *target)
+void reload_shard_set(struct reload *reload, unsigned index, struct delivery *delivery,
+                      const struct reload_target *target)
 {
     struct reload_part *part = &reload->parts[index];
     struct snapshot_lease *lease = &reload->current->leases[index];
-    reload_part_init(part, target, reload->shard->index);
+    reload_part_init(part, delivery, target);
     part->home = part_home;
     part->context = reload;
-    lease->shard = target->delivery->shard;
+    lease->shard = delivery->shard;
     target->server->lease = &lease->lease;
 }
 

@@ -82,7 +82,8 @@ void reload_init(struct reload *reload, struct shard *shard, struct boot_pages *
 void reload_source_set(struct reload *reload, const char *file, const char *const *sets,
                        size_t set_count);
 /* Hands the shard its lease of what is in force. */
-void reload_shard_set(struct reload *reload, unsigned index, const struct reload_target *target);
+void reload_shard_set(struct reload *reload, unsigned index, struct delivery *delivery,
+                      const struct reload_target *target);
 
 /* False: too many are waiting, and it is not taken. */
 MUST_USE bool reload_ask(struct reload *reload, struct reload_request *request);

@@ -8,9 +8,14 @@
 /* Queues or sites looked at in one turn. */
 #define LOOKS_MAX 512u
 
+static struct reload_part *part_of(struct shard_walk *walk)
+{
+    return CONTAINER_OF(walk, struct reload_part, walk);
+}
+
 static void queue_visit(struct reload_part *part, struct sched_queue *queue)
 {
-    struct delivery *delivery = part->target.delivery;
+    struct delivery *delivery = part->walk.delivery;
     struct queues *queues = delivery->queues;
     const struct conf_queue_key key = queue_name_parse(sched_queue_name(queues, queue));
     struct queue_options *options = sched_queue_options(queue);
@@ -33,7 +38,7 @@ static void site_visit(const struct reload_part *part, struct egress *egress)
         return;
     }
     const struct path_options *path =
-        conf_path_block(part->target.delivery->conf, egress->path->block);
+        conf_path_block(part->walk.delivery->conf, egress->path->block);
     if (path != NULL && path->fingerprint == egress->path->fingerprint) {
         egress_follow(egress, path);
     } else {
@@ -41,87 +46,69 @@ static void site_visit(const struct reload_part *part, struct egress *egress)
     }
 }
 
-/* True: all of this stage. */
-static bool visit_some(struct reload_part *part)
+static void visit(struct shard_walk *walk, uint32_t number)
 {
-    const struct delivery *delivery = part->target.delivery;
-    uint32_t end = part->stage == RELOAD_QUEUES ? queues_end(delivery->queues)
-                                                : delivery->egresses.fresh;
-    for (unsigned i = 0; i < LOOKS_MAX && part->next < end; i++, part->next++) {
-        if (part->stage == RELOAD_SITES) {
-            if (pool_is_taken(&delivery->egresses, part->next)) {
-                site_visit(part, pool_at(&delivery->egresses, part->next));
-            }
-            continue;
-        }
-        struct sched_queue *queue = queues_find(delivery->queues, part->next);
+    struct reload_part *part = part_of(walk);
+    const struct delivery *delivery = walk->delivery;
+    if (part->stage == RELOAD_QUEUES) {
+        struct sched_queue *queue = queues_find(delivery->queues, number);
         if (queue != NULL) {
             queue_visit(part, queue);
         }
+    } else if (pool_is_taken(&delivery->egresses, number)) {
+        site_visit(part, pool_at(&delivery->egresses, number));
     }
-    return part->next >= end;
 }
 
-static void part_home(struct shard *shard, struct mail *mail)
+static enum walk_slice part_slice(struct shard_walk *walk)
 {
-    struct reload_part *part = CONTAINER_OF(mail, struct reload_part, mail);
-    (void)shard;
-    part->home(part);
-}
-
-static void part_end(struct reload_part *part)
-{
-    part->mail.arrive = part_home;
-    shard_send(part->target.delivery->shard, part->registrar, &part->mail);
-}
-
-static void part_step(struct deferred *deferred)
-{
-    struct reload_part *part = CONTAINER_OF(deferred, struct reload_part, step);
-    if (part->target.delivery->stopping) {
-        part_end(part); /* nothing begins any more, by whatever options; the old ones stay */
-        return;
+    struct reload_part *part = part_of(walk);
+    enum walk_things things = part->stage == RELOAD_QUEUES ? WALK_QUEUES : WALK_SITES;
+    if (walk->delivery->stopping) {
+        return WALK_OVER; /* nothing begins any more, by whatever options; the old ones stay */
     }
-    if (visit_some(part)) {
-        part->next = 0;
+    if (shard_walk_visit(walk, walk_things_end(walk->delivery, things), LOOKS_MAX, visit)) {
         part->stage++;
     }
-    if (part->stage == RELOAD_OVER) {
-        conf_lease_retire(part->old);
-        part_end(part);
-        return;
+    if (part->stage != RELOAD_OVER) {
+        return WALK_GOES_ON;
     }
-    shard_defer(part->target.delivery->shard, &part->step);
+    conf_lease_retire(part->old);
+    return WALK_OVER;
 }
 
-static void part_arrive(struct shard *shard, struct mail *mail)
+static void part_arrive(struct shard_walk *walk)
 {
-    struct reload_part *part = CONTAINER_OF(mail, struct reload_part, mail);
+    struct reload_part *part = part_of(walk);
     const struct reload_target *target = &part->target;
     const struct conf *conf = part->lease->conf;
     part->old = target->server->lease;
-    target->delivery->conf = conf;
+    walk->delivery->conf = conf;
     target->server->intake->conf = conf;
     event_tap_set_conf(target->server->events, conf);
     server_set_conf(target->server, part->lease);
     http_server_set_conf(target->http, conf);
     inject_set_conf(target->inject);
-    shard_defer(shard, &part->step);
 }
 
-void reload_part_init(struct reload_part *part, const struct reload_target *target,
-                      unsigned registrar)
+static void part_home(struct shard_walk *walk)
 {
+    struct reload_part *part = part_of(walk);
+    part->home(part);
+}
+
+void reload_part_init(struct reload_part *part, struct delivery *delivery,
+                      const struct reload_target *target)
+{
+    static const struct shard_walk_kind kind = {
+        .arrive = part_arrive, .slice = part_slice, .home = part_home};
+    shard_walk_init(&part->walk, &kind, delivery);
     part->target = *target;
-    part->registrar = registrar;
-    deferred_init(&part->step, part_step);
 }
 
 void reload_part_send(struct reload_part *part, struct conf_lease *lease, struct shard *shard)
 {
     part->lease = lease;
     part->stage = RELOAD_QUEUES;
-    part->next = 0;
-    part->mail.arrive = part_arrive;
-    shard_send(shard, part->target.delivery->shard->index, &part->mail);
+    shard_walk_send(&part->walk, shard);
 }

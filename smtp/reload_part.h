@@ -17,35 +17,31 @@
 
 #include "shard/io/http_server.h"
 #include "smtp/conf_lease.h"
-#include "smtp/delivery.h"
 #include "smtp/inject.h"
+#include "smtp/shard_walk.h"
 
 enum reload_stage { RELOAD_QUEUES, RELOAD_SITES, RELOAD_OVER };
 
-/* Who on a mail shard has a configuration. All borrowed. */
+/* Who on a mail shard has a configuration, beside its delivery. All borrowed. */
 struct reload_target {
-    struct delivery *delivery;
     struct server *server;
     struct inject *inject;
     struct http_server *http;
 };
 
 struct reload_part {
-    struct mail mail;
-    struct deferred step;
+    struct shard_walk walk;
     struct reload_target target;
-    unsigned registrar;         /* where it comes from */
     void (*home)(struct reload_part *part);
     void *context;
     struct conf_lease *lease;   /* of the new one, for this shard */
     struct conf_lease *old;     /* of the one before, until it is in force no more */
     enum reload_stage stage;
-    uint32_t next;              /* number of the next queue or site to look at */
 };
 
 /* On the TSA shard; `home` is called there. */
-void reload_part_init(struct reload_part *part, const struct reload_target *target,
-                      unsigned registrar);
+void reload_part_init(struct reload_part *part, struct delivery *delivery,
+                      const struct reload_target *target);
 void reload_part_send(struct reload_part *part, struct conf_lease *lease, struct shard *shard);
 
 #endif

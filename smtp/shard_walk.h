@@ -2,7 +2,8 @@
  * A look at what a mail shard has, in slices: from the TSA shard by mail, over queues, sites or
  * rows of that shard, some in a turn so that mail goes on, and home with what was found. Embedded
  * in whatever is looked for, once for each mail shard: orders (smtp/admin_walk.h), explanations
- * (smtp/explain.h), the report (smtp/queue_report.h) and the census (smtp/queue_census.h).
+ * (smtp/explain.h), the report (smtp/queue_report.h), the census (smtp/queue_census.h) and reloads
+ * (smtp/reload_part.h).
  *
  *   shard_walk_send ──► arrive, slice, slice … OVER ──► home
  *   TSA shard           mail shard                      TSA shard
