@@ -115,7 +115,7 @@ static void disk_body(struct sim *sim, void *context)
         world_mail(&world, 4, 24, 20 * NS_PER_MS);
         (void)sim_run_for(sim, sim_below(sim, 4 * NS_PER_S));
         if (sim_chance(sim, 300)) {
-            world_stop(&world, 1);
+            world_stop(&world, 1 + (unsigned)sim_below(sim, 2));
         } else {
             world_crash(&world, sim_chance(sim, 500));
         }
