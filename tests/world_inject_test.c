@@ -14,6 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Most clients inject, and few bodies are large. */
+static void world_of_requests(struct world *world, struct sim *sim)
+{
+    world_init(world, sim);
+    world->shards = 1 + (unsigned)sim_below(sim, 2);
+    world->body_bytes_max = 300 * KIB;
+    world->large = 50;
+    world->injected = 800;
+}
+
 /* --- nothing goes wrong ----------------------------------------------------------------------- */
 
 static void calm_body(struct sim *sim, void *context)
@@ -96,11 +106,7 @@ static void h15_a_client_that_goes_away_has_sent_all_of_a_request_or_nothing(voi
 static void crash_body(struct sim *sim, void *context)
 {
     struct world world;
-    world_init(&world, sim);
-    world.shards = 1 + (unsigned)sim_below(sim, 2);
-    world.body_bytes_max = 300 * KIB;
-    world.large = 50;
-    world.injected = 800;
+    world_of_requests(&world, sim);
     world_open(&world);
     bool good = world_start(&world);
     for (unsigned i = 0; i < 3 && good; i++) {
@@ -153,11 +159,7 @@ static void stop_body(struct sim *sim, void *context)
 {
     struct stops *stops = context;
     struct world world;
-    world_init(&world, sim);
-    world.shards = 1 + (unsigned)sim_below(sim, 2);
-    world.body_bytes_max = 300 * KIB;
-    world.large = 50;
-    world.injected = 800;
+    world_of_requests(&world, sim);
     world_open(&world);
     bool good = world_start(&world);
     for (unsigned i = 0; i < 2 && good; i++) {
@@ -197,13 +199,10 @@ static void h16_a_start_or_stop_accepts_nothing_that_it_loses(void **state)
 static void disk_body(struct sim *sim, void *context)
 {
     struct world world;
-    world_init(&world, sim);
-    world.shards = 1 + (unsigned)sim_below(sim, 2);
-    world.body_bytes_max = 300 * KIB;
-    world.large = 50;
-    world.injected = 800;
+    world_of_requests(&world, sim);
     world.lossy = true;
     world.window_ns += 12 * NS_PER_S; /* slow disks */
+    world.settle_ns = 2 * 86400 * NS_PER_S; /* what is due when the clock was turned back */
     world_short_timeouts(&world);
     world_open(&world);
     bool good = world_start(&world);

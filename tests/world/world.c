@@ -220,8 +220,8 @@ static void world_end(struct world *world)
     world->running = false;
 }
 
-/* A start that fails for want of a descriptor or by a lock that lingers is tried again, as a
- * supervisor would. */
+/* A start that fails for want of a descriptor or of space, or by a lock that lingers, is tried
+ * again, as a supervisor would. */
 bool world_start(struct world *world)
 {
     for (unsigned i = 0; i < STARTS_MAX; i++) {
@@ -234,7 +234,7 @@ bool world_start(struct world *world)
             world->spool_uuid = world->node.control->house.uuid;
             return true;
         }
-        if (!world->lossy) {
+        if (!world->lossy && sim_fault_rate(world->sim, SIM_FAULT_no_space) == 0) {
             break;
         }
         world_life_over(world); /* a shard may have delivered mail before another one failed */
