@@ -123,6 +123,14 @@ MUST_USE int ring_listen(struct ring *ring, const struct endpoint *endpoint,
 /* A TCP socket for ring_connect, TCP_NODELAY set; bound to `source` unless its address is zero. */
 MUST_USE int ring_socket(struct ring *ring, const struct endpoint *peer,
                          const struct endpoint *source, const struct socket_options *options);
+/*
+ * A UDP socket that talks to `peer` alone, from a port that the kernel chooses at random and shares
+ * with nobody; what others send there it drops. Descriptor or -errno (-ENETUNREACH: no way there).
+ * On it ring_send sends one datagram, and each completion of ring_recv is one: at most a provided
+ * buffer of it, so one that fills the buffer may have been cut. An empty one ends the receive with
+ * 0, and -ECONNREFUSED (of either) says that nobody is there; both may be begun again.
+ */
+MUST_USE int ring_udp(struct ring *ring, const struct endpoint *peer);
 /* Both ends of an accepted descriptor; TCP_NODELAY and congestion it has from its listener. */
 MUST_USE int ring_accepted(struct ring *ring, int fd, const struct socket_options *options,
                            struct endpoint *peer_out, struct endpoint *local_out);
@@ -172,7 +180,8 @@ const uint8_t *ring_buffer(struct ring *ring, uint16_t buffer);
 /* How many there are, and how many of them are with those who received into them. */
 uint32_t ring_buffer_count(const struct ring *ring);
 uint32_t ring_buffers_held(const struct ring *ring);
-/* Bytes of all of them. */
+/* Bytes of one, and of all of them. */
+uint32_t ring_buffer_bytes(const struct ring *ring);
 uint64_t ring_buffers_memory(const struct ring *ring);
 /* Exactly once for every OP_BUFFER completion. */
 void ring_buffer_give(struct ring *ring, uint16_t buffer);

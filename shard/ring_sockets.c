@@ -119,6 +119,24 @@ int ring_socket(struct ring *ring, const struct endpoint *peer, const struct end
     return fd;
 }
 
+int ring_udp(struct ring *ring, const struct endpoint *peer)
+{
+    (void)ring;
+    uint8_t address[SOCKADDR_BYTES_MAX];
+    socklen_t size = sockaddr_put(peer, address);
+    int fd = socket(sockaddr_family(peer), SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* At once: it only binds, and names the peer. */
+    if (connect(fd, (const struct sockaddr *)(const void *)address, size) != 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
 int ring_accepted(struct ring *ring, int fd, const struct socket_options *options,
                   struct endpoint *peer_out, struct endpoint *local_out)
 {

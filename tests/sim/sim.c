@@ -259,7 +259,8 @@ struct sim *sim_open(const struct sim_options *options)
     sim->next_host = 1;
     sim->verbose = options->verbose;
     struct list *lists[] = {&sim->nodes, &sim->disks, &sim->listeners, &sim->sockets,
-                            &sim->peers, &sim->later, &sim->rings};
+                            &sim->peers, &sim->later, &sim->rings,   &sim->datagrams,
+                            &sim->udps};
     for (unsigned i = 0; i < COUNT_OF(lists); i += 1) {
         list_init(lists[i]);
     }
@@ -288,6 +289,8 @@ void sim_close(struct sim *sim)
     while (!list_empty(&sim->nodes)) {
         node_free(CONTAINER_OF(sim->nodes.next, struct sim_node, link));
     }
+    sim_datagrams_free(sim, &sim->datagrams);
+    sim_udps_free(sim);
     while (!list_empty(&sim->sockets)) {
         sim_socket_free(CONTAINER_OF(sim->sockets.next, struct sim_socket, link));
     }

@@ -7,6 +7,7 @@
  *   sim_disk    a file system that outlives processes
  *   sim_node    a process: descriptors, rings, workers; can be killed and started again
  *   sim_peer    a scripted client or server on the network, outside any shard
+ *   sim_udp     the same for datagrams
  *
  * A node's rings are opened with ring_options.world = its sim_node (work_open likewise) and get an
  * actor: what runs when the ring wakes, usually shard_turn. ring_turn never blocks here: it notes
@@ -29,6 +30,7 @@ struct sim_node;
 struct sim_disk;
 struct sim_peer;
 struct sim_listener;
+struct sim_udp;
 
 /* name, the highest rate a swarm run uses, in a thousand chances */
 #define SIM_FAULTS(X)                                                                              \
@@ -64,7 +66,9 @@ struct sim_listener;
     X(sector_lost, 600)       /* at a power cut: an unsynced sector has its old content */         \
     X(sector_torn, 100)       /* … has some of each */                                             \
     X(sector_junk, 300)       /* … has anything, when its file had ended before it */              \
-    X(name_lost, 500)         /* … an unsynced directory change did not happen, nor later ones */
+    X(name_lost, 500)         /* … an unsynced directory change did not happen, nor later ones */  \
+    X(datagram_lost, 300)                                                                          \
+    X(datagram_twice, 200)
 
 enum sim_fault {
 #define SIM_FAULT_ENUM(name, rate) SIM_FAULT_##name,
@@ -225,6 +229,19 @@ void sim_peer_finish(struct sim_peer *peer);
 void sim_peer_reset(struct sim_peer *peer);
 /* FIN, and nobody reads any more. No event follows; the handle stays valid until sim_close. */
 void sim_peer_close(struct sim_peer *peer);
+
+/* --- datagrams -------------------------------------------------------------------------------- */
+
+/* One has come. May call everything but the runners. */
+typedef void sim_udp_event(struct sim_udp *udp, const struct endpoint *from, struct slice bytes,
+                           void *context);
+/* Datagrams to `endpoint` come here. */
+struct sim_udp *sim_udp_open(struct sim *sim, const struct endpoint *endpoint,
+                             sim_udp_event *event, void *context);
+void sim_udp_close(struct sim_udp *udp);
+/* Copies. `from` may be a lie. */
+void sim_udp_send(struct sim *sim, const struct endpoint *from, const struct endpoint *to,
+                  struct slice bytes);
 
 /* --- disks ------------------------------------------------------------------------------------ */
 

@@ -48,6 +48,8 @@ struct sim {
     struct list disks;
     struct list listeners;
     struct list sockets;
+    struct list datagrams; /* on their way */
+    struct list udps;      /* scripted ends of datagrams */
     struct list peers;
     struct list later;
     struct list rings; /* all open rings, in order of opening */
@@ -184,6 +186,7 @@ struct sim_socket {
     struct sim_peer *peer; /* whose it is; neither while in a backlog */
     struct sim_socket *other;
     struct sim_pipe in;
+    struct list datagrams; /* arrived, not received */
     struct sim_event break_event;
     struct sim_event connect_event;
     struct endpoint local;
@@ -196,6 +199,8 @@ struct sim_socket {
     bool silent;   /* nothing arrives at it any more */
     bool shut;     /* no receive any more */
     bool finished; /* no send any more */
+    bool datagram; /* of ring_udp; it has no other end */
+    bool refused;  /* datagram: the next operation hears that nobody is there */
     struct sim_request *recv;
     struct sim_request *send;
     struct sim_request *connect;
@@ -333,6 +338,15 @@ uint32_t sim_pipe_put(struct sim_socket *to, const uint8_t *bytes, size_t size);
 void sim_socket_finish(struct sim_socket *socket);
 /* Both ends, this one at once. */
 void sim_socket_reset(struct sim_socket *socket);
+
+enum sim_reach sim_reach_find(const struct sim *sim, const struct endpoint *address);
+
+/* sim_udp.c */
+/* To a receive on the socket goes what has arrived. */
+void sim_datagram_recv_pump(struct sim_socket *socket);
+void sim_datagram_send(struct sim_request *request);
+void sim_datagrams_free(struct sim *sim, struct list *datagrams);
+void sim_udps_free(struct sim *sim);
 
 /* sim_peer.c */
 void sim_peer_changed(struct sim_peer *peer);

@@ -63,7 +63,7 @@ void sim_reach_set(struct sim *sim, const struct endpoint *address, enum sim_rea
     sim->blocks[i].reach = reach;
 }
 
-static enum sim_reach reach_find(const struct sim *sim, const struct endpoint *address)
+enum sim_reach sim_reach_find(const struct sim *sim, const struct endpoint *address)
 {
     for (unsigned i = 0; i < sim->block_count; i += 1) {
         if (memcmp(sim->blocks[i].address, address->address, 16) == 0) {
@@ -182,6 +182,7 @@ struct sim_socket *sim_socket_new(struct sim *sim)
     socket->break_event.run = break_run;
     socket->connect_event.run = connect_run;
     list_init(&socket->backlog);
+    list_init(&socket->datagrams);
     list_push_back(&sim->sockets, &socket->link);
     return socket;
 }
@@ -197,6 +198,7 @@ void sim_socket_free(struct sim_socket *socket)
     if (socket->other != NULL) {
         socket->other->other = NULL;
     }
+    sim_datagrams_free(sim, &socket->datagrams);
     free(socket->in.data);
     free(socket);
 }
@@ -303,7 +305,7 @@ int ring_socket(struct ring *ring, const struct endpoint *peer, const struct end
     }
     bool bound = source != NULL && !address_any(source);
     if (bound && (sim_fault(sim, SIM_FAULT_source_missing) ||
-                  reach_find(sim, source) == SIM_REACH_NONE)) {
+                  sim_reach_find(sim, source) == SIM_REACH_NONE)) {
         return -EADDRNOTAVAIL;
     }
     struct sim_file *file = sim_file_open(ring->node, SIM_FILE_SOCKET);
@@ -397,6 +399,10 @@ static bool recv_some(struct sim_socket *socket)
 
 static void recv_pump(struct sim_socket *socket)
 {
+    if (socket->datagram) {
+        sim_datagram_recv_pump(socket);
+        return;
+    }
     while (socket->recv != NULL) {
         if (socket->in.arrived > 0 && !socket->shut) {
             if (!recv_some(socket)) {
@@ -491,6 +497,10 @@ void sim_socket_send(struct sim_request *request)
 {
     struct sim_socket *socket = request_socket(request);
     struct sim *sim = socket->sim;
+    if (socket->datagram) {
+        sim_datagram_send(request);
+        return;
+    }
     if (socket->send != NULL) {
         sim_fail(sim, "two sends on descriptor %d", request->file->fd);
         return;
@@ -775,7 +785,7 @@ static void connect_to(struct sim_socket *socket, struct sim_listener *listener)
 static void connect_run(struct sim *sim, struct sim_event *event)
 {
     struct sim_socket *socket = CONTAINER_OF(event, struct sim_socket, connect_event);
-    enum sim_reach reach = reach_find(sim, &socket->remote);
+    enum sim_reach reach = sim_reach_find(sim, &socket->remote);
     if (socket->silent) {
         connect_end(socket, -ETIMEDOUT);
     } else if (reach == SIM_REACH_SILENT || sim_fault(sim, SIM_FAULT_connect_silence)) {

@@ -558,6 +558,11 @@ uint32_t ring_buffers_held(const struct ring *ring)
     return ring->options.buffer_count - ring->buffers_free_count;
 }
 
+uint32_t ring_buffer_bytes(const struct ring *ring)
+{
+    return ring->options.buffer_bytes;
+}
+
 uint64_t ring_buffers_memory(const struct ring *ring)
 {
     return (uint64_t)ring->options.buffer_count * ring->options.buffer_bytes;
