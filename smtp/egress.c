@@ -129,7 +129,7 @@ static void egress_join(struct egress *egress)
 {
     struct delivery *delivery = egress->delivery;
     bool wanted = egress->ready.queues > 0 && !delivery->stopping;
-    if (wanted || egress->connections > 0 || egress->away > 0 || egress->ready.hot > 0 ||
+    if (wanted || egress->connections > 0 || egress->away > 0 || egress->window.hot > 0 ||
         egress->limits.set.in_flight > 0) {
         return;
     }
@@ -401,9 +401,9 @@ static bool conn_new(struct egress *egress, uint32_t more)
  */
 static uint32_t connections_wanted(const struct egress *egress, uint32_t may_go)
 {
-    double rows = egress->ready.due + egress->ready.hot;
+    double rows = egress->ready.due + egress->window.hot;
     double curve = egress->path->connection_limit * -expm1(-0.023 * rows);
-    double under_way = egress->ready.hot - egress->ahead_rows;
+    double under_way = egress->window.hot - egress->ahead_rows;
     return (uint32_t)ceil(fmin(fmin(rows, curve), under_way + may_go));
 }
 
@@ -598,7 +598,7 @@ static bool open_more(struct egress *egress, uint32_t most)
 /* Nothing is sent, and it keeps no tokens from others. */
 static void stand_still(struct egress *egress)
 {
-    bool empty = egress->ready.due + egress->ready.hot == 0;
+    bool empty = egress->ready.due + egress->window.hot == 0;
     rates_rest(&egress->limits.messages);
     rates_rest(&egress->limits.connects);
     hold(egress, empty ? HOLD_empty : HOLD_suspended_admin,
@@ -619,7 +619,7 @@ static bool send_due(struct egress *egress)
     if (egress_due(egress) == 0) {
         rates_rest(&egress->limits.messages);
         rates_rest(&egress->limits.connects);
-        hold(egress, egress->ready.hot > 0 ? HOLD_none : HOLD_empty, 0);
+        hold(egress, egress->window.hot > 0 ? HOLD_none : HOLD_empty, 0);
     }
     return waits;
 }
@@ -627,7 +627,7 @@ static bool send_due(struct egress *egress)
 /* Mail is due or under way, and no server has said a word for long. */
 static bool is_silent(const struct egress *egress)
 {
-    return egress->ready.due + egress->ready.hot > 0 && !list_empty(&egress->conns) &&
+    return egress->ready.due + egress->window.hot > 0 && !list_empty(&egress->conns) &&
            list_empty(&egress->idle) &&
            egress->delivery->shard->now_ns - egress->heard_ns >= SILENT_NS;
 }

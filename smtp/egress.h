@@ -17,6 +17,7 @@ struct transfer;
 
 struct egress {
     struct ready_queue ready;
+    struct ready_window window; /* its hot rows */
     struct delivery *delivery;
     struct list link;         /* in delivery->all */
     struct list idle;         /* egress_conn, last used first */

@@ -140,7 +140,7 @@ void egress_ahead_trim(struct egress *egress)
 static bool is_wanted(struct egress *egress)
 {
     const struct delivery *delivery = egress->delivery;
-    uint32_t handle = ready_queue_next(&egress->ready, egress_window(egress));
+    uint32_t handle = ready_queue_next(&egress->ready, &egress->window, egress_window(egress));
     if (handle == ROW_NONE) {
         return false;
     }

@@ -146,7 +146,7 @@ static void nothing_is_read_before_the_banner(void **state)
     assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
     assert_true(stage.sink.conns > conns);
     assert_int_equal(reads(), 0);
-    assert_int_equal(egress_of()->ready.hot, 0);
+    assert_int_equal(egress_of()->window.hot, 0);
 }
 
 static void what_is_in_memory_is_not_taken_before_its_turn(void **state)
@@ -158,7 +158,7 @@ static void what_is_in_memory_is_not_taken_before_its_turn(void **state)
         assert_true(stage_mail(&stage, "x@t.test", "Subject: x\r\n\r\ntext\r\n"));
     }
     assert_true(talk_sink_wait(&stage.sink, 1, 10 * NS_PER_S));
-    assert_int_equal(egress_of()->ready.hot, 1);
+    assert_int_equal(egress_of()->window.hot, 1);
     assert_int_equal(reads(), 0);
     release_all(4);
 }
@@ -173,7 +173,7 @@ static struct spool_location place_of(const struct list *turn)
 static void turn_round(void)
 {
     struct queues *queues = delivery_of()->queues;
-    uint32_t handle = ready_queue_next(&egress_of()->ready, 100);
+    uint32_t handle = ready_queue_next(&egress_of()->ready, &egress_of()->window, 100);
     while (handle != ROW_NONE) {
         uint32_t next = row_at(&queues->rows, handle)->queue_next;
         queues_row_hold(queues, handle);
@@ -288,7 +288,7 @@ static void a_connection_that_goes_gives_back_what_was_read_ahead_and_costs_no_a
     stage.sink.hold = false;
     sim_peer_finish(stage.sink.last);
     assert_true(sim_run_for(stage.sim, 20 * NS_PER_MS));
-    assert_true(egress_of()->ahead_count + egress_of()->ready.due + egress_of()->ready.hot > 0);
+    assert_true(egress_of()->ahead_count + egress_of()->ready.due + egress_of()->window.hot > 0);
     sim_disk_latency_set(stage.world.disk, 0);
     assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 60 * NS_PER_S));
     expect_none_left();
@@ -318,7 +318,7 @@ static void f33_a_stop_gives_back_what_was_read_ahead(void **state)
     assert_true(sim_run_for(stage.sim, NS_PER_S));
     assert_int_equal(egress_of()->ahead_count, 0);
     assert_int_equal(egress_of()->ready.due, 2);
-    assert_int_equal(egress_of()->ready.hot, 1);
+    assert_int_equal(egress_of()->window.hot, 1);
     world_stopped(&stage.world);
     sim_disk_latency_set(stage.world.disk, 0);
     stage.sink.hold = false;
@@ -395,7 +395,7 @@ static void f08_what_is_read_ahead_has_an_eighth_of_the_blocks_and_is_the_first_
     uint32_t busy = egress_of()->busy;
     assert_true(sim_run_for(stage.sim, TICKS_NS));
     assert_int_equal(delivery->ahead_bytes, 0);
-    assert_int_equal(egress_of()->ready.hot, busy);
+    assert_int_equal(egress_of()->window.hot, busy);
     assert_true(block_pool_used(blocks) < size / 100 * 60);
     /* All but those that are being sent are given back: it is read ahead again. */
     for (struct list *link = list_pop_front(&taken); link != NULL; link = list_pop_front(&taken)) {

@@ -43,7 +43,7 @@ bool queue_view_ready(const struct delivery *delivery, uint32_t number,
     *view_out = (struct queue_view){
         .name = slice_make(egress->name, egress->name_bytes),
         .hold = egress->hold,
-        .recipients = egress->ready.due + egress->ready.hot,
+        .recipients = egress->ready.due + egress->window.hot,
         .due = egress->ready.due,
         .connections = egress->connections,
         .ready = &egress->ready,

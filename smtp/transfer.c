@@ -65,7 +65,7 @@ static struct transfer *transfer_new(struct delivery *delivery)
     return transfer;
 }
 
-struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most)
+struct transfer *transfer_take(struct egress *egress, uint32_t hot_max, uint32_t most)
 {
     struct delivery *delivery = egress->delivery;
     struct transfer *transfer = transfer_new(delivery);
@@ -75,7 +75,8 @@ struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t 
     transfer->egress = egress;
     unsigned limit = MIN_OF(MIN_OF(egress->path->max_recipients_per_batch, BATCH_ROWS_MAX), most);
     transfer->count =
-        ready_queue_take(delivery->queues, &egress->ready, window, limit, transfer->rows);
+        ready_queue_take(delivery->queues, &egress->ready, &egress->window, hot_max, limit,
+                         transfer->rows);
     if (transfer->count == 0) {
         pool_give(&delivery->transfers, transfer);
         return NULL;

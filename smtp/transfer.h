@@ -56,9 +56,9 @@ struct transfer {
     uint8_t payload_memory[TRANSFER_PAYLOAD_BYTES];
 };
 
-/* Takes the next batch of a ready queue, of at most `most` rows, whose window is that many; null:
- * nothing due that the window has room for, or no memory. */
-MUST_USE struct transfer *transfer_take(struct egress *egress, uint32_t window, uint32_t most);
+/* Takes the next batch of a ready queue, of at most `most` rows, when `hot_max` rows may be hot;
+ * null: nothing due that there is room for, or no memory. */
+MUST_USE struct transfer *transfer_take(struct egress *egress, uint32_t hot_max, uint32_t most);
 /* Its turn has not come: its message is read, and what it had of rates goes back. False: there is
  * no memory, and all that was read ahead is gone. */
 MUST_USE bool transfer_read_ahead(struct transfer *transfer);

@@ -351,10 +351,10 @@ static void row_cool(struct row *row)
 {
     CHECK(row->state == ROW_NEW || row->state == ROW_HOT || row->state == ROW_HELD);
     if (row->state == ROW_HOT) {
-        struct ready_queue *ready = row->ready;
-        CHECK(ready->hot > 0);
-        ready->hot--;
-        ready->hot_bulk -= !row->urgent;
+        struct ready_window *window = row->window;
+        CHECK(window->hot > 0);
+        window->hot--;
+        window->hot_bulk -= !row->urgent;
     }
     row->state = ROW_NEW;
 }
@@ -494,7 +494,7 @@ static unsigned batch_size(const struct queues *queues, const struct flow *flow,
 }
 
 /* The first rows of a flow become hot. */
-static void flow_take(struct queues *queues, struct ready_queue *ready, struct flow *flow,
+static void flow_take(struct queues *queues, struct ready_window *window, struct flow *flow,
                       unsigned count, uint32_t *handles_out)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -502,7 +502,7 @@ static void flow_take(struct queues *queues, struct ready_queue *ready, struct f
         handles_out[i] = flow->due.first;
         row_list_remove(&queues->rows, &flow->due, handles_out[i]);
         row->state = ROW_HOT;
-        row->ready = ready;
+        row->window = window;
     }
 }
 
@@ -585,16 +585,16 @@ unsigned queues_take_doomed(struct queues *queues, struct sched_queue *queue, un
 }
 
 /* How many rows of a class may become hot. */
-static uint32_t window_room(const struct ready_queue *ready, uint32_t window,
+static uint32_t window_room(const struct ready_window *window, uint32_t hot_max,
                             enum queue_class class)
 {
-    uint32_t reserve = window > 1 ? MAX_OF(window / 8, 1) : 0;
-    uint32_t room = window > ready->hot ? window - ready->hot : 0;
+    uint32_t reserve = hot_max > 1 ? MAX_OF(hot_max / 8, 1) : 0;
+    uint32_t room = hot_max > window->hot ? hot_max - window->hot : 0;
     if (class == QUEUE_URGENT) {
         return room;
     }
-    uint32_t bulk = window - reserve;
-    return MIN_OF(room, bulk > ready->hot_bulk ? bulk - ready->hot_bulk : 0);
+    uint32_t bulk = hot_max - reserve;
+    return MIN_OF(room, bulk > window->hot_bulk ? bulk - window->hot_bulk : 0);
 }
 
 /* How many rows the flow whose turn it is may send; 0: none, or its queue had to be parked. */
@@ -616,8 +616,8 @@ static unsigned admit(struct queues *queues, struct flow *flow, unsigned limit)
 }
 
 /* Whose turn it is, and how many rows of it may become hot; null: nobody's, or none. */
-static struct flow *flow_next(struct ready_queue *ready, uint32_t window,
-                              enum queue_class *class_out, uint32_t *room_out)
+static struct flow *flow_next(struct ready_queue *ready, const struct ready_window *window,
+                              uint32_t hot_max, enum queue_class *class_out, uint32_t *room_out)
 {
     *class_out = QUEUE_URGENT;
     struct flow *flow = flow_ring_next(&ready->rings[QUEUE_URGENT]);
@@ -625,25 +625,27 @@ static struct flow *flow_next(struct ready_queue *ready, uint32_t window,
         *class_out = QUEUE_BULK;
         flow = flow_ring_next(&ready->rings[QUEUE_BULK]);
     }
-    *room_out = window_room(ready, window, *class_out);
+    *room_out = window_room(window, hot_max, *class_out);
     return *room_out > 0 ? flow : NULL;
 }
 
-uint32_t ready_queue_next(struct ready_queue *ready, uint32_t window)
+uint32_t ready_queue_next(struct ready_queue *ready, const struct ready_window *window,
+                          uint32_t hot_max)
 {
     enum queue_class class;
     uint32_t room;
-    const struct flow *flow = flow_next(ready, window, &class, &room);
+    const struct flow *flow = flow_next(ready, window, hot_max, &class, &room);
     return flow != NULL ? flow->due.first : ROW_NONE;
 }
 
-unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint32_t window,
-                          unsigned limit, uint32_t *handles_out)
+unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready,
+                          struct ready_window *window, uint32_t hot_max, unsigned limit,
+                          uint32_t *handles_out)
 {
     for (unsigned i = 0; i < PARKS_MAX; i++) {
         enum queue_class class;
         uint32_t room;
-        struct flow *flow = flow_next(ready, window, &class, &room);
+        struct flow *flow = flow_next(ready, window, hot_max, &class, &room);
         if (flow == NULL) {
             return 0;
         }
@@ -651,10 +653,10 @@ unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint
         if (count == 0) {
             continue;
         }
-        flow_take(queues, ready, flow, count, handles_out);
+        flow_take(queues, window, flow, count, handles_out);
         ready->due -= count;
-        ready->hot += count;
-        ready->hot_bulk += class == QUEUE_BULK ? count : 0;
+        window->hot += count;
+        window->hot_bulk += class == QUEUE_BULK ? count : 0;
         flow_spend(flow, &ready->rings[class],
                    flow_batch_cost(count, row_at(&queues->rows, handles_out[0])->size_64));
         if (flow->due.count == 0) {

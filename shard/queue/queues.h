@@ -39,14 +39,18 @@ enum queue_order {
     QUEUE_DOOMED,    /* what is due ends without an attempt: queues_take_doomed */
 };
 
-/* Embedded in whatever sends for a (source, site). */
+/* Embedded in whatever takes rows of a ready queue and sends them: it may not go while it has any.
+ * Several of them may take turns at one ready queue. */
+struct ready_window {
+    uint32_t hot;      /* rows taken and neither put back nor done */
+    uint32_t hot_bulk; /* of these, not urgent */
+};
+
+/* What is due for one site; embedded in its owner. */
 struct ready_queue {
     struct flow_ring rings[QUEUE_CLASSES];
     uint32_t due;           /* rows in their flows */
-    uint32_t hot;           /* rows taken and neither put back nor done */
-    uint32_t hot_bulk;      /* of these, not urgent */
-    uint32_t queues;        /* scheduled queues routed here: it may not go while there are any, nor
-                               while it has hot rows */
+    uint32_t queues;        /* scheduled queues routed here: it may not go while there are any */
     struct hold_clock hold; /* its owner says what holds it back: hold_clock_set */
 };
 
@@ -184,14 +188,16 @@ void queues_row_hold(struct queues *queues, uint32_t handle);
 /*
  * Takes up to `limit` due rows for one transaction: the first of the flow whose turn it is, and
  * those behind it that belong to the same message. An urgent flow has the turn while there is one.
- * `window` rows may be hot at once; an eighth of them, at least one, is for urgent ones alone,
- * unless the window is one. Returns their count; 0 when nothing is due that may become hot.
+ * `hot_max` rows of the window may be hot at once; an eighth of them, at least one, is for urgent
+ * ones alone, unless that is one. Returns their count; 0 when nothing is due that may become hot.
  */
-unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready, uint32_t window,
-                          unsigned limit, uint32_t *handles_out);
+unsigned ready_queue_take(struct queues *queues, struct ready_queue *ready,
+                          struct ready_window *window, uint32_t hot_max, unsigned limit,
+                          uint32_t *handles_out);
 
 /* The first row that it would take now, if the gate of its queue lets it; ROW_NONE: none. */
-uint32_t ready_queue_next(struct ready_queue *ready, uint32_t window);
+uint32_t ready_queue_next(struct ready_queue *ready, const struct ready_window *window,
+                          uint32_t hot_max);
 
 /* Rows of a queue that are due, in whatever class. */
 uint32_t sched_queue_due(const struct sched_queue *queue);

@@ -13,6 +13,7 @@ struct world {
     struct sim_shards shards;
     struct queues queues;
     struct ready_queue ready[2];
+    struct ready_window windows[2];
     unsigned routes;
     unsigned works;
     unsigned unused;
@@ -135,7 +136,15 @@ static uint32_t add(struct world *world, const char *name, uint32_t message, uin
 
 static unsigned take(struct world *world, unsigned ready, unsigned limit, uint32_t *handles)
 {
-    return ready_queue_take(&world->queues, &world->ready[ready], UINT32_MAX, limit, handles);
+    return ready_queue_take(&world->queues, &world->ready[ready], &world->windows[ready],
+                            UINT32_MAX, limit, handles);
+}
+
+/* Of the first, when so many may be hot. */
+static unsigned take_within(struct world *world, uint32_t hot_max, uint32_t *handles)
+{
+    return ready_queue_take(&world->queues, &world->ready[0], &world->windows[0], hot_max, 10,
+                            handles);
 }
 
 static const struct row *row(struct world *world, uint32_t handle)
@@ -170,12 +179,12 @@ static void rows_of_one_message_go_together_up_to_the_limit(void **state)
     uint32_t last[1];
     assert_int_equal(take(world, 0, 100, last), 1);
     assert_int_equal(row(world, last[0])->segment, 2);
-    assert_int_equal(world->ready[0].hot, 4);
+    assert_int_equal(world->windows[0].hot, 4);
     for (unsigned i = 0; i < 3; i++) {
         queues_row_done(&world->queues, handles[i]);
     }
     queues_row_done(&world->queues, last[0]);
-    assert_int_equal(world->ready[0].hot, 0);
+    assert_int_equal(world->windows[0].hot, 0);
     assert_int_equal(take(world, 0, 100, handles), 0);
 }
 
@@ -221,13 +230,13 @@ static void q04_an_urgent_row_goes_before_thousands_of_others(void **state)
     for (uint32_t i = 0; i < 2; i++) {
         assert_int_equal(take(world, 0, 1, &handle), 1);
         assert_int_equal(row(world, handle)->segment, 5000 + i);
-        assert_int_equal(world->ready[0].hot, 1);
-        assert_int_equal(world->ready[0].hot_bulk, 0);
+        assert_int_equal(world->windows[0].hot, 1);
+        assert_int_equal(world->windows[0].hot_bulk, 0);
         queues_row_done(&world->queues, handle);
     }
     assert_int_equal(take(world, 0, 1, &handle), 1);
     assert_int_equal(row(world, handle)->urgent, 0);
-    assert_int_equal(world->ready[0].hot_bulk, 1);
+    assert_int_equal(world->windows[0].hot_bulk, 1);
     queues_row_done(&world->queues, handle);
     assert_int_equal(world->ready[0].due, 1998);
 }
@@ -280,8 +289,7 @@ static void a_window_keeps_an_eighth_for_urgent_rows(void **state)
         }
         unsigned count = 1;
         while (count > 0) { /* of one message, but no more than there is room for */
-            count = ready_queue_take(&world->queues, &world->ready[0], cases[c].window, 10,
-                                     handles + bulk);
+            count = take_within(world, cases[c].window, handles + bulk);
             bulk += count;
         }
         assert_int_equal(bulk, cases[c].bulk);
@@ -289,8 +297,7 @@ static void a_window_keeps_an_eighth_for_urgent_rows(void **state)
         for (uint32_t i = 0; i < 20; i++) {
             queues_row_due(&world->queues, add_urgent(world, "a2.test", 100 + i), false);
         }
-        while (ready_queue_take(&world->queues, &world->ready[0], cases[c].window, 10,
-                                handles + bulk + urgent) == 1) {
+        while (take_within(world, cases[c].window, handles + bulk + urgent) == 1) {
             urgent++;
         }
         assert_int_equal(urgent, cases[c].urgent);
@@ -302,7 +309,7 @@ static void a_window_keeps_an_eighth_for_urgent_rows(void **state)
                 queues_row_done(&world->queues, handles[i]);
             }
         }
-        assert_int_equal(world->ready[0].hot + world->ready[0].hot_bulk, 0);
+        assert_int_equal(world->windows[0].hot + world->windows[0].hot_bulk, 0);
         assert_int_equal(world->queues.rows.used, 0);
     }
 }
@@ -372,21 +379,21 @@ static void a_queue_changes_its_route_while_rows_of_it_are_hot(void **state)
     queues_unroute(queues, queues_at(queues, row(world, handles[0])->queue));
     assert_int_equal(world->unused, 1);
     assert_int_equal(world->ready[1].due, 0);
-    assert_int_equal(world->ready[1].hot, 3);
+    assert_int_equal(world->windows[1].hot, 3);
     queues_row_due(queues, handles[0], true); /* without a route */
     assert_true(sim_run_for(world->sim, NS_PER_S));
     queues_row_hold(queues, handles[1]);
     queues_row_done(queues, handles[1]);
     queues_row_done(queues, handles[2]);
-    assert_int_equal(world->ready[1].hot + world->ready[1].hot_bulk, 0);
+    assert_int_equal(world->windows[1].hot + world->windows[1].hot_bulk, 0);
     assert_int_equal(world->ready[0].due, 2);
     assert_int_equal(take(world, 0, 1, &handles[1]), 1);
     assert_int_equal(handles[1], handles[0]);
     assert_int_equal(take(world, 0, 1, &handles[2]), 1);
-    assert_int_equal(world->ready[0].hot, 2);
+    assert_int_equal(world->windows[0].hot, 2);
     queues_row_done(queues, handles[1]);
     queues_row_done(queues, handles[2]);
-    assert_int_equal(world->ready[0].hot + world->ready[0].hot_bulk, 0);
+    assert_int_equal(world->windows[0].hot + world->windows[0].hot_bulk, 0);
 }
 
 /* More than one tick looks at: each has its turn, and none is asked twice in between. */
@@ -443,7 +450,7 @@ static void a_held_row_is_out_of_the_way_until_it_is_put_back(void **state)
     assert_int_equal(take(world, 1, 1, &handle), 1);
     assert_int_equal(handle, due);
     queues_row_hold(queues, due); /* hot: what waits for its outcome */
-    assert_int_equal(world->ready[1].hot, 0);
+    assert_int_equal(world->windows[1].hot, 0);
     queues_row_done(queues, due);
     assert_int_equal(row(world, due)->state, ROW_FREE);
     assert_int_equal(take(world, 0, 1, &handle), 1);
@@ -596,7 +603,7 @@ static void a_queue_whose_gate_is_shut_stands_aside_until_it_is_released(void **
     }
     queues_row_done(&world->queues, other[0]);
     queues_row_done(&world->queues, late);
-    assert_int_equal(world->ready[0].hot, 0);
+    assert_int_equal(world->windows[0].hot, 0);
     assert_true(sim_run_for(world->sim, 120 * NS_PER_S));
     assert_int_equal(world->forgotten, 1);
 }

@@ -24,7 +24,7 @@ enum row_state {
                      again, or the request that injected it is not answered yet */
 };
 
-struct ready_queue;
+struct ready_window;
 
 struct row {
     uint32_t segment;
@@ -39,8 +39,8 @@ struct row {
             uint32_t queue_next; /* due list */
             uint32_t queue_prev;
         };
-        struct ready_queue *ready; /* while it is hot: whose it is. Borrowed; wherever its
-                                      queue is routed meanwhile */
+        struct ready_window *window; /* while it is hot: whose it is. Borrowed; wherever
+                                        its queue is routed meanwhile */
     };
     uint32_t wheel_next; /* slot of the wheel */
     uint32_t wheel_prev;
