@@ -99,7 +99,7 @@ static void site_visit(struct admin_part *part, struct egress *egress)
         egress_ahead_drop_stopped(egress);
     }
     if (is_meant(part, name, true)) {
-        found_put(part, name, egress->ready.due + egress->window.hot);
+        found_put(part, name, egress_fresh(egress) + egress->window.hot);
     }
 }
 

@@ -24,44 +24,6 @@
  * messages are given back. */
 #define AHEAD_SHARE 8
 
-/* A site's connections are shared by all queues whose options of the path are the same. */
-struct egress_key {
-    struct slice name;
-    const struct endpoint *hosts;
-    unsigned host_count;
-    const struct path_options *path;
-};
-
-static bool same_hosts(const struct egress *egress, const struct egress_key *key)
-{
-    bool same = egress->host_count == key->host_count;
-    for (unsigned i = 0; same && i < key->host_count; i++) {
-        same = endpoint_equal(&egress->hosts[i], &key->hosts[i]);
-    }
-    return same;
-}
-
-/* Where the same options stand in two snapshots, they are the same. */
-static bool same_path(const struct path_options *a, const struct path_options *b)
-{
-    return a == b || (a->fingerprint == b->fingerprint && slice_equal(a->block, b->block));
-}
-
-static bool site_equal(const void *context, uint64_t value, const void *key)
-{
-    const struct delivery *delivery = context;
-    const struct egress *egress = pool_at(&delivery->egresses, (uint32_t)value);
-    const struct egress_key *wanted = key;
-    return same_path(egress->path, wanted->path) && same_hosts(egress, wanted) &&
-           slice_equal(slice_make(egress->name, egress->name_bytes), wanted->name);
-}
-
-static struct egress_key key_of(const struct egress *egress)
-{
-    return (struct egress_key){slice_make(egress->name, egress->name_bytes), egress->hosts,
-                               egress->host_count, egress->path};
-}
-
 static void pool_boot(struct pool *pool, struct boot_pages *pages, size_t object_bytes,
                       uint32_t count)
 {
@@ -126,13 +88,11 @@ static void delivery_tick(struct timer *timer)
 
 void delivery_init(struct delivery *delivery, struct boot_pages *pages)
 {
-    uint32_t slots = htab_slots_for(EGRESSES_MAX);
     pool_boot(&delivery->egresses, pages, sizeof(struct egress), EGRESSES_MAX);
     pool_boot(&delivery->conns, pages, sizeof(struct egress_conn), CONNS_MAX);
     pool_boot(&delivery->transfers, pages, sizeof(struct transfer), TRANSFERS_MAX);
     pool_boot(&delivery->gates, pages, sizeof(struct queue_gate), GATES_MAX);
-    htab_init_fresh(&delivery->sites, boot_pages_take(pages, htab_memory(slots)), slots,
-                    prng_next(&delivery->shard->prng), site_equal, delivery);
+    egress_pools_init(delivery, pages);
     list_init(&delivery->all);
     list_init(&delivery->unrecorded);
     list_init(&delivery->ahead);
@@ -150,87 +110,51 @@ bool delivery_may_start(const struct delivery *delivery)
 
 /* --- what queues asks ------------------------------------------------------------------------- */
 
-/* Where the options of a queue lead; `key_out` borrows from all three. False: nowhere now. */
-struct way {
-    struct route route;
-    struct buf name;
-    uint8_t memory[EGRESS_NAME_BYTES_MAX];
-};
-static bool find_way(const struct delivery *delivery, struct sched_queue *queue, struct way *way,
-                     struct egress_key *key_out)
-{
-    struct slice domain = queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
-    const struct path_options *path = conf_path(delivery->conf, domain);
-    route_find(&way->route, sched_queue_options(queue), path, domain);
-    buf_init(&way->name, way->memory, sizeof(way->memory));
-    buf_put(&way->name, SLICE("unspecified->"));
-    buf_put(&way->name, buf_slice(&way->route.site));
-    buf_put(&way->name, SLICE("@smtp_client"));
-    *key_out = (struct egress_key){buf_slice(&way->name), way->route.hosts,
-                                   way->route.host_count, path};
-    return way->route.kind == ROUTE_OK;
-}
-
-/* The egress there; null: there is none yet. */
-static struct egress *egress_there(struct delivery *delivery, const struct egress_key *key)
-{
-    uint64_t value;
-    bool found =
-        htab_find(&delivery->sites, htab_hash(&delivery->sites, key->name), key, &value);
-    return found ? pool_at(&delivery->egresses, (uint32_t)value) : NULL;
-}
-
 static struct ready_queue *delivery_route(void *context, struct sched_queue *queue,
                                           enum hold_reason *reason_out)
 {
     struct delivery *delivery = context;
-    struct way way;
-    struct egress_key key;
+    struct egress_way way;
     if (delivery->stopping) {
         return NULL; /* nothing begins: its cells would be on their way when the node ends */
     }
-    if (!find_way(delivery, queue, &way, &key)) {
-        *reason_out = HOLD_dns;
+    if (!egress_way_find(&way, delivery, queue, reason_out)) {
         return NULL;
     }
     *reason_out = HOLD_memory;
     if (!queue_gate_open(delivery, queue)) {
         return NULL;
     }
-    struct egress *egress = egress_there(delivery, &key);
-    if (egress == NULL) {
-        egress = egress_new(delivery, &way.route, key.path);
-        if (egress == NULL) {
-            return NULL;
-        }
-        CHECK(htab_insert(&delivery->sites, htab_hash(&delivery->sites, key.name),
-                          pool_index(&delivery->egresses, egress)));
+    struct egress_pool *pool = egress_pool_there(delivery, &way);
+    if (pool == NULL) {
+        pool = egress_pool_new(delivery, &way);
     }
-    return &egress->ready;
+    return pool != NULL ? &pool->ready : NULL;
 }
 
 bool delivery_routed_right(struct delivery *delivery, struct sched_queue *queue)
 {
-    struct way way;
-    struct egress_key key;
+    struct egress_way way;
+    enum hold_reason reason;
     if (queue->ready == NULL) {
         return true;
     }
-    const struct egress *egress =
-        find_way(delivery, queue, &way, &key) ? egress_there(delivery, &key) : NULL;
-    return egress != NULL && queue->ready == &egress->ready;
+    const struct egress_pool *pool = egress_way_find(&way, delivery, queue, &reason)
+                                         ? egress_pool_there(delivery, &way)
+                                         : NULL;
+    return pool != NULL && queue->ready == &pool->ready;
 }
 
 static void delivery_work(void *context, struct ready_queue *ready)
 {
     (void)context;
-    egress_kick(CONTAINER_OF(ready, struct egress, ready));
+    egress_pool_kick(egress_pool_of(ready));
 }
 
 static void delivery_unused(void *context, struct ready_queue *ready)
 {
     (void)context;
-    egress_unused(CONTAINER_OF(ready, struct egress, ready));
+    egress_pool_unused(egress_pool_of(ready));
 }
 
 const struct queues_user delivery_queues_user = {
@@ -243,15 +167,17 @@ const struct queues_user delivery_queues_user = {
     .doomed = admin_local_doomed,
 };
 
-/* What has been ordered for the queue, or the site it follows; null: nothing. */
+/* What has been ordered for the queue, or a sender that it follows; null: nothing. */
 static const struct admin_entry *entry_of(const struct delivery *delivery,
                                           const struct sched_queue *queue)
 {
     if (!queue->follows) {
         return admin_local_entry(delivery, sched_queue_name(delivery->queues, queue));
     }
-    const struct egress *egress = CONTAINER_OF(queue->ready, struct egress, ready);
-    return admin_local_entry_ready(delivery, slice_make(egress->name, egress->name_bytes));
+    const struct egress *egress = egress_pool_suspended(egress_pool_of(queue->ready));
+    return egress != NULL ? admin_local_entry_ready(
+                                delivery, slice_make(egress->name, egress->name_bytes))
+                          : NULL;
 }
 
 struct hold delivery_hold(const struct delivery *delivery, const struct sched_queue *queue)
@@ -259,7 +185,7 @@ struct hold delivery_hold(const struct delivery *delivery, const struct sched_qu
     const struct queue_gate *gate = queue->gate;
     struct hold hold = sched_queue_hold(queue);
     if (queue->follows) {
-        hold.until_ns = CONTAINER_OF(queue->ready, struct egress, ready)->hold.until_ns;
+        hold.until_ns = egress_pool_of(queue->ready)->until_ns;
     } else if (hold.reason == HOLD_queue_rate && gate != NULL) {
         hold.until_ns = gate->until_ns;
     } else if (hold.reason == HOLD_suspended_admin) {
@@ -278,19 +204,9 @@ struct slice delivery_hold_detail(const struct delivery *delivery,
     return entry != NULL ? entry->reason : SLICE_NONE;
 }
 
-void delivery_retire(struct delivery *delivery, struct egress *egress)
-{
-    const struct egress_key key = key_of(egress);
-    uint64_t value;
-    CHECK(htab_remove(&delivery->sites, htab_hash(&delivery->sites, key.name), &key, &value) &&
-          pool_at(&delivery->egresses, (uint32_t)value) == egress);
-}
-
 void delivery_forget(struct delivery *delivery, struct egress *egress)
 {
-    if (egress->path != NULL) {
-        delivery_retire(delivery, egress);
-    }
+    egress_pool_left(egress->pool, egress);
     list_remove(&egress->link);
     shard_timer_clear(delivery->shard, &egress->timer);
     deferred_cancel(&egress->work);
@@ -327,6 +243,7 @@ uint64_t delivery_memory(const struct delivery *delivery)
     return delivery->conns.used * sizeof(struct egress_conn) +
            delivery->transfers.used * sizeof(struct transfer) +
            delivery->egresses.used * sizeof(struct egress) +
+           delivery->egress_pools.used * sizeof(struct egress_pool) +
            delivery->gates.used * sizeof(struct queue_gate);
 }
 

@@ -1,7 +1,9 @@
 /*
  * Mail out: from due rows to outcomes on stable storage. One per shard.
  *
- *   egress      a (source, site): its ready queue, its connections, its slots on the node
+ *   egress_pool a (pool, site): the ready queue
+ *   egress      a (source, site): one of those who send what is due there: its connections, its
+ *               slots on the node
  *   egress_conn one client connection, idle or with one transfer
  *   transfer    one transaction's worth of rows: message found or loaded, sent, its OUTCOME stored,
  *               its events written, then gone
@@ -58,10 +60,11 @@ struct delivery {
     unsigned registrar;       /* its index */
     unsigned shards;          /* that carry mail */
     struct pool egresses;
+    struct pool egress_pools;
     struct pool conns;
     struct pool transfers;
     struct pool gates;        /* struct queue_gate */
-    struct htab sites;        /* egresses by name */
+    struct htab sites;        /* egress pools by name: egress_pool_there */
     struct list all;          /* egresses */
     struct list gate_list;
     uint32_t gate_numbers;    /* of the last gate */

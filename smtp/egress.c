@@ -90,17 +90,20 @@ static void init_limits(struct egress *egress)
                        egress->path);
 }
 
-struct egress *egress_new(struct delivery *delivery, const struct route *route,
+struct egress *egress_new(struct egress_pool *pool, const struct route *route,
                           const struct path_options *path)
 {
+    struct delivery *delivery = pool->delivery;
     struct egress *egress = pool_take(&delivery->egresses);
     struct buf name;
     if (egress == NULL) {
         return NULL;
     }
-    *egress = (struct egress){
-        .delivery = delivery, .path = path, .hold = {.since_ns = delivery->shard->now_ns}};
-    ready_queue_init(&egress->ready, delivery->shard->now_ns);
+    *egress = (struct egress){.pool = pool,
+                              .delivery = delivery,
+                              .path = path,
+                              .hold = {.since_ns = delivery->shard->now_ns}};
+    hold_clock_init(&egress->clock, HOLD_none, delivery->shard->now_ns);
     list_init(&egress->link);
     list_init(&egress->idle);
     list_init(&egress->conns);
@@ -128,7 +131,7 @@ struct egress *egress_new(struct delivery *delivery, const struct route *route,
 static void egress_join(struct egress *egress)
 {
     struct delivery *delivery = egress->delivery;
-    bool wanted = egress->ready.queues > 0 && !delivery->stopping;
+    bool wanted = egress->pool->ready.queues > 0 && !delivery->stopping;
     if (wanted || egress->connections > 0 || egress->away > 0 || egress->window.hot > 0 ||
         egress->limits.set.in_flight > 0) {
         return;
@@ -143,7 +146,7 @@ static void egress_join(struct egress *egress)
         cell_set_return(&egress->limits.set);
         return;
     }
-    if (egress->ready.queues == 0) {
+    if (egress->pool->ready.queues == 0) {
         delivery_forget(delivery, egress);
     }
 }
@@ -172,7 +175,7 @@ void egress_unused(struct egress *egress)
 
 bool egress_serves(const struct egress *egress, const struct sched_queue *queue)
 {
-    return !egress->suspended && queue->order == QUEUE_RUNS && queue->ready == &egress->ready;
+    return !egress->suspended && queue->order == QUEUE_RUNS && queue->ready == &egress->pool->ready;
 }
 
 void egress_follow(struct egress *egress, const struct path_options *path)
@@ -184,9 +187,8 @@ void egress_follow(struct egress *egress, const struct path_options *path)
 
 void egress_retire(struct egress *egress)
 {
-    CHECK(egress->ready.queues == 0);
+    CHECK(egress->pool->ready.queues == 0);
     egress_ahead_drop_stopped(egress);
-    delivery_retire(egress->delivery, egress);
     egress->path = NULL;
     egress_limits_retire(&egress->limits);
     egress_kick(egress);
@@ -250,7 +252,7 @@ void egress_conn_idle(struct egress_conn *conn)
     if (!client_conn_is_idle(&conn->conn)) {
         return;
     }
-    if (egress->delivery->stopping || egress->ready.queues == 0 ||
+    if (egress->delivery->stopping || egress->pool->ready.queues == 0 ||
         conn->conn.transactions >= egress->path->max_deliveries_per_connection) {
         client_conn_close(&conn->conn);
         return;
@@ -401,7 +403,7 @@ static bool conn_new(struct egress *egress, uint32_t more)
  */
 static uint32_t connections_wanted(const struct egress *egress, uint32_t may_go)
 {
-    double rows = egress->ready.due + egress->window.hot;
+    double rows = egress_fresh(egress) + egress->window.hot;
     double curve = egress->path->connection_limit * -expm1(-0.023 * rows);
     double under_way = egress->window.hot - egress->ahead_rows;
     return (uint32_t)ceil(fmin(fmin(rows, curve), under_way + may_go));
@@ -455,7 +457,7 @@ static void fail_batches(struct egress *egress, const struct egress_conn *conn)
     }
     bool all = egress->failures >= egress->path->connection_failures_before_delay;
     unsigned limit = all ? FAIL_BATCHES_MAX : 1;
-    for (unsigned i = 0; i < limit && egress->ready.due > 0; i++) {
+    for (unsigned i = 0; i < limit && egress_fresh(egress) > 0; i++) {
         struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
         if (transfer == NULL) {
             return;
@@ -479,7 +481,7 @@ static bool requires_tls(const struct path_options *path)
 static void defer_for_tls(struct egress *egress)
 {
     hold(egress, HOLD_none, 0);
-    for (unsigned i = 0; i < FAIL_BATCHES_MAX && egress->ready.due > 0; i++) {
+    for (unsigned i = 0; i < FAIL_BATCHES_MAX && egress_fresh(egress) > 0; i++) {
         struct transfer *transfer = transfer_take(egress, UINT32_MAX, UINT32_MAX);
         if (transfer == NULL) {
             return;
@@ -487,7 +489,7 @@ static void defer_for_tls(struct egress *egress)
         transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : TRANSFER_NO_TLS;
         transfer_start(transfer);
     }
-    if (egress->ready.due > 0) {
+    if (egress_fresh(egress) > 0) {
         egress_kick(egress);
     }
 }
@@ -539,7 +541,7 @@ static struct transfer *next_transfer(struct egress *egress, uint32_t most)
     if (transfer == NULL) {
         transfer = egress_ahead_take(egress, QUEUE_BULK);
     }
-    if (transfer == NULL && egress->ready.due > 0) {
+    if (transfer == NULL && egress_fresh(egress) > 0) {
         const struct pool *transfers = &egress->delivery->transfers;
         bool full = transfers->used == transfers->capacity;
         hold(egress, full ? HOLD_memory : HOLD_ready_full, 0);
@@ -598,7 +600,7 @@ static bool open_more(struct egress *egress, uint32_t most)
 /* Nothing is sent, and it keeps no tokens from others. */
 static void stand_still(struct egress *egress)
 {
-    bool empty = egress->ready.due + egress->window.hot == 0;
+    bool empty = egress_fresh(egress) + egress->window.hot == 0;
     rates_rest(&egress->limits.messages);
     rates_rest(&egress->limits.connects);
     hold(egress, empty ? HOLD_empty : HOLD_suspended_admin,
@@ -627,7 +629,7 @@ static bool send_due(struct egress *egress)
 /* Mail is due or under way, and no server has said a word for long. */
 static bool is_silent(const struct egress *egress)
 {
-    return egress->ready.due + egress->window.hot > 0 && !list_empty(&egress->conns) &&
+    return egress_fresh(egress) + egress->window.hot > 0 && !list_empty(&egress->conns) &&
            list_empty(&egress->idle) &&
            egress->delivery->shard->now_ns - egress->heard_ns >= SILENT_NS;
 }
@@ -642,8 +644,9 @@ static void judge(struct egress *egress)
     } else if (open && is_silent(egress)) {
         hold(egress, HOLD_remote_slow, 0);
     }
-    hold_clock_set(&egress->ready.hold, egress->hold.reason, egress->delivery->shard->now_ns);
-    egress->hold.since_ns = egress->ready.hold.since_ns;
+    hold_clock_set(&egress->clock, egress->hold.reason, egress->delivery->shard->now_ns);
+    egress->hold.since_ns = egress->clock.since_ns;
+    egress_pool_judge(egress->pool);
 }
 
 static void egress_work(struct deferred *deferred)
@@ -700,10 +703,10 @@ static bool must_look(const struct egress *egress)
 void egress_tick(struct egress *egress)
 {
     struct cell_set *set = &egress->limits.set;
-    if (egress->delivery->stopping || (egress->ready.queues == 0 && set->held > 0)) {
+    if (egress->delivery->stopping || (egress->pool->ready.queues == 0 && set->held > 0)) {
         egress_kick(egress); /* its end may have waited for mail of its cells */
     } else if (!cell_set_whole(set)) {
-        if (set->in_flight == 0 && egress->ready.queues > 0) {
+        if (set->in_flight == 0 && egress->pool->ready.queues > 0) {
             cell_set_ask(set);
         }
     } else {

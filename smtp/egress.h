@@ -6,7 +6,7 @@
 #include "smtp/client_conn.h"
 #include "smtp/delivery.h"
 #include "smtp/egress_limits.h"
-#include "smtp/route.h"
+#include "smtp/egress_pool.h"
 
 #define EGRESS_NAME_BYTES_MAX (ROUTE_SITE_BYTES_MAX + 32)
 
@@ -16,9 +16,9 @@ struct transfer;
 #define EGRESS_EHLO_BYTES_MAX    256 /* a host name */
 
 struct egress {
-    struct ready_queue ready;
-    struct ready_window window; /* its hot rows */
+    struct egress_pool *pool;   /* borrowed: it is there as long as this is */
     struct delivery *delivery;
+    struct ready_window window; /* its hot rows */
     struct list link;         /* in delivery->all */
     struct list idle;         /* egress_conn, last used first */
     struct list conns;        /* egress_conn that are not idle */
@@ -30,7 +30,8 @@ struct egress {
     const struct path_options *path; /* borrowed from the snapshot; null: it is retired */
     struct client_options client;
     struct egress_limits limits;
-    struct hold hold;         /* why no more is sent, as ready.hold, and until when */
+    struct hold hold;         /* why no more is sent, as the clock, and until when */
+    struct hold_clock clock;
     struct timer timer;       /* at the instant at which a rate goes on */
     uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
     bool share_full;          /* it waits for some of them */
@@ -66,9 +67,14 @@ static inline struct egress_conn *egress_conn_of(struct client_conn *client)
     return CONTAINER_OF(client, struct egress_conn, conn);
 }
 
-/* Null: no memory. */
-MUST_USE struct egress *egress_new(struct delivery *delivery, const struct route *route,
+/* Of a source in this pool; null: no memory. */
+MUST_USE struct egress *egress_new(struct egress_pool *pool, const struct route *route,
                                    const struct path_options *path);
+/* What of it is due and may be taken. */
+static inline uint32_t egress_fresh(const struct egress *egress)
+{
+    return egress->pool->ready.due;
+}
 /* Work will be looked for at the end of this turn. */
 void egress_kick(struct egress *egress);
 /* The connection has no transfer any more and may take another. */
@@ -96,7 +102,7 @@ MUST_USE struct egress_conn *egress_conn_take(struct egress *egress);
 /* Recipients who wait for a connection. */
 static inline uint32_t egress_due(const struct egress *egress)
 {
-    return egress->ready.due + egress->ahead_rows;
+    return egress_fresh(egress) + egress->ahead_rows;
 }
 /* max_ready is the node's window of hot messages; each shard has its share of it. */
 uint32_t egress_window(const struct egress *egress);
@@ -150,7 +156,5 @@ bool delivery_may_read_ahead(const struct delivery *delivery, uint64_t bytes);
 /* Memory is short: all that was read ahead goes back, a few thousand messages at most. */
 void delivery_drop_ahead(struct delivery *delivery);
 void delivery_forget(struct delivery *delivery, struct egress *egress);
-/* No queue comes to it any more. */
-void delivery_retire(struct delivery *delivery, struct egress *egress);
 
 #endif

@@ -114,7 +114,7 @@ struct transfer *egress_ahead_take(struct egress *egress, enum queue_class class
 struct transfer *egress_ahead_next(struct egress *egress)
 {
     struct transfer *transfer = egress_ahead_take(egress, QUEUE_URGENT);
-    if (transfer != NULL || egress->ready.rings[QUEUE_URGENT].weight > 0) {
+    if (transfer != NULL || egress->pool->ready.rings[QUEUE_URGENT].weight > 0) {
         return transfer;
     }
     return egress_ahead_take(egress, QUEUE_BULK);
@@ -140,7 +140,8 @@ void egress_ahead_trim(struct egress *egress)
 static bool is_wanted(struct egress *egress)
 {
     const struct delivery *delivery = egress->delivery;
-    uint32_t handle = ready_queue_next(&egress->ready, &egress->window, egress_window(egress));
+    struct ready_queue *ready = &egress->pool->ready;
+    uint32_t handle = ready_queue_next(ready, &egress->window, egress_window(egress));
     if (handle == ROW_NONE) {
         return false;
     }
@@ -181,7 +182,7 @@ void egress_ahead_read(struct egress *egress, uint32_t may_go)
 {
     /* By halves, so that there are several to sort. */
     bool enough = egress->ahead_count > limit_of(egress) / 2 &&
-                  egress->ready.rings[QUEUE_URGENT].weight == 0;
+                  egress->pool->ready.rings[QUEUE_URGENT].weight == 0;
     if (enough || !list_empty(&egress->idle)) {
         return;
     }

@@ -123,7 +123,7 @@ static void a_busy_connection_has_two_messages_read_ahead_and_each_is_read_once(
     wait_held();
     assert_int_equal(reads(), 3);
     assert_int_equal(egress_of()->ahead_count, 2);
-    assert_int_equal(egress_of()->ready.due, 3);
+    assert_int_equal(egress_fresh(egress_of()), 3);
     release_last();
     assert_int_equal(reads(), 4);
     assert_int_equal(egress_of()->ahead_count, 2);
@@ -173,7 +173,7 @@ static struct spool_location place_of(const struct list *turn)
 static void turn_round(void)
 {
     struct queues *queues = delivery_of()->queues;
-    uint32_t handle = ready_queue_next(&egress_of()->ready, &egress_of()->window, 100);
+    uint32_t handle = ready_queue_next(&egress_of()->pool->ready, &egress_of()->window, 100);
     while (handle != ROW_NONE) {
         uint32_t next = row_at(&queues->rows, handle)->queue_next;
         queues_row_hold(queues, handle);
@@ -288,7 +288,7 @@ static void a_connection_that_goes_gives_back_what_was_read_ahead_and_costs_no_a
     stage.sink.hold = false;
     sim_peer_finish(stage.sink.last);
     assert_true(sim_run_for(stage.sim, 20 * NS_PER_MS));
-    assert_true(egress_of()->ahead_count + egress_of()->ready.due + egress_of()->window.hot > 0);
+    assert_true(egress_of()->ahead_count + egress_fresh(egress_of()) + egress_of()->window.hot > 0);
     sim_disk_latency_set(stage.world.disk, 0);
     assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 60 * NS_PER_S));
     expect_none_left();
@@ -317,7 +317,7 @@ static void f33_a_stop_gives_back_what_was_read_ahead(void **state)
     node_stop(&stage.world.node, 1);
     assert_true(sim_run_for(stage.sim, NS_PER_S));
     assert_int_equal(egress_of()->ahead_count, 0);
-    assert_int_equal(egress_of()->ready.due, 2);
+    assert_int_equal(egress_fresh(egress_of()), 2);
     assert_int_equal(egress_of()->window.hot, 1);
     world_stopped(&stage.world);
     sim_disk_latency_set(stage.world.disk, 0);

@@ -7,14 +7,14 @@
 
 enum slot_class egress_class(const struct egress *egress)
 {
-    bool urgent = egress->ready.rings[QUEUE_URGENT].weight > 0 ||
+    bool urgent = egress->pool->ready.rings[QUEUE_URGENT].weight > 0 ||
                   !list_empty(&egress->ahead[QUEUE_URGENT]);
     return urgent ? SLOT_URGENT : SLOT_BULK;
 }
 
 uint32_t egress_weight(const struct egress *egress)
 {
-    const struct flow_ring *rings = egress->ready.rings;
+    const struct flow_ring *rings = egress->pool->ready.rings;
     uint32_t weight = rings[QUEUE_URGENT].weight + rings[QUEUE_BULK].weight;
     return egress_due(egress) == 0 || egress->suspended ? 0 : MAX_OF(weight, 1);
 }

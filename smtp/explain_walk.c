@@ -69,13 +69,12 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
             limit_put(&part->found, &limit, true, now_ns);
         }
     }
-    if (view->ready == NULL) {
-        return;
-    }
-    const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
-    for (unsigned i = 0; i < EGRESS_CELLS_MAX; i++) {
-        if (limit_view_site(egress, i, &limit)) {
-            limit_put(&part->found, &limit, false, now_ns);
+    const struct egress *egress = queue_view_sender(view, 0);
+    for (unsigned n = 0; egress != NULL; egress = queue_view_sender(view, ++n)) {
+        for (unsigned i = 0; i < EGRESS_CELLS_MAX; i++) {
+            if (limit_view_site(egress, i, &limit)) {
+                limit_put(&part->found, &limit, false, now_ns);
+            }
         }
     }
 }
@@ -109,8 +108,9 @@ static void longest_tell(struct explain_part *part)
     text_set(&found->site, view->site);
     text_set(&found->response, SLICE_NONE);
     text_set(&found->block, SLICE_NONE);
-    if (view->ready != NULL) {
-        const struct egress *egress = CONTAINER_OF(view->ready, struct egress, ready);
+    const struct egress *egress = queue_view_sender(view, 0);
+    for (unsigned i = 0; egress != NULL && found->response.bytes == 0;
+         egress = queue_view_sender(view, ++i)) {
         text_set(&found->response, slice_make(egress->refusal, egress->refusal_bytes));
         text_set(&found->block, egress->path != NULL ? egress->path->block : SLICE_NONE);
     }

@@ -311,8 +311,8 @@ static void work(unsigned steps)
             put_message(1 + (below(20) == 0 ? below(RECIPIENTS_MAX) : below(3)), below(10) == 0);
         } else if (what < 58) {
             uint32_t handles[4]; /* some stand hot for a while; they are not touched meanwhile */
-            unsigned count = ready_queue_take(&stage.queues, &stage.ready, &stage.window, UINT32_MAX, 4,
-                                              handles);
+            unsigned count = ready_queue_take(&stage.queues, &stage.ready, &stage.window,
+                                              UINT32_MAX, 4, handles);
             while (count > 0) {
                 queues_row_due(&stage.queues, handles[--count], true);
             }

@@ -18,11 +18,10 @@ bool queue_view_scheduled(const struct delivery *delivery, uint32_t number,
         .recipients = queue->rows,
         .due = sched_queue_due(queue),
         .scheduled = queue,
-        .ready = queue->ready,
+        .pool = queue->ready != NULL ? egress_pool_of(queue->ready) : NULL,
     };
-    if (queue->ready != NULL) {
-        const struct egress *egress = CONTAINER_OF(queue->ready, struct egress, ready);
-        view_out->site = slice_make(egress->name, egress->name_bytes);
+    if (view_out->pool != NULL) {
+        view_out->site = egress_pool_name(view_out->pool);
     }
     return true;
 }
@@ -43,12 +42,20 @@ bool queue_view_ready(const struct delivery *delivery, uint32_t number,
     *view_out = (struct queue_view){
         .name = slice_make(egress->name, egress->name_bytes),
         .hold = egress->hold,
-        .recipients = egress->ready.due + egress->window.hot,
-        .due = egress->ready.due,
+        .recipients = egress_fresh(egress) + egress->window.hot,
+        .due = egress_fresh(egress),
         .connections = egress->connections,
-        .ready = &egress->ready,
+        .egress = egress,
     };
     return true;
+}
+
+const struct egress *queue_view_sender(const struct queue_view *view, unsigned i)
+{
+    if (view->egress != NULL) {
+        return i == 0 ? view->egress : NULL;
+    }
+    return view->pool != NULL && i < view->pool->count ? view->pool->members[i] : NULL;
 }
 
 void queue_view_complete(const struct delivery *delivery, struct queue_view *view)
@@ -73,7 +80,7 @@ uint64_t queue_view_order(const struct queue_view *view)
 uint64_t queue_view_ms(const struct queue_view *view, enum hold_reason reason, uint64_t now_ns)
 {
     return view->scheduled != NULL ? sched_queue_hold_ms(view->scheduled, reason, now_ns)
-                                   : hold_clock_ms(&view->ready->hold, reason, now_ns);
+                                   : hold_clock_ms(&view->egress->clock, reason, now_ns);
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */

@@ -23,7 +23,8 @@ struct queue_view {
     uint32_t due;
     uint32_t connections; /* of a ready queue */
     const struct sched_queue *scheduled; /* null: it is a ready queue */
-    const struct ready_queue *ready;     /* of a scheduled one where it goes; null: nowhere */
+    const struct egress_pool *pool;      /* of a scheduled one where it goes; null: nowhere */
+    const struct egress *egress;         /* of a ready queue */
 };
 
 /* False: there is none with that number. */
@@ -36,6 +37,8 @@ void queue_view_complete(const struct delivery *delivery, struct queue_view *vie
 uint64_t queue_view_order(const struct queue_view *view);
 /* How long it has been held back for that reason. */
 uint64_t queue_view_ms(const struct queue_view *view, enum hold_reason reason, uint64_t now_ns);
+/* Number `i` of those that send what is due in it; null: there is none. */
+const struct egress *queue_view_sender(const struct queue_view *view, unsigned i);
 /* Of a ready queue with that number; null: there is none. */
 const struct egress *queue_view_egress(const struct delivery *delivery, uint32_t number);
 

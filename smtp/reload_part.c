@@ -32,20 +32,6 @@ static void queue_visit(struct reload_part *part, struct sched_queue *queue)
     }
 }
 
-static void site_visit(const struct reload_part *part, struct egress *egress)
-{
-    if (egress->path == NULL) {
-        return;
-    }
-    const struct path_options *path =
-        conf_path_block(part->walk.delivery->conf, egress->path->block);
-    if (path != NULL && path->fingerprint == egress->path->fingerprint) {
-        egress_follow(egress, path);
-    } else {
-        egress_retire(egress);
-    }
-}
-
 static void visit(struct shard_walk *walk, uint32_t number)
 {
     struct reload_part *part = part_of(walk);
@@ -56,7 +42,8 @@ static void visit(struct shard_walk *walk, uint32_t number)
             queue_visit(part, queue);
         }
     } else if (pool_is_taken(&delivery->egresses, number)) {
-        site_visit(part, pool_at(&delivery->egresses, number));
+        const struct egress *egress = pool_at(&delivery->egresses, number);
+        egress_pool_renew(egress->pool, delivery->conf);
     }
 }
 

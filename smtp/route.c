@@ -1,5 +1,7 @@
 #include "smtp/route.h"
 
+#include <xxhash.h>
+
 #include "core/check.h"
 
 static bool add_host(struct route *route, const struct conf_host *host, uint16_t default_port)
@@ -14,6 +16,17 @@ static bool add_host(struct route *route, const struct conf_host *host, uint16_t
     }
     route->names[route->host_count++] = host->name;
     return true;
+}
+
+/* The hosts are complete. */
+static void route_done(struct route *route)
+{
+    route->kind = route->site.overflow ? ROUTE_NEEDS_DNS : ROUTE_OK;
+    for (unsigned i = 0; i < route->host_count; i++) {
+        const struct endpoint *host = &route->hosts[i];
+        route->identity = XXH3_64bits_withSeed(host->address, sizeof(host->address),
+                                               route->identity + host->port);
+    }
 }
 
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]": what a recipient may write after the '@'. */
@@ -34,8 +47,8 @@ static void route_literal(struct route *route, const struct path_options *path,
     }
     route->names[0] = SLICE_NONE;
     route->host_count = 1;
-    route->kind = ROUTE_OK;
     endpoint_put(&route->site, &route->hosts[0]);
+    route_done(route);
 }
 
 void route_find(struct route *route, const struct queue_options *queue,
@@ -43,6 +56,7 @@ void route_find(struct route *route, const struct queue_options *queue,
 {
     route->kind = ROUTE_NEEDS_DNS;
     route->host_count = 0;
+    route->identity = 0;
     buf_init(&route->site, route->site_memory, sizeof(route->site_memory));
     if (queue->mx_count > 0) {
         for (size_t i = 0; i < queue->mx_count; i++) {
@@ -51,13 +65,13 @@ void route_find(struct route *route, const struct queue_options *queue,
             }
         }
         buf_put(&route->site, queue->mx_name);
-        route->kind = route->site.overflow ? ROUTE_NEEDS_DNS : ROUTE_OK;
+        route_done(route);
         return;
     }
     if (queue->routing_domain != NULL) {
         if (add_host(route, queue->routing_domain, path->smtp_port)) {
             buf_put(&route->site, queue->routing_domain->text);
-            route->kind = ROUTE_OK;
+            route_done(route);
         }
         return;
     }

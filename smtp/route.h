@@ -24,6 +24,7 @@ struct route {
     struct endpoint hosts[ROUTE_HOSTS_MAX]; /* in the order in which they are tried */
     struct slice names[ROUTE_HOSTS_MAX];    /* as written, or empty; borrowed from the snapshot */
     struct buf site;                        /* name of the site: "mx_list:[127.0.0.1]:2626" … */
+    uint64_t identity;                      /* of where it leads: sites of one name may differ */
     uint8_t site_memory[ROUTE_SITE_BYTES_MAX];
 };
 

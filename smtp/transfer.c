@@ -75,7 +75,7 @@ struct transfer *transfer_take(struct egress *egress, uint32_t hot_max, uint32_t
     transfer->egress = egress;
     unsigned limit = MIN_OF(MIN_OF(egress->path->max_recipients_per_batch, BATCH_ROWS_MAX), most);
     transfer->count =
-        ready_queue_take(delivery->queues, &egress->ready, &egress->window, hot_max, limit,
+        ready_queue_take(delivery->queues, &egress->pool->ready, &egress->window, hot_max, limit,
                          transfer->rows);
     if (transfer->count == 0) {
         pool_give(&delivery->transfers, transfer);

@@ -43,7 +43,7 @@ static bool watch_done(void *context)
     }
     for (unsigned i = 0; i < SHARDS; i++) {
         const struct egress *egress = egress_at(world, i);
-        bool due = egress != NULL && egress->ready.due > 0;
+        bool due = egress != NULL && egress_fresh(egress) > 0;
         if (!due || egress->connections > 0) {
             watch->since_ns[i] = 0;
             continue;
@@ -55,7 +55,7 @@ static bool watch_done(void *context)
         watch->longest_ns = MAX_OF(watch->longest_ns, waited_ns);
         if (waited_ns > watch->bound_ns) {
             sim_fail(world->sim, "shard %u has waited %llu ms with %u rows", i,
-                     (unsigned long long)(waited_ns / NS_PER_MS), egress->ready.due);
+                     (unsigned long long)(waited_ns / NS_PER_MS), egress_fresh(egress));
         }
     }
     return world_drained(world);
