@@ -64,7 +64,7 @@ static void stage_start(struct stage *stage, enum bench_mode mode, uint64_t rate
                                 .tally = &stage->tally,
                                 .ledger = stage->sink_ledger,
                                 .connections = MAX_OF(stage->connections, 64)};
-    struct source_options source = {.socket = {.congestion = ""},
+    struct source_load source = {.socket = {.congestion = ""},
                                     .messages = stage->idle ? 0 : MESSAGES, .idle = stage->idle,
                                     .first = stage->first, .ledger = stage->source_ledger,
                                     .size = 4096, .connections = stage->connections,

@@ -68,7 +68,7 @@ static void world_begin(struct world *world, struct sim *sim, struct sim_node *n
                                 .rules = &world->rules,
                                 .tally = &world->tally,
                                 .connections = 400};
-    struct source_options source = {.socket = {.congestion = ""}, .messages = MESSAGES,
+    struct source_load source = {.socket = {.congestion = ""}, .messages = MESSAGES,
                                     .size = 320 + (size_t)sim_below(sim, 1500), .connections = 4,
                                     .rcpts = 1 + (unsigned)sim_below(sim, 3), .mode = mode,
                                     .domains = &world->domains, .retry_ns = 7200 * NS_PER_S};

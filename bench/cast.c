@@ -137,7 +137,7 @@ static int source_process(void *context)
     if (!bench_shard_open_or_say(&bench)) {
         return 1;
     }
-    struct source_options options = {
+    struct source_load options = {
         .connect = loopback_endpoint(shared->connect_port),
         .socket = {.congestion = scenario->congestion},
         .messages = cast->messages,

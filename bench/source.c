@@ -231,7 +231,7 @@ static void send_content(struct source_connection *connection, bool dot)
 
 static void send_bdat(struct source_connection *connection)
 {
-    const struct source_options *options = &connection->source->options;
+    const struct source_load *options = &connection->source->options;
     buf_reset(&connection->commands);
     for (unsigned step = 0; step <= options->rcpts; step++) {
         put_command(connection, step);
@@ -245,7 +245,7 @@ static void send_bdat(struct source_connection *connection)
 
 static void send_envelope(struct source_connection *connection)
 {
-    const struct source_options *options = &connection->source->options;
+    const struct source_load *options = &connection->source->options;
     unsigned last = options->mode == MODE_PLAIN ? 0 : options->rcpts + 1;
     buf_reset(&connection->commands);
     for (unsigned step = 0; step <= last; step++) {
@@ -402,7 +402,7 @@ static void reply_data(struct source_connection *connection)
 
 static void reply_command(struct source_connection *connection)
 {
-    const struct source_options *options = &connection->source->options;
+    const struct source_load *options = &connection->source->options;
     unsigned step = connection->step++;
     bool good = connection->replies.reply.code / 100 == 2;
     if (step == options->rcpts + 1) {
@@ -658,7 +658,7 @@ static bool source_make(struct source *source)
 }
 
 int source_start(struct source *source, struct shard *shard,
-                 const struct source_options *options, struct source_result *result)
+                 const struct source_load *options, struct source_result *result)
 {
     CHECK(options->connections > 0 && options->connections <= SOURCE_CONNECTIONS_MAX);
     CHECK(options->rcpts > 0 && options->rcpts <= SOURCE_RCPTS_MAX);

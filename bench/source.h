@@ -38,7 +38,7 @@
 MUST_USE bool source_mode_parse(const char *text, enum bench_mode *mode_out,
                                 struct buf *reason_out);
 
-struct source_options {
+struct source_load {
     struct endpoint connect;
     struct socket_options socket; /* congestion is borrowed */
     uint64_t messages;    /* of an idle one 0 */
@@ -114,7 +114,7 @@ struct source_connection {
 
 struct source {
     struct shard *shard; /* borrowed */
-    struct source_options options;
+    struct source_load options;
     struct source_result *result; /* borrowed */
     struct body_maker maker;
     struct source_connection *connections; /* owned */
@@ -139,7 +139,7 @@ struct source {
 
 /* 0 or -errno. */
 MUST_USE int source_start(struct source *source, struct shard *shard,
-                          const struct source_options *options, struct source_result *result);
+                          const struct source_load *options, struct source_result *result);
 /* The server has said nothing for so long: its user may want to stop. */
 bool source_stalled(const struct source *source, uint64_t silent_ns);
 /* Sends nothing more; connections are closed. */

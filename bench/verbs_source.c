@@ -39,7 +39,7 @@ struct source_process {
     struct stopper stopper;
     struct domains domains;
     char fields[HEADER_BYTES_MAX + 3];
-    struct source_options options;
+    struct source_load options;
     struct source_result result;
     struct source source;
     struct progress progress;
@@ -83,7 +83,7 @@ static bool read_header(struct source_process *process, struct buf *reason)
 static bool source_prepare(struct source_process *process, struct buf *reason)
 {
     struct source_command *command = &process->command;
-    struct source_options *options = &process->options;
+    struct source_load *options = &process->options;
     if (command->starttls) {
         buf_put_string(reason, "--starttls is not built yet");
         return false;

@@ -1,9 +1,11 @@
 #include "core/conf.h"
 
+#include "core/conf_files.h"
 #include "core/conf_queues.h"
 #include "core/conf_routes.h"
 #include "core/conf_sections.h"
 #include "core/conf_settings.h"
+#include "core/conf_sources.h"
 
 /* What conf_free needs beside what everyone may read. */
 struct conf_whole {
@@ -19,25 +21,27 @@ struct section {
     section_apply *apply; /* null: not built yet */
     bool always;          /* applied without a section too, with a null value */
     enum conf_effect effect; /* of what stands in it and is no row of a table of options */
+    bool files;              /* of a helper may be named in it */
 };
 
-/* In the order in which they are applied: [node] before what takes its host name from it. */
+/* In the order in which they are applied: [node] before what takes its host name from it, [sources]
+ * before what names its pools. */
 static const struct section sections[] = {
-    {"node", conf_apply_node, false, CONF_NOTHING},
-    {"spool", conf_apply_spool, false, CONF_NOTHING},
-    {"memory", conf_apply_memory, false, CONF_NOTHING},
-    {"log", conf_apply_log, false, CONF_NOTHING},
-    {"tsa", conf_apply_tsa, false, CONF_NOTHING},
-    {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART},
-    {"http_listener", conf_apply_http_listeners, true, CONF_RESTART},
-    {"queues", conf_apply_queues, true, CONF_NOW},
-    {"shaping", conf_apply_shaping, true, CONF_NOW},
-    {"dns", NULL, false, CONF_NOTHING},
-    {"redis", NULL, false, CONF_NOTHING},
-    {"sources", NULL, false, CONF_NOTHING},
-    {"domains", NULL, false, CONF_NOTHING},
-    {"dkim", NULL, false, CONF_NOTHING},
-    {"bounce_classifier", NULL, false, CONF_NOTHING},
+    {"node", conf_apply_node, false, CONF_NOTHING, false},
+    {"spool", conf_apply_spool, false, CONF_NOTHING, false},
+    {"memory", conf_apply_memory, false, CONF_NOTHING, false},
+    {"log", conf_apply_log, false, CONF_NOTHING, false},
+    {"tsa", conf_apply_tsa, false, CONF_NOTHING, false},
+    {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART, false},
+    {"http_listener", conf_apply_http_listeners, true, CONF_RESTART, false},
+    {"sources", conf_apply_sources, true, CONF_NOW, true},
+    {"queues", conf_apply_queues, true, CONF_NOW, true},
+    {"shaping", conf_apply_shaping, true, CONF_NOW, false},
+    {"dns", NULL, false, CONF_NOTHING, false},
+    {"redis", NULL, false, CONF_NOTHING, false},
+    {"domains", NULL, false, CONF_NOTHING, false},
+    {"dkim", NULL, false, CONF_NOTHING, false},
+    {"bounce_classifier", NULL, false, CONF_NOTHING, false},
 };
 
 /* The names above as rows, for the message about an unknown one. */
@@ -51,41 +55,13 @@ static const struct conf_option section_rows[] = {
 static const struct conf_options section_names = {
     .options = section_rows, .count = COUNT_OF(section_rows)};
 
-static void file_add(struct conf_load *load, const struct conf_input *input,
-                     const struct conf_value *at, const char *path)
+/* What their `files` hold, when it is known from all of them, and from --set, which these are. */
+static void sections_complete(struct conf_load *load, const struct conf_input *input)
 {
-    uint8_t reason[CONF_REASON_BYTES_MAX];
-    struct buf buf;
-    struct slice bytes;
-    buf_init(&buf, reason, sizeof(reason));
-    if (!input->read(input->read_context, path, &bytes, &buf)) {
-        conf_error(load, at, "cannot read %s: %.*s", path, (int)buf.size, (const char *)reason);
-        return;
-    }
-    conf_tree_add(load, path, bytes);
-}
-
-/* `include` of the main file; one in an included file is an unknown key. */
-static void includes_add(struct conf_load *load, const struct conf_input *input)
-{
-    const struct conf_value *include = conf_tree_member(load->root, "include");
-    if (include == NULL || !conf_want(load, include, TOML_ARRAY)) {
-        return;
-    }
-    if (include->count > CONF_INCLUDES_MAX) {
-        conf_error(load, include, "include wants at most %d files", CONF_INCLUDES_MAX);
-        return;
-    }
-    const struct conf_value *last = include->last;
-    for (const struct conf_value *at = include->first; at != NULL; at = at->next) {
-        if (at->kind != TOML_STRING || at->as.text.size == 0 ||
-            slice_find(at->as.text, 0) < at->as.text.size) {
-            conf_error(load, at, "include wants names of files");
-        } else {
-            file_add(load, input, at, conf_place_path(load, at->as.text));
-        }
-        if (at == last) {
-            return;
+    for (size_t i = 0; i < COUNT_OF(sections); i++) {
+        struct conf_value *value = conf_tree_member(load->root, sections[i].name);
+        if (value != NULL && sections[i].files) {
+            conf_files_section(load, input, value);
         }
     }
 }
@@ -134,15 +110,15 @@ struct conf *conf_load(const struct conf_input *input, struct conf_messages *mes
     heap_init(&load.scratch);
     load.root = heap_take(&load.scratch, sizeof(*load.root));
     load.root->kind = TOML_TABLE;
+    conf_files_main(&load, input);
     if (input->file != NULL) {
-        file_add(&load, input, NULL, input->file);
-        includes_add(&load, input);
         whole->conf.file =
             (const char *)heap_copy(&heap, slice_from_string(input->file)).data;
     }
     for (size_t i = 0; i < input->set_count; i++) {
         conf_tree_set(&load, input->sets[i]);
     }
+    sections_complete(&load, input);
     conf_sections_default(&load, &whole->conf, input->hostname);
     sections_apply(&load, &whole->conf);
     if (messages->errors == errors) {

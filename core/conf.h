@@ -141,7 +141,7 @@ struct queue_options {
     uint64_t retry_interval_ns;
     uint64_t max_retry_interval_ns; /* 0: no cap */
     uint64_t max_age_ns;
-    struct slice egress_pool;       /* "unspecified" */
+    struct slice egress_pool;       /* one that there is */
     const struct conf_host *mx_list; /* smart hosts, in their order */
     size_t mx_count;
     struct slice mx_name;           /* "mx_list:a,b": the site's name; empty without mx_list */
@@ -151,6 +151,47 @@ struct queue_options {
     const struct rate *max_message_rate;         /* of each queue by itself; null: none */
     const struct rate *overall_max_message_rate; /* of all queues of the tenant together */
 };
+
+/* What something that is amiss takes before a source is left out, and for how long. */
+struct source_suspension {
+    uint64_t duration_ns;  /* 0: it is not left out for this */
+    struct rate threshold; /* so often; unset: the first time */
+};
+
+/* Where mail leaves from. */
+struct source_options {
+    struct slice name;
+    uint64_t fingerprint;     /* of all that follows, as written */
+    bool has_address;         /* else the system chooses */
+    struct endpoint address;  /* one of this host; port 0 */
+    struct slice ehlo_domain; /* where the path has none; may be empty */
+    uint16_t remote_port;     /* before any other; 0: none */
+    struct source_suspension unplumbed; /* the address is none of this host */
+};
+
+struct pool_member {
+    const struct source_options *source;
+    uint32_t weight; /* 0: it has no turn */
+};
+
+/* Sources that share mail by their weights. */
+struct pool_options {
+    struct slice name;
+    const struct pool_member *members; /* in the order of their names */
+    size_t member_count;
+    const uint16_t *turns; /* a cycle (core/turns.h) of indices of members */
+    uint32_t turn_count;   /* 0: no member has a weight */
+};
+
+/* [sources]: each list in the order of names; "unspecified" is always among them. */
+struct conf_sources {
+    const struct source_options *sources;
+    size_t source_count;
+    const struct pool_options *pools;
+    size_t pool_count;
+};
+
+#define CONF_UNSPECIFIED "unspecified"
 
 /* What scheduled queues are told apart by; parts may be empty. */
 struct conf_queue_key {
@@ -188,12 +229,15 @@ enum path_lookup {
 /* Options of an egress path, likewise. */
 struct path_options {
     struct slice block;        /* "default", "example.com", "*.example.com": where they come from */
+    struct slice source;       /* whose block in it has something to say; empty: of any other */
     uint64_t fingerprint;      /* of all that follows, as written: what differs may be the same */
     uint32_t connection_limit; /* on the node, like the next four */
     struct named_limits additional_connection_limits;
     struct rate max_connection_rate;
     struct rate max_message_rate; /* recipients */
     struct named_rates additional_message_rates; /* additional_message_rate_throttles */
+    struct rate source_selection_rate;           /* recipients that a source is chosen for */
+    struct named_rates additional_source_selection_rates;
     uint32_t max_deliveries_per_connection;
     uint32_t max_recipients_per_batch;
     uint32_t max_ready;        /* hot messages on the node */
@@ -219,12 +263,14 @@ struct path_options {
     bool enable_rset;          /* after a success too */
     bool ignore_8bit_checks;
     enum path_reconnect reconnect_strategy;
+    bool try_next_host_on_transport_error;
     enum path_lookup ip_lookup_strategy;
     const struct network *prohibited_hosts; /* never for addresses that the operator wrote */
     size_t prohibited_host_count;
     const struct network *skip_hosts;
     size_t skip_host_count;
     bool mx_rollup;
+    struct slice provider_name; /* what metrics call the site's provider; may be empty */
 };
 
 struct conf_domains; /* options by domain */
@@ -249,6 +295,7 @@ struct conf {
     size_t smtp_listener_count;
     const struct conf_http_listener *http_listeners;
     size_t http_listener_count;
+    struct conf_sources sources;
     struct conf_queues queues;
     const struct conf_domains *paths;
     const struct conf_setting *settings; /* core/conf_settings.h; by key */
@@ -269,7 +316,7 @@ struct conf_input {
     const char *const *sets; /* "section.key=VALUE", applied in order after all files */
     size_t set_count;
     struct slice hostname;   /* the system's: default of node.hostname */
-    conf_read *read;         /* not called without a file */
+    conf_read *read;         /* of `file`, and of what it and `sets` name */
     void *read_context;
 };
 
@@ -299,13 +346,24 @@ bool conf_tenant_is_defined(const struct conf *conf, struct slice tenant);
 bool conf_tenant_is_valid(struct slice tenant);
 bool conf_campaign_is_valid(struct slice campaign);
 
+/* Of this name; null: there is none. */
+const struct source_options *conf_source(const struct conf *conf, struct slice name);
+const struct pool_options *conf_pool(const struct conf *conf, struct slice name);
+
 /*
  * Options in force for a domain: those of its own block, else of the longest wildcard block that
  * covers it, laid over "default". Never null; no allocation; the same pointer for every domain that
  * has the same block.
  */
 const struct path_options *conf_path(const struct conf *conf, struct slice domain);
-/* The options of a block, by path_options.block; null: there is none of that name. */
-const struct path_options *conf_path_block(const struct conf *conf, struct slice block);
+/*
+ * The same for mail that leaves from a source: "default", what is in it for the source, the block,
+ * what is in that. The same pointer for all sources and domains for which the same blocks speak.
+ */
+const struct path_options *conf_path_for(const struct conf *conf, struct slice domain,
+                                         struct slice source);
+/* The options of a block, by path_options.block and .source; null: there are none of that name. */
+const struct path_options *conf_path_block(const struct conf *conf, struct slice block,
+                                           struct slice source);
 
 #endif

@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 .campaign = bytes, .tenant = bytes, .domain = SLICE("a.b.c")};
             struct queue_options options;
             conf_queue(conf, &key, &options);
-            CHECK(conf_path(conf, bytes) != NULL && options.weight > 0);
+            CHECK(conf_path_for(conf, bytes, bytes) != NULL && options.weight > 0);
+            CHECK(conf_pool(conf, options.egress_pool) != NULL);
             conf_free(conf);
         }
         input.file = NULL;

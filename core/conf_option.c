@@ -83,6 +83,23 @@ bool conf_networks(struct conf_load *load, const struct conf_value *value,
     return good;
 }
 
+void conf_apply_files(struct conf_load *load, const struct conf_option *option,
+                      const struct conf_value *value, void *base)
+{
+    (void)load;
+    (void)option;
+    (void)value;
+    (void)base;
+}
+
+void conf_apply_table(struct conf_load *load, const struct conf_option *option,
+                      const struct conf_value *value, void *base)
+{
+    (void)option;
+    (void)base;
+    (void)conf_want(load, value, TOML_TABLE);
+}
+
 /* --- kinds ----------------------------------------------------------------------------------- */
 
 static void apply_integer(struct conf_load *load, const struct conf_option *option,

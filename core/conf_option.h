@@ -70,6 +70,13 @@ void conf_unknown(struct conf_load *load, const struct conf_options *options,
                   const struct conf_value *value);
 void conf_later(struct conf_load *load, const struct conf_value *value);
 
+/* Rows for `files`, which core/conf_files.h has read, and for a table that its section looks at
+ * when all members are known. */
+void conf_apply_files(struct conf_load *load, const struct conf_option *option,
+                      const struct conf_value *value, void *base);
+void conf_apply_table(struct conf_load *load, const struct conf_option *option,
+                      const struct conf_value *value, void *base);
+
 /* An array of CIDR networks into heap memory. */
 bool conf_networks(struct conf_load *load, const struct conf_value *value,
                    const struct network **networks_out, size_t *count_out);

@@ -8,6 +8,8 @@
 #define KEY_BYTES_MAX   1024
 #define VALUE_BYTES_MAX 512
 
+#define SHOW(slice) (int)(slice).size, (const char *)(slice).data
+
 /* Where an option of this name stands in its block. */
 static void put_option(struct buf *key, const char *option)
 {
@@ -62,17 +64,27 @@ const struct conf_setting *conf_queue_setting(const struct conf *conf,
     return setting != NULL ? setting : block_setting(conf, SLICE("default"), option);
 }
 
-const struct conf_setting *conf_path_setting(const struct conf *conf, struct slice block,
-                                             const char *option, struct slice member)
+const struct conf_setting *conf_path_setting(const struct conf *conf,
+                                             const struct path_options *path, const char *option,
+                                             struct slice member)
 {
-    const struct slice blocks[] = {block, SLICE("default")};
+    const struct slice places[][2] = { /* block, source: what was laid last comes first */
+        {path->block, path->source},
+        {path->block, SLICE_NONE},
+        {SLICE("default"), path->source},
+        {SLICE("default"), SLICE_NONE},
+    };
     const struct conf_setting *setting = NULL;
-    for (unsigned i = 0; i < COUNT_OF(blocks) && setting == NULL; i++) {
+    for (unsigned i = 0; i < COUNT_OF(places) && setting == NULL; i++) {
         uint8_t bytes[KEY_BYTES_MAX];
         struct buf key;
         buf_init(&key, bytes, sizeof(bytes));
         buf_put_string(&key, "shaping");
-        conf_key_put(&key, blocks[i]);
+        conf_key_put(&key, places[i][0]);
+        if (places[i][1].size > 0) {
+            conf_key_put(&key, SLICE("sources"));
+            conf_key_put(&key, places[i][1]);
+        }
         put_option(&key, option);
         if (member.size > 0) {
             conf_key_put(&key, member);
@@ -114,6 +126,12 @@ static void put_field(struct buf *out, const struct conf_option *option, const v
     case OPTION_CHOICE:
         buf_printf(out, "\"%s\"", option->choices[*(const unsigned *)field]);
         return;
+    case OPTION_TEXT:
+    case OPTION_HOST:
+        if (((const struct slice *)field)->size > 0) {
+            buf_printf(out, "\"%.*s\"", SHOW(*(const struct slice *)field));
+        }
+        return;
     case OPTION_OWN:
         if (option->apply == conf_apply_limit) {
             buf_put_u64(out, *(const uint32_t *)field);
@@ -123,8 +141,6 @@ static void put_field(struct buf *out, const struct conf_option *option, const v
     case OPTION_LEVEL:
     case OPTION_SIZE:
     case OPTION_AMOUNT:
-    case OPTION_TEXT:
-    case OPTION_HOST:
     case OPTION_NAME:
     case OPTION_PATH:
     case OPTION_NOTE:
@@ -180,7 +196,7 @@ void conf_path_visit(const struct conf *conf, const struct path_options *path,
         buf_put_string(&name, option->name);
         bytes[name.size] = 0;
         visit_one(option, (const char *)bytes, path,
-                  conf_path_setting(conf, path->block, option->name, SLICE_NONE), visit,
+                  conf_path_setting(conf, path, option->name, SLICE_NONE), visit,
                   context);
     }
 }

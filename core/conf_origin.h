@@ -13,10 +13,10 @@
 /* What sets an option of a queue, by its name ("retry_interval", "mx_list"); null: its default. */
 const struct conf_setting *conf_queue_setting(const struct conf *conf,
                                               const struct conf_queue_key *key, const char *option);
-/* The same of a path; `block` is path_options.block. Of an option that is a table by names it is
- * `member`, else that is empty. */
-const struct conf_setting *conf_path_setting(const struct conf *conf, struct slice block,
-                                             const char *option, struct slice member);
+/* The same of a path. Of an option that is a table by names it is `member`, else that is empty. */
+const struct conf_setting *conf_path_setting(const struct conf *conf,
+                                             const struct path_options *path, const char *option,
+                                             struct slice member);
 
 /* One option in force: its value as TOML, and where it comes from. */
 typedef void conf_option_visit(void *context, const char *name, struct slice value,

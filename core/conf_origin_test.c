@@ -64,6 +64,7 @@ static void expect_text(struct slice text, const char *expected)
 
 #define Q "queues.queue.\"a.test\"."
 #define P "shaping.\"a.test\"."
+#define S "sources.source.s."
 #define L "smtp_listener.0."
 #define H "http_listener.0."
 
@@ -120,6 +121,10 @@ static const struct {
     {H "trusted_hosts", "[]", "[\"10.0.0.0/8\"]", CONF_NOW},
     {H "request_body_limit", "\"1MiB\"", "\"2MiB\"", CONF_NOW},
     {H "inject_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
+    {S "source_address", "\"192.0.2.1\"", "\"192.0.2.2\"", CONF_NOW},
+    {S "ehlo_domain", "\"a\"", "\"b\"", CONF_NOW},
+    {S "remote_port", "25", "26", CONF_NOW},
+    {"sources.pool.p.unspecified.weight", "1", "2", CONF_NOW},
     {"queues.tenant_header", "\"a\"", "\"b\"", CONF_NOW},
     {"queues.remove_tenant_header", "true", "false", CONF_NOW},
     {"queues.default_tenant", "\"a\"", "\"b\"", CONF_NOW},
@@ -145,6 +150,9 @@ static const struct {
     {P "max_connection_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
     {P "max_message_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
     {P "additional_message_rate_throttles.t", "\"1/s\"", "\"2/s\"", CONF_NOW},
+    {P "source_selection_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
+    {P "additional_source_selection_rates.t", "\"1/s\"", "\"2/s\"", CONF_NOW},
+    {P "sources.s.max_ready", "1", "2", CONF_NOW},
     {P "max_deliveries_per_connection", "1", "2", CONF_NOW},
     {P "max_recipients_per_batch", "1", "2", CONF_NOW},
     {P "max_ready", "1", "2", CONF_NOW},
@@ -169,6 +177,9 @@ static const struct {
     {P "enable_pipelining", "true", "false", CONF_NOW},
     {P "enable_rset", "true", "false", CONF_NOW},
     {P "ignore_8bit_checks", "true", "false", CONF_NOW},
+    {P "reconnect_strategy", "\"TerminateSession\"", "\"ReconnectSameHost\"", CONF_NOW},
+    {P "try_next_host_on_transport_error", "true", "false", CONF_NOW},
+    {P "provider_name", "\"a\"", "\"b\"", CONF_NOW},
     {P "ip_lookup_strategy", "\"Ipv4Only\"", "\"Ipv6Only\"", CONF_NOW},
     {P "prohibited_hosts", "[]", "[\"10.0.0.1\"]", CONF_NOW},
     {P "skip_hosts", "[]", "[\"10.0.0.1\"]", CONF_NOW},
@@ -465,18 +476,20 @@ static void paths_have_the_same_fingerprint_when_they_say_the_same(void **state)
          "connection_limit = 1\n", false, false},
     };
     struct conf *running = load(rows[0].text);
-    const struct path_options *block = conf_path_block(running, SLICE("a.test"));
-    const struct path_options *fallback = conf_path_block(running, SLICE("default"));
+    const struct path_options *block = conf_path_block(running, SLICE("a.test"), SLICE_NONE);
+    const struct path_options *fallback = conf_path_block(running, SLICE("default"), SLICE_NONE);
     assert_ptr_equal(block, conf_path(running, SLICE("A.test")));
     assert_ptr_equal(fallback, conf_path(running, SLICE("b.test")));
-    assert_null(conf_path_block(running, SLICE("b.test")));
+    assert_null(conf_path_block(running, SLICE("b.test"), SLICE_NONE));
     assert_int_not_equal(block->fingerprint, fallback->fingerprint);
     for (unsigned i = 0; i < COUNT_OF(rows); i++) {
         struct conf *next = load(rows[i].text);
-        assert_int_equal(conf_path_block(next, SLICE("a.test"))->fingerprint == block->fingerprint,
+        assert_int_equal(conf_path_block(next, SLICE("a.test"), SLICE_NONE)->fingerprint ==
+                             block->fingerprint,
                          rows[i].same_block);
         assert_int_equal(
-            conf_path_block(next, SLICE("default"))->fingerprint == fallback->fingerprint,
+            conf_path_block(next, SLICE("default"), SLICE_NONE)->fingerprint ==
+                fallback->fingerprint,
             rows[i].same_default);
         conf_free(next);
     }

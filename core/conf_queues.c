@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "core/conf_limits.h"
 #include "core/conf_routes.h"
+#include "core/conf_sources.h"
 #include "core/conf_text.h"
 
 #include <assert.h>
@@ -176,17 +177,6 @@ static void apply_class(struct conf_load *load, const struct conf_option *option
     queue->class = urgent ? CONF_CLASS_URGENT : CONF_CLASS_BULK;
 }
 
-static void apply_pool(struct conf_load *load, const struct conf_option *option,
-                       const struct conf_value *value, void *base)
-{
-    (void)base;
-    if (value->kind != TOML_STRING || !slice_equal(value->as.text, SLICE("unspecified"))) {
-        conf_error(load, value,
-                   "%s: pools other than \"unspecified\" are not built yet in this version",
-                   option->name);
-    }
-}
-
 /* Of every block. Zero is no value of any: a layer that does not name one leaves it as it is. */
 #define QUEUE_ROWS                                                                                 \
     {FIELD("retry_interval", OPTION_DURATION, queue_options, retry_interval_ns),                   \
@@ -196,7 +186,8 @@ static void apply_pool(struct conf_load *load, const struct conf_option *option,
     {FIELD("max_age", OPTION_DURATION, queue_options, max_age_ns), .min = S, .max = 3660 * DAY},   \
     {.name = "protocol", .kind = OPTION_OWN, .apply = apply_protocol},                             \
     {.name = "routing_domain", .kind = OPTION_OWN, .apply = apply_routing_domain},                 \
-    {.name = "egress_pool", .kind = OPTION_OWN, .apply = apply_pool},                              \
+    {FIELD("egress_pool", OPTION_TEXT, queue_options, egress_pool),                             \
+     .max = CONF_SOURCE_BYTES_MAX},                                                                \
     {.name = "class", .kind = OPTION_OWN, .apply = apply_class},                                   \
     {FIELD("weight", OPTION_COUNT, queue_options, weight), .min = 1, .max = 1000},                 \
     {FIELD("max_message_rate", OPTION_OWN, queue_options, max_message_rate),                       \
@@ -297,6 +288,9 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
         out->mx_count = layer->mx_count;
         out->mx_name = layer->mx_name;
     }
+    if (layer->egress_pool.size > 0) {
+        out->egress_pool = layer->egress_pool;
+    }
 #undef LAY
 }
 
@@ -366,6 +360,20 @@ static bool holds_blocks_only(const struct conf_value *table)
     return only;
 }
 
+/* A block with its rows applied: is there a pool of that name? */
+static void pool_check(struct conf_load *load, const struct conf *conf,
+                       const struct conf_value *table, const struct queue_options *options)
+{
+    const struct conf_value *at =
+        table->kind == TOML_TABLE ? conf_tree_member(table, "egress_pool") : NULL;
+    if (at != NULL && at->kind == TOML_STRING &&
+        slice_equal(at->as.text, options->egress_pool) &&
+        conf_pool(conf, options->egress_pool) == NULL) {
+        conf_error(load, at, "the pool \"%.*s\" is not defined by [sources.pool]",
+                   SHOW(options->egress_pool));
+    }
+}
+
 static void layer_add(struct conf_load *load, struct conf *conf,
                       const struct conf_options *options, const struct conf_value *table,
                       struct conf_domains *blocks, struct slice name)
@@ -373,6 +381,7 @@ static void layer_add(struct conf_load *load, struct conf *conf,
     struct queue_options *layer = heap_take(load->heap, sizeof(*layer));
     bool of_tenant = slice_find(name, 0) < name.size;
     conf_options_apply(load, options, table, layer);
+    pool_check(load, conf, table, layer);
     conf->queues.routed = conf->queues.routed || layer->routing_domain != NULL;
     conf->queues.tenants_route = conf->queues.tenants_route ||
                                  (of_tenant && (layer->mx_count > 0 ||
@@ -470,12 +479,13 @@ static void base_apply(struct conf_load *load, struct conf *conf, const struct c
     *base = (struct queue_options){
         .retry_interval_ns = 20 * 60 * S,
         .max_age_ns = 7 * DAY,
-        .egress_pool = SLICE("unspecified"),
+        .egress_pool = SLICE(CONF_UNSPECIFIED),
         .class = CONF_CLASS_BULK,
         .weight = 100,
     };
     if (table != NULL) {
         conf_options_apply(load, &outer_options, table, base);
+        pool_check(load, conf, table, base);
         conf->queues.routed = base->routing_domain != NULL;
     }
 }
@@ -519,21 +529,12 @@ static void apply_default_tenant(struct conf_load *load, const struct conf_optio
     queues->default_tenant = heap_copy(load->heap, value->as.text);
 }
 
-/* Their blocks are looked at when all members are known. */
-static void apply_blocks(struct conf_load *load, const struct conf_option *option,
-                         const struct conf_value *value, void *base)
-{
-    (void)option;
-    (void)base;
-    (void)conf_want(load, value, TOML_TABLE);
-}
-
 #define HEADER(text, label)                                                                        \
     {FIELD(text, OPTION_OWN, conf_queues, labels[label]), .apply = apply_header}
 #define REMOVE(text, label) {FIELD(text, OPTION_BOOL, conf_queues, labels[label].remove)}
 
 static const struct conf_option queues_rows[] = {
-    {.name = "files", .kind = OPTION_LATER},
+    {.name = "files", .kind = OPTION_OWN, .apply = conf_apply_files},
     HEADER("tenant_header", CONF_LABEL_TENANT),
     REMOVE("remove_tenant_header", CONF_LABEL_TENANT),
     {.name = "default_tenant", .kind = OPTION_OWN, .apply = apply_default_tenant},
@@ -541,8 +542,8 @@ static const struct conf_option queues_rows[] = {
     REMOVE("remove_campaign_header", CONF_LABEL_CAMPAIGN),
     HEADER("class_header", CONF_LABEL_CLASS),
     {.name = "scheduling_header", .kind = OPTION_LATER},
-    {.name = "queue", .kind = OPTION_OWN, .apply = apply_blocks},
-    {.name = "tenant", .kind = OPTION_OWN, .apply = apply_blocks},
+    {.name = "queue", .kind = OPTION_OWN, .apply = conf_apply_table},
+    {.name = "tenant", .kind = OPTION_OWN, .apply = conf_apply_table},
 };
 static const struct conf_options queues_members = {OPTIONS(queues_rows), RELOADS};
 
@@ -561,13 +562,6 @@ static void labels_check(struct conf_load *load, const struct conf_value *sectio
 
 /* --- section --------------------------------------------------------------------------------- */
 
-/* The table of this name in the section; null without one. */
-static const struct conf_value *table_of(const struct conf_value *section, const char *name)
-{
-    const struct conf_value *at = section == NULL ? NULL : conf_tree_member(section, name);
-    return at != NULL && at->kind == TOML_TABLE ? at : NULL;
-}
-
 void conf_apply_queues(struct conf_load *load, const struct conf_value *section,
                        struct conf *conf)
 {
@@ -582,8 +576,8 @@ void conf_apply_queues(struct conf_load *load, const struct conf_value *section,
         (void)conf_want(load, section, TOML_TABLE);
         section = NULL;
     }
-    const struct conf_value *domains = table_of(section, "queue");
-    const struct conf_value *tenants = table_of(section, "tenant");
+    const struct conf_value *domains = conf_tree_table(section, "queue");
+    const struct conf_value *tenants = conf_tree_table(section, "tenant");
     struct conf_domains *blocks =
         conf_domains_new(load, count_tables(domains) + count_tables(tenants), base);
     conf->queues.blocks = blocks;

@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/conf_limits.h"
 #include "core/conf_settings.h"
+#include "core/conf_sources.h"
 #include "core/conf_text.h"
 
 #define S                NS_PER_S
@@ -14,6 +15,11 @@
 #define DAY              (86400 * NS_PER_S)
 /* Names in a configuration are the operator's own: nobody chooses them to collide. */
 #define TABLE_SEED       0x52696E67u
+
+/* "BLOCK\0SOURCE", which is where what a block says for a source stands. */
+#define PATH_NAME_BYTES_MAX (CONF_DOMAIN_BYTES_MAX + 1 + CONF_SOURCE_BYTES_MAX)
+/* Blocks, and pairs of a block and a source. */
+#define PATHS_MAX           100000
 
 #define SHOW(slice) (int)(slice).size, (const char *)(slice).data
 #define FIELD(text, its_kind, type, field)                                                         \
@@ -88,6 +94,11 @@ static const struct conf_option path_rows[] = {
     {FIELD("additional_message_rate_throttles", OPTION_OWN, path_options,
            additional_message_rates),
      .apply = conf_apply_named_rates},
+    {FIELD("source_selection_rate", OPTION_OWN, path_options, source_selection_rate),
+     .apply = conf_apply_rate},
+    {FIELD("additional_source_selection_rates", OPTION_OWN, path_options,
+           additional_source_selection_rates),
+     .apply = conf_apply_named_rates},
     PATH_COUNT("max_deliveries_per_connection", max_deliveries_per_connection),
     PATH_COUNT("max_recipients_per_batch", max_recipients_per_batch),
     PATH_COUNT("max_ready", max_ready),
@@ -112,9 +123,9 @@ static const struct conf_option path_rows[] = {
     PATH_BOOL("enable_pipelining", enable_pipelining),
     PATH_BOOL("enable_rset", enable_rset),
     PATH_BOOL("ignore_8bit_checks", ignore_8bit_checks),
-    {.name = "try_next_host_on_transport_error", .kind = OPTION_LATER_IF, .min = false},
+    PATH_BOOL("try_next_host_on_transport_error", try_next_host_on_transport_error),
     {FIELD("reconnect_strategy", OPTION_CHOICE, path_options, reconnect_strategy),
-     .choices = reconnect_names, .max = 1},
+     .choices = reconnect_names},
     {FIELD("ip_lookup_strategy", OPTION_CHOICE, path_options, ip_lookup_strategy),
      .choices = lookup_names},
     {.name = "prohibited_hosts", .kind = OPTION_OWN, .apply = apply_prohibited},
@@ -123,17 +134,16 @@ static const struct conf_option path_rows[] = {
     {.name = "use_lmtp", .kind = OPTION_LATER_IF, .min = false},
     {.name = "enable_dane", .kind = OPTION_LATER_IF, .min = false},
     {.name = "replace_base", .kind = OPTION_LATER_IF, .min = false},
-    {.name = "source_selection_rate", .kind = OPTION_LATER},
-    {.name = "additional_source_selection_rates", .kind = OPTION_LATER},
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
     {.name = "smtp_auth_plain_username", .kind = OPTION_LATER},
     {.name = "smtp_auth_plain_password", .kind = OPTION_LATER, .secret = true},
     {.name = "allow_smtp_auth_plain_without_tls", .kind = OPTION_LATER},
     {.name = "allow_smtp_auth_plain_without_valid_certificate", .kind = OPTION_LATER},
-    {.name = "provider_name", .kind = OPTION_LATER},
+    {FIELD("provider_name", OPTION_TEXT, path_options, provider_name),
+     .max = CONF_DOMAIN_BYTES_MAX},
     {.name = "automation", .kind = OPTION_LATER},
-    {.name = "sources", .kind = OPTION_LATER},
+    {.name = "sources", .kind = OPTION_OWN, .apply = conf_apply_table},
     {.name = "enable_mta_sts", .kind = OPTION_NOTE},
     {.name = "tls_prefer_openssl", .kind = OPTION_NOTE},
     {.name = "openssl_cipher_list", .kind = OPTION_NOTE},
@@ -248,10 +258,35 @@ const struct path_options *conf_path(const struct conf *conf, struct slice domai
     return found == NULL ? conf->paths->fallback : found;
 }
 
-const struct path_options *conf_path_block(const struct conf *conf, struct slice block)
+static const struct path_options *path_find(const struct conf_domains *domains,
+                                            struct slice block, struct slice source)
 {
-    return slice_equal(block, SLICE("default")) ? conf->paths->fallback
-                                                : conf_domains_exact(conf->paths, block);
+    uint8_t bytes[PATH_NAME_BYTES_MAX];
+    struct buf name;
+    if (source.size == 0 && slice_equal(block, SLICE("default"))) {
+        return domains->fallback;
+    }
+    buf_init(&name, bytes, sizeof(bytes));
+    buf_put(&name, block);
+    if (source.size > 0) {
+        buf_put_byte(&name, 0);
+        buf_put(&name, source);
+    }
+    return name.overflow ? NULL : conf_domains_exact(domains, buf_slice(&name));
+}
+
+const struct path_options *conf_path_block(const struct conf *conf, struct slice block,
+                                           struct slice source)
+{
+    return path_find(conf->paths, block, source);
+}
+
+const struct path_options *conf_path_for(const struct conf *conf, struct slice domain,
+                                         struct slice source)
+{
+    const struct path_options *path = conf_path(conf, domain);
+    const struct path_options *own = path_find(conf->paths, path->block, source);
+    return own == NULL ? path : own;
 }
 
 static bool is_block_name(struct slice name)
@@ -323,25 +358,166 @@ static void prohibited_default(struct conf_load *load, struct path_options *path
 }
 
 /* What the table says, over what there is. */
-static void fingerprint_add(struct conf_load *load, struct path_options *path,
-                            const struct conf_value *table)
+static void path_lay(struct conf_load *load, const struct conf_value *table,
+                     struct path_options *path)
 {
-    struct slice text = conf_value_text(load, table);
-    path->fingerprint = XXH3_64bits_withSeed(text.data, text.size, path->fingerprint);
+    conf_options_apply(load, &conf_path_options, table, path);
+    for (const struct conf_value *at = table->first; at != NULL; at = at->next) {
+        if (!slice_equal(at->key, SLICE("sources"))) {
+            struct slice text = conf_value_text(load, at);
+            uint64_t key = XXH3_64bits_withSeed(at->key.data, at->key.size, path->fingerprint);
+            path->fingerprint = XXH3_64bits_withSeed(text.data, text.size, key);
+        }
+    }
 }
 
-static void path_block(struct conf_load *load, const struct conf_value *table,
-                       struct conf_domains *domains)
+/* The same, when all that there is to say of the table has been said. */
+static void path_lay_again(struct conf_load *load, const struct conf_value *table,
+                           struct path_options *path)
+{
+    struct conf_messages silence = {0};
+    struct conf_messages *messages = load->messages;
+    load->messages = &silence;
+    path_lay(load, table, path);
+    load->messages = messages;
+}
+
+/* Is this what a block may say for a source? */
+static bool source_is_good(struct conf_load *load, const struct conf *conf,
+                           const struct conf_value *table)
+{
+    static const char *const of_block[] = {"mx_rollup", "sources", "replace_base", "automation"};
+    if (!conf_source_name_is_valid(table->key)) {
+        conf_error(load, table, "\"%.*s\" is no name of a source", SHOW(table->key));
+        return false;
+    }
+    if (!conf_want(load, table, TOML_TABLE)) {
+        return false;
+    }
+    for (size_t i = 0; i < COUNT_OF(of_block); i++) {
+        const struct conf_value *at = conf_tree_member(table, of_block[i]);
+        if (at != NULL) {
+            conf_error(load, at, "%s is for a block as a whole, not for a source", of_block[i]);
+            return false;
+        }
+    }
+    if (conf_source(conf, table->key) == NULL) {
+        conf_note(load, table, "the source \"%.*s\" is not defined by [sources.source]",
+                  SHOW(table->key));
+    }
+    return true;
+}
+
+/* Under way: all blocks. */
+struct path_build {
+    struct conf_load *load;
+    const struct conf *conf;
+    struct conf_domains *domains;
+    const struct conf_value *shared; /* [shaping.default.sources]; null: there is none */
+};
+
+/* `options`, which are of this block, are those of a source there. */
+static void path_source_add(const struct path_build *build, const struct conf_value *table,
+                            struct path_options *options)
+{
+    uint8_t bytes[PATH_NAME_BYTES_MAX];
+    struct buf name;
+    options->source = heap_copy(build->load->heap, table->key);
+    buf_init(&name, bytes, sizeof(bytes));
+    buf_put(&name, options->block);
+    buf_put_byte(&name, 0);
+    buf_put(&name, options->source);
+    conf_domains_add(build->load, build->domains, table, buf_slice(&name), options);
+}
+
+/* What `block`, whose options are `path`, and "default" say for sources. */
+static void path_sources(const struct path_build *build, const struct conf_value *block,
+                         const struct path_options *path)
+{
+    struct conf_load *load = build->load;
+    const struct conf_value *own = conf_tree_table(block, "sources");
+    const struct conf_value *shared = own == build->shared ? NULL : build->shared;
+    const struct conf_value *lists[2] = {own, shared};
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        const struct conf_value *at = lists[i] == NULL ? NULL : lists[i]->first;
+        for (; at != NULL; at = at->next) {
+            const struct path_options *base =
+                shared == NULL ? NULL : path_find(build->domains, SLICE("default"), at->key);
+            struct path_options *options;
+            if (i == 0 ? !source_is_good(load, build->conf, at)
+                       : base == NULL || path_find(build->domains, path->block, at->key) != NULL) {
+                continue;
+            }
+            options = heap_take(load->heap, sizeof(*options));
+            *options = base == NULL ? *path : *base;
+            options->block = path->block;
+            if (base != NULL) {
+                path_lay_again(load, block, options);
+            }
+            if (i == 0) {
+                path_lay(load, at, options);
+            }
+            path_source_add(build, at, options);
+        }
+    }
+}
+
+static void path_block(const struct path_build *build, const struct conf_value *table)
 {
     uint8_t bytes[CONF_DOMAIN_BYTES_MAX];
     struct slice name;
+    struct conf_load *load = build->load;
     if (conf_domains_name(load, table, bytes, &name)) {
         struct path_options *options = heap_take(load->heap, sizeof(*options));
-        *options = *(const struct path_options *)domains->fallback;
+        *options = *(const struct path_options *)build->domains->fallback;
         options->block = heap_copy(load->heap, name);
-        conf_options_apply(load, &conf_path_options, table, options);
-        fingerprint_add(load, options, table);
-        conf_domains_add(load, domains, table, name, options);
+        path_lay(load, table, options);
+        conf_domains_add(load, build->domains, table, name, options);
+        path_sources(build, table, options);
+    }
+}
+
+static size_t member_count(const struct conf_value *table)
+{
+    return table == NULL ? 0 : table->count;
+}
+
+/* How many paths there may be of this section. */
+static size_t count_paths(const struct conf_value *section)
+{
+    const struct conf_value *base = section == NULL ? NULL : conf_tree_table(section, "default");
+    size_t shared = member_count(base == NULL ? NULL : conf_tree_table(base, "sources"));
+    size_t count = 0;
+    for (const struct conf_value *at = section == NULL ? NULL : section->first; at != NULL;
+         at = at->next) {
+        if (at->kind == TOML_TABLE) {
+            count += 1 + shared + member_count(conf_tree_table(at, "sources"));
+        }
+    }
+    return count;
+}
+
+static void blocks_apply(struct conf_load *load, struct conf *conf,
+                         const struct conf_value *section, struct conf_domains *domains)
+{
+    struct path_options *fallback = (struct path_options *)(uintptr_t)domains->fallback;
+    const struct conf_value *base = section == NULL ? NULL : conf_tree_member(section, "default");
+    struct path_build build = {.load = load, .conf = conf, .domains = domains};
+    conf->paths = domains;
+    if (base != NULL && conf_want(load, base, TOML_TABLE)) {
+        build.shared = conf_tree_table(base, "sources");
+        path_lay(load, base, fallback);
+        path_sources(&build, base, fallback);
+    }
+    const struct conf_value *at = section == NULL ? NULL : section->first;
+    for (; at != NULL; at = at->next) {
+        if (conf_options_have(&shaping_members, at->key)) {
+            conf_later(load, at);
+        } else if (at->kind != TOML_TABLE) {
+            conf_unknown(load, &shaping_members, at);
+        } else if (at != base) {
+            path_block(&build, at);
+        }
     }
 }
 
@@ -378,22 +554,12 @@ void conf_apply_shaping(struct conf_load *load, const struct conf_value *section
     if (section != NULL && !conf_want(load, section, TOML_TABLE)) {
         section = NULL;
     }
-    const struct conf_value *base = section == NULL ? NULL : conf_tree_member(section, "default");
-    struct conf_domains *domains =
-        conf_domains_new(load, section == NULL ? 0 : section->count, fallback);
-    conf->paths = domains;
-    if (base != NULL) {
-        conf_options_apply(load, &conf_path_options, base, fallback);
-        fingerprint_add(load, fallback, base);
+    size_t count = count_paths(section);
+    if (count > PATHS_MAX) {
+        conf_error(load, section, "blocks and the sources in them make %zu paths, at most %d are "
+                   "possible", count, PATHS_MAX);
+        section = NULL;
+        count = 0;
     }
-    const struct conf_value *at = section == NULL ? NULL : section->first;
-    for (; at != NULL; at = at->next) {
-        if (conf_options_have(&shaping_members, at->key)) {
-            conf_later(load, at);
-        } else if (at->kind != TOML_TABLE) {
-            conf_unknown(load, &shaping_members, at);
-        } else if (at != base) {
-            path_block(load, at, domains);
-        }
-    }
+    blocks_apply(load, conf, section, conf_domains_new(load, count, fallback));
 }

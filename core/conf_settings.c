@@ -230,11 +230,7 @@ static int order(const void *a, const void *b)
 {
     const struct conf_setting *first = a;
     const struct conf_setting *second = b;
-    size_t shared = MIN_OF(first->key.size, second->key.size);
-    int compared = memcmp(first->key.data, second->key.data, shared);
-    return compared != 0 ? compared
-                         : (first->key.size > second->key.size) -
-                               (first->key.size < second->key.size);
+    return slice_compare(first->key, second->key);
 }
 
 void conf_settings_collect(struct conf_load *load, struct conf *conf)

@@ -185,7 +185,9 @@ static const char every_option[] =
     "max_deliveries_per_connection = 2\nmax_recipients_per_batch = 4\n"
     "consecutive_connection_failures_before_delay = 6\nidle_timeout = \"7s\"\n"
     "rset_timeout = \"8s\"\nehlo_domain = \"out.test\"\nenable_rset = true\n"
-    "ip_lookup_strategy = \"Ipv6Only\"\nreconnect_strategy = \"ConnectNextHost\"\n"
+    "ip_lookup_strategy = \"Ipv6Only\"\nreconnect_strategy = \"TerminateSession\"\n"
+    "try_next_host_on_transport_error = true\nprovider_name = \"p\"\n"
+    "source_selection_rate = \"5/s\"\nadditional_source_selection_rates = {b = \"6/s\"}\n"
     "prohibited_hosts = []\nskip_hosts = [\"192.0.2.0/24\"]\nmx_rollup = false\n";
 
 static void every_option_of_the_node_reaches_its_field(void **state)
@@ -255,7 +257,11 @@ static void every_option_of_listeners_queues_and_paths_reaches_its_field(void **
     assert_true(slice_equal(path->ehlo_domain, SLICE("out.test")));
     assert_true(path->enable_rset);
     assert_int_equal(path->ip_lookup_strategy, PATH_IPV6_ONLY);
-    assert_int_equal(path->reconnect_strategy, PATH_CONNECT_NEXT_HOST);
+    assert_int_equal(path->reconnect_strategy, PATH_TERMINATE_SESSION);
+    assert_true(path->try_next_host_on_transport_error);
+    assert_true(slice_equal(path->provider_name, SLICE("p")));
+    assert_int_equal(path->source_selection_rate.count, 5);
+    assert_int_equal(path->additional_source_selection_rates.rows[0].rate.count, 6);
     assert_int_equal(path->prohibited_host_count, 0);
     assert_int_equal(path->skip_host_count, 1);
     assert_false(path->mx_rollup);
@@ -302,8 +308,6 @@ static const struct {
     {"[spool]\nmethod = \"fdatasync\"\n", "method = \"fdatasync\": not built yet"},
     {"[spool]\nmin_free_inodes = 5\n", "min_free_inodes: not built yet"},
     {"[[smtp_listener]]\nmin_data_rate = 2000000000\n", "2000000000 is out of range"},
-    {"[shaping.default]\nreconnect_strategy = \"TerminateSession\"\n", "not built yet"},
-    {"[shaping.default]\ntry_next_host_on_transport_error = true\n", "not built yet"},
     {"[log]\nretention = \"never\"\n", "t.toml:2:1: error: retention wants a duration"},
     {"[log]\nmax_total_size = 5\n", "t.toml:2:1: error: max_total_size is out of range"},
     {"[log]\nmax_backlog = \"101%\"\n", "t.toml:2:1: error: max_backlog wants a share"},
@@ -339,7 +343,11 @@ static const struct {
      "supplemental_header = true: not built yet"},
     {"[[smtp_listener]]\nlisten=\"127.0.0.1:25\"\n[[smtp_listener]]\nlisten=\"127.0.0.1:25\"\n",
      "listener 1 listens where listener 0 does"},
-    {"[queues]\nfiles = [\"q.toml\"]\n", "files: not built yet"},
+    {"[queues]\nfiles = [\"q.toml\"]\n", "cannot read q.toml: No such file or directory"},
+    {"[queues]\nfiles = \"q.toml\"\n", "files wants an array, not a string"},
+    {"[queues]\nfiles = [5]\n", "files wants names of files"},
+    {"[queues]\nfiles = [\"q.json\"]\n", "q.json: JSON is not built yet"},
+    {"[shaping]\nfiles = [\"q.toml\"]\n", "files: not built yet"},
     {"[queues]\nqueues = 1\n", "unknown key \"queues\", is \"queue\" meant?"},
     {"[queues.queue]\ndefault = 5\n", "default wants a table"},
     {"[queues.queue.default]\nmax_message_rate = \"1\"\n", "max_message_rate wants COUNT/PERIOD"},
@@ -366,7 +374,10 @@ static const struct {
     {"[queues]\ndefault_tenant = \"\"\n", "default_tenant wants the name of a tenant"},
     {"[queues]\nscheduling_header = \"X-S\"\n", "scheduling_header: not built yet"},
     {"[queues.queue.default]\nweight = 0\n", "weight = 0 is out of range, 1 to 1000"},
-    {"[queues.queue.default]\negress_pool = \"p\"\n", "pools other than \"unspecified\""},
+    {"[queues.queue.default]\negress_pool = \"p\"\n",
+     "the pool \"p\" is not defined by [sources.pool]"},
+    {"[queues.queue.\"a.test\"]\negress_pool = \"\"\n", "the pool \"\" is not defined"},
+    {"[queues.tenant.t]\negress_pool = 5\n", "egress_pool wants a string"},
     {"[queues.queue.default]\nclass = \"slow\"\n", "class wants one of"},
     {"[queues.queue.default]\nprotocol = { smtp = { mx_list = [] } }\n", "1 to 64 hosts"},
     {"[queues.queue.default]\nprotocol = { smtp = { mx_list = [\"mx.test:25\"] } }\n",
@@ -380,7 +391,19 @@ static const struct {
     {"[shaping]\nconnection_limit = 5\n", "unknown key \"connection_limit\""},
     {"[shaping.default]\nconection_limit = 5\n", "is \"connection_limit\" meant?"},
     {"[shaping.default]\nconnection_limit = 0\n", "connection_limit wants 1 to 1000000"},
-    {"[shaping.default]\nsource_selection_rate = \"1/s\"\n", "not built yet"},
+    {"[shaping.default]\nsource_selection_rate = 1\n",
+     "source_selection_rate wants COUNT/PERIOD"},
+    {"[shaping.default]\nadditional_source_selection_rates = {a = \"1\"}\n",
+     "a wants COUNT/PERIOD"},
+    {"[shaping.default]\nreconnect_strategy = \"None\"\n", "one of \"ConnectNextHost\", \"Term"},
+    {"[shaping.default]\nsources = 5\n", "sources wants a table"},
+    {"[shaping.\"a.test\".sources]\ns = 5\n", "s wants a table"},
+    {"[shaping.\"a.test\".sources.\"a b\"]\n", "\"a b\" is no name of a source"},
+    {"[shaping.\"a.test\".sources.s]\nconection_limit = 5\n",
+     "is \"connection_limit\" meant?"},
+    {"[shaping.\"a.test\".sources.s]\nmx_rollup = true\n",
+     "mx_rollup is for a block as a whole"},
+    {"[shaping.\"a.test\".sources.s.sources.t]\n", "sources is for a block as a whole"},
     {"[shaping.default]\nmax_connection_rate = \"1/y\"\n", "max_connection_rate wants one of s"},
     {"[shaping.default]\nconnection_limit = 0\n", "connection_limit wants 1 to 1000000"},
     {"[shaping.default]\nconnection_limit = \"local:\"\n", "connection_limit wants 1 to"},

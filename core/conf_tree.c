@@ -92,6 +92,7 @@ struct adding {
     struct conf_load *load;
     const char *file;
     bool replace;            /* --set: the later value wins */
+    bool under;              /* files of a section: what is there stays */
     struct pending *waiting;
     struct pending *now;
 };
@@ -109,6 +110,12 @@ static struct conf_value *member_find(const struct conf_value *table, struct sli
 struct conf_value *conf_tree_member(const struct conf_value *table, const char *key)
 {
     return member_find(table, slice_from_string(key));
+}
+
+const struct conf_value *conf_tree_table(const struct conf_value *table, const char *key)
+{
+    const struct conf_value *at = table == NULL ? NULL : conf_tree_member(table, key);
+    return at != NULL && at->kind == TOML_TABLE ? at : NULL;
 }
 
 static struct conf_value *child_append(struct adding *adding, struct conf_value *target,
@@ -239,7 +246,8 @@ static void visit(void *context, const struct toml_entry *entry)
         return;
     }
     bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;
-    bool both_arrays = !adding->replace && old->table_array && toml_is_table_array(entry->node);
+    bool both_arrays = !adding->replace && !adding->under && old->table_array &&
+                       toml_is_table_array(entry->node);
     if ((old->kind == TOML_TABLE && kind == TOML_TABLE) || into_array || both_arrays) {
         descend(adding, entry->node, old);
         return;
@@ -248,15 +256,19 @@ static void visit(void *context, const struct toml_entry *entry)
         value_fill(adding, old, entry);
         return;
     }
+    if (adding->under) {
+        return;
+    }
     struct conf_value place = {
         .file = adding->file, .line = entry->line, .column = entry->column};
     conf_error(adding->load, &place, "%.*s is set twice, first in %s, line %u",
                (int)entry->key.size, (const char *)entry->key.data, old->file, old->line);
 }
 
-static void tree_merge(struct adding *adding, const struct toml_tree *tree)
+static void tree_merge(struct adding *adding, const struct toml_tree *tree,
+                       struct conf_value *target)
 {
-    descend(adding, toml_root(tree), adding->load->root);
+    descend(adding, toml_root(tree), target);
     while (adding->waiting != NULL) {
         struct pending *pending = adding->waiting;
         adding->waiting = pending->next;
@@ -265,18 +277,49 @@ static void tree_merge(struct adding *adding, const struct toml_tree *tree)
     }
 }
 
-void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
+/* Null, and it is told, when it is no TOML. */
+static struct toml_tree *file_parse(struct conf_load *load, const char *file, struct slice bytes)
 {
     struct toml_error error;
     struct toml_tree *tree = toml_parse(bytes, &error);
-    struct adding adding = {.load = load, .file = file};
     if (tree == NULL) {
         struct conf_value place = {.file = file, .line = error.line, .column = error.column};
         conf_error(load, &place, "%s", error.text);
-        return;
     }
-    tree_merge(&adding, tree);
-    toml_free(tree);
+    return tree;
+}
+
+void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
+{
+    struct toml_tree *tree = file_parse(load, file, bytes);
+    struct adding adding = {.load = load, .file = file};
+    if (tree != NULL) {
+        tree_merge(&adding, tree, load->root);
+        toml_free(tree);
+    }
+}
+
+/* `files` in a file of `files`. */
+static void files_refuse(void *context, const struct toml_entry *entry)
+{
+    struct adding *adding = context;
+    struct conf_value place = {
+        .file = adding->file, .line = entry->line, .column = entry->column};
+    if (slice_equal(entry->key, SLICE("files"))) {
+        conf_error(adding->load, &place, "files stands in the main file only");
+    }
+}
+
+void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
+                     struct slice bytes)
+{
+    struct toml_tree *tree = file_parse(load, file, bytes);
+    struct adding adding = {.load = load, .file = file, .under = true};
+    if (tree != NULL) {
+        toml_walk(toml_root(tree), files_refuse, &adding);
+        tree_merge(&adding, tree, table);
+        toml_free(tree);
+    }
 }
 
 /* --- --set ----------------------------------------------------------------------------------- */
@@ -348,6 +391,6 @@ void conf_tree_set(struct conf_load *load, const char *text)
         conf_error(load, NULL, "--set %.200s: %s", text, error.text);
         return;
     }
-    tree_merge(&adding, tree);
+    tree_merge(&adding, tree, load->root);
     toml_free(tree);
 }

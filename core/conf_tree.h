@@ -57,11 +57,16 @@ void conf_note(struct conf_load *load, const struct conf_value *at, const char *
 
 /* Parses `bytes` and merges them into the tree; complains about what stands there twice. */
 void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes);
+/* The same, under a table of the tree: what stands there stays, and tables merge. */
+void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
+                     struct slice bytes);
 /* One "section.key=VALUE" over the tree. */
 void conf_tree_set(struct conf_load *load, const char *text);
 
 /* The member of a table, or null. */
 struct conf_value *conf_tree_member(const struct conf_value *table, const char *key);
+/* The member that is a table, or null; of no table it is null, too. */
+const struct conf_value *conf_tree_table(const struct conf_value *table, const char *key);
 /* "a table", "a string" … for messages. */
 const char *conf_kind_name(const struct conf_value *value);
 

@@ -28,6 +28,13 @@ int ascii_hex_value(uint8_t byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
+int slice_compare(struct slice a, struct slice b)
+{
+    size_t shared = MIN_OF(a.size, b.size);
+    int compared = shared == 0 ? 0 : memcmp(a.data, b.data, shared);
+    return compared != 0 ? compared : (a.size > b.size) - (a.size < b.size);
+}
+
 bool slice_equal_nocase(struct slice a, struct slice b)
 {
     if (a.size != b.size) {

@@ -28,6 +28,8 @@ extern "C" {
 struct slice slice_from_string(const char *string);
 
 bool slice_equal(struct slice a, struct slice b);
+/* Below, at or above zero, by bytes; what is a beginning of the other comes before it. */
+int slice_compare(struct slice a, struct slice b);
 /* Equal without regard to ASCII case. */
 bool slice_equal_nocase(struct slice a, struct slice b);
 bool slice_starts_with(struct slice s, struct slice prefix);

@@ -126,7 +126,7 @@ void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
     if (pool->path == NULL) {
         return;
     }
-    const struct path_options *path = conf_path_block(conf, pool->path->block);
+    const struct path_options *path = conf_path_block(conf, pool->path->block, pool->path->source);
     bool same = path != NULL && same_path(path, pool->path);
     if (same) {
         pool->path = path;

@@ -33,7 +33,7 @@ static const struct path_options *path_of(const struct explain_found *found,
                                           const struct conf *conf)
 {
     if (found->block.bytes > 0) {
-        return conf_path_block(conf, text_of(&found->block));
+        return conf_path_block(conf, text_of(&found->block), SLICE_NONE);
     }
     return found->ready ? NULL : conf_path(conf, queue_key(found).domain);
 }
@@ -57,7 +57,7 @@ static const struct conf_setting *limit_setting(const struct explain_limit *limi
     const struct path_options *path = path_of(found, conf);
     bool additional = slice_starts_with(slice_from_string(limit->kind), SLICE("additional_"));
     return path == NULL ? NULL
-                        : conf_path_setting(conf, path->block, limit->kind,
+                        : conf_path_setting(conf, path, limit->kind,
                                             additional ? name : SLICE_NONE);
 }
 

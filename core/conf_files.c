@@ -1,0 +1,100 @@
+#include "core/conf_files.h"
+
+#include "core/conf_option.h"
+
+#define SHOW(slice) (int)(slice).size, (const char *)(slice).data
+
+/* Without the bytes there is an error. */
+static bool file_read(struct conf_load *load, const struct conf_input *input,
+                      const struct conf_value *at, const char *path, struct slice *bytes_out)
+{
+    uint8_t reason[CONF_REASON_BYTES_MAX];
+    struct buf buf;
+    buf_init(&buf, reason, sizeof(reason));
+    if (!input->read(input->read_context, path, bytes_out, &buf)) {
+        conf_error(load, at, "cannot read %s: %.*s", path, (int)buf.size, (const char *)reason);
+        return false;
+    }
+    return true;
+}
+
+/* Is this a list of names of files? */
+static bool names_are_good(struct conf_load *load, const struct conf_value *list)
+{
+    bool good = true;
+    if (!conf_want(load, list, TOML_ARRAY)) {
+        return false;
+    }
+    if (list->count > CONF_INCLUDES_MAX) {
+        conf_error(load, list, "%.*s wants at most %d files", SHOW(list->key), CONF_INCLUDES_MAX);
+        return false;
+    }
+    for (const struct conf_value *at = list->first; at != NULL; at = at->next) {
+        if (at->kind != TOML_STRING || at->as.text.size == 0 ||
+            slice_find(at->as.text, 0) < at->as.text.size) {
+            conf_error(load, at, "%.*s wants names of files", SHOW(list->key));
+            good = false;
+        }
+    }
+    return good;
+}
+
+/* `include` of the main file; one in an included file is an unknown key. */
+static void includes_add(struct conf_load *load, const struct conf_input *input)
+{
+    const struct conf_value *include = conf_tree_member(load->root, "include");
+    if (include == NULL || !names_are_good(load, include)) {
+        return;
+    }
+    const struct conf_value *last = include->last;
+    for (const struct conf_value *at = include->first; at != NULL; at = at->next) {
+        const char *path = conf_place_path(load, at->as.text);
+        struct slice bytes;
+        if (file_read(load, input, at, path, &bytes)) {
+            conf_tree_add(load, path, bytes);
+        }
+        if (at == last) {
+            return;
+        }
+    }
+}
+
+void conf_files_main(struct conf_load *load, const struct conf_input *input)
+{
+    struct slice bytes;
+    if (input->file == NULL) {
+        return;
+    }
+    if (file_read(load, input, NULL, input->file, &bytes)) {
+        conf_tree_add(load, input->file, bytes);
+    }
+    includes_add(load, input);
+}
+
+void conf_files_section(struct conf_load *load, const struct conf_input *input,
+                        struct conf_value *section)
+{
+    const struct conf_value *places[CONF_INCLUDES_MAX];
+    size_t count = 0;
+    const struct conf_value *files =
+        section->kind == TOML_TABLE ? conf_tree_member(section, "files") : NULL;
+    if (files == NULL || !names_are_good(load, files)) {
+        return;
+    }
+    for (const struct conf_value *at = files->first; at != NULL; at = at->next) {
+        places[count++] = at;
+    }
+    while (count > 0) { /* what is there stays: so the last file comes first */
+        const struct conf_value *at = places[--count];
+        struct slice bytes;
+        if (slice_ends_with(at->as.text, SLICE(".json"))) {
+            conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
+                       SHOW(at->as.text));
+        } else {
+            const char *path = conf_place_path(load, at->as.text);
+            if (file_read(load, input, at, path, &bytes)) {
+                conf_tree_under(load, section, path, bytes);
+            }
+        }
+    }
+}
