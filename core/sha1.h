@@ -1,6 +1,7 @@
 /*
  * SHA-1 (RFC 3174) of a few bytes, for the handshake of WebSockets (RFC 6455 4.2.2), where it only
- * shows that the server has understood. For nothing that has to be secret or sure. Pure.
+ * shows that the server has understood, and to tell sets of hosts apart (smtp/site_name.h). For
+ * nothing that has to be secret or proof against who can spend 2^60 steps. Pure.
  */
 #ifndef RINGPOST_CORE_SHA1_H
 #define RINGPOST_CORE_SHA1_H
