@@ -182,21 +182,81 @@ void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
               context);
 }
 
+/* The name of an option as it is told, NUL-ended; false: it does not fit. */
+static bool told_name(struct buf *out, const char *prefix, const char *option, struct slice member)
+{
+    buf_put_string(out, prefix);
+    buf_put_string(out, option);
+    if (member.size > 0) {
+        conf_key_put(out, member);
+    }
+    buf_put_byte(out, 0);
+    return !out->overflow;
+}
+
+/* A map of names: rows of a struct named_rates or named_limits, which begin with their names. */
+static void visit_named(const struct conf *conf, const struct path_options *path,
+                        const struct conf_option *option, conf_option_visit *visit, void *context)
+{
+    const void *field = (const uint8_t *)path + option->offset;
+    bool rates = option->apply == conf_apply_named_rates;
+    const struct named_rates *by_rate = field;
+    const struct named_limits *by_limit = field;
+    for (size_t i = 0; i < (rates ? by_rate->count : by_limit->count); i++) {
+        struct slice member = rates ? by_rate->rows[i].name : by_limit->rows[i].name;
+        const struct conf_setting *setting = conf_path_setting(conf, path, option->name, member);
+        uint8_t bytes[KEY_BYTES_MAX];
+        struct buf name;
+        buf_init(&name, bytes, sizeof(bytes));
+        if (setting != NULL && told_name(&name, "", option->name, member)) {
+            visit(context, (const char *)bytes, setting->text, setting->origin);
+        }
+    }
+}
+
 void conf_path_visit(const struct conf *conf, const struct path_options *path,
                      conf_option_visit *visit, void *context)
 {
     for (size_t i = 0; i < conf_path_options.count; i++) {
         const struct conf_option *option = &conf_path_options.options[i];
+        if (option->apply == conf_apply_table) {
+            continue; /* what it says is in `path` */
+        }
+        if (option->apply == conf_apply_named_rates || option->apply == conf_apply_named_limits) {
+            visit_named(conf, path, option, visit, context);
+            continue;
+        }
         /* A queue has an option of this name, too. */
         bool shared = conf_options_have(&conf_queue_options, slice_from_string(option->name));
         uint8_t bytes[64];
         struct buf name;
-        buf_init(&name, bytes, sizeof(bytes) - 1);
-        buf_put_string(&name, shared ? "shaping." : "");
-        buf_put_string(&name, option->name);
-        bytes[name.size] = 0;
-        visit_one(option, (const char *)bytes, path,
-                  conf_path_setting(conf, path, option->name, SLICE_NONE), visit,
-                  context);
+        buf_init(&name, bytes, sizeof(bytes));
+        if (told_name(&name, shared ? "shaping." : "", option->name, SLICE_NONE)) {
+            visit_one(option, (const char *)bytes, path,
+                      conf_path_setting(conf, path, option->name, SLICE_NONE), visit, context);
+        }
+    }
+}
+
+void conf_source_visit(const struct conf *conf, const struct source_options *source,
+                       conf_option_visit *visit, void *context)
+{
+    uint8_t bytes[KEY_BYTES_MAX];
+    struct buf key;
+    buf_init(&key, bytes, sizeof(bytes));
+    buf_put_string(&key, "sources.source");
+    conf_key_put(&key, source->name);
+    buf_put_byte(&key, '.');
+    for (size_t i = 0; i < conf->setting_count; i++) {
+        const struct conf_setting *setting = &conf->settings[i];
+        uint8_t name[KEY_BYTES_MAX];
+        struct buf buf;
+        buf_init(&buf, name, sizeof(name));
+        if (slice_starts_with(setting->key, buf_slice(&key))) {
+            buf_put_string(&buf, "source.");
+            buf_put(&buf, slice_skip(setting->key, key.size));
+            buf_put_byte(&buf, 0);
+            visit(context, (const char *)name, setting->text, setting->origin);
+        }
     }
 }

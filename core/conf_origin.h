@@ -21,10 +21,13 @@ const struct conf_setting *conf_path_setting(const struct conf *conf,
 /* One option in force: its value as TOML, and where it comes from. */
 typedef void conf_option_visit(void *context, const char *name, struct slice value,
                                struct slice origin);
-/* Those of a queue, and those of a path: all that have a value. */
+/* Those of a queue, those of a path, and those of a source ("source.remote_port"): all that have a
+ * value. What is by name is told by name ("additional_connection_limits.a"). */
 void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
                       conf_option_visit *visit, void *context);
 void conf_path_visit(const struct conf *conf, const struct path_options *path,
                      conf_option_visit *visit, void *context);
+void conf_source_visit(const struct conf *conf, const struct source_options *source,
+                       conf_option_visit *visit, void *context);
 
 #endif

@@ -416,7 +416,8 @@ static void what_is_in_force_comes_from_the_innermost_block_that_says_it(void **
         "[queues.queue.default.t.c]\nweight = 5\n"                        /* 13 */
         "[queues.queue.default.t.campaigns.d]\nweight = 6\n"              /* 15 */
         "[shaping.default]\nconnection_limit = 9\nmax_message_rate = \"1/s\"\n" /* 17, 18 */
-        "[shaping.\"a.test\"]\nconnection_limit = 8\n");                  /* 20 */
+        "[shaping.\"a.test\"]\nconnection_limit = 8\n"                    /* 20 */
+        "additional_connection_limits = {\"n m\" = 4}\n");                /* 21 */
     static const struct {
         const char *campaign;
         const char *tenant;
@@ -439,6 +440,10 @@ static void what_is_in_force_comes_from_the_innermost_block_that_says_it(void **
         {"d", "t", "b.test", "weight", "6", "t.toml:15"},
         {"", "", "b.test", "connection_limit", "9", "t.toml:17"},
         {"", "", "a.test", "connection_limit", "8", "t.toml:20"},
+        {"", "", "a.test", "additional_connection_limits.\"n m\"", "4", "t.toml:21"},
+        {"", "", "a.test", "additional_connection_limits", "", NULL},
+        {"", "", "b.test", "additional_connection_limits.\"n m\"", "", NULL},
+        {"", "", "b.test", "egress_pool", "\"unspecified\"", "default"},
         {"", "", "a.test", "shaping.max_message_rate", "\"1/s\"", "t.toml:18"},
         {"", "", "a.test", "max_message_rate", "", NULL},
         {"", "", "a.test", "enable_tls", "\"Opportunistic\"", "default"},

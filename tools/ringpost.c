@@ -8,6 +8,7 @@
 #include "tools/cmd_explain.h"
 #include "tools/cmd_inspect.h"
 #include "tools/cmd_orders.h"
+#include "tools/cmd_path.h"
 #include "tools/cmd_queues.h"
 #include "tools/cmd_reload.h"
 #include "tools/cmd_spool.h"
@@ -73,6 +74,10 @@ static const struct verb verbs[] = {
      .help = "What became of mail: the event log. No server has to run."},
     {.name = "check", .run = cmd_check, .usage = "[-c FILE] [--set section.key=VALUE]... [--json]",
      .help = "Everything that is wrong with a configuration. No server has to run."},
+    {.name = "path", .run = cmd_path,
+     .usage = "DOMAIN [SOURCE] [-c FILE] [--set section.key=VALUE]... [--json]",
+     .help = "How mail for a domain is sent, from any source or from this one: each option of the\n"
+             "path, and the file and line that say so. No server has to run."},
     {.name = "spool", .run = cmd_spool,
      .usage = "check|dump|list|measure [-c FILE | --spool DIR] [--json] ...",
      .help = "A look into the spool of a stopped server; `man ringpost` has its options."},
@@ -83,7 +88,6 @@ static const struct verb verbs[] = {
              "all filters."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
-    {.name = "path"},
     {.name = "shaping"},
 };
 

@@ -387,12 +387,68 @@ class Command(BlackBox):
             self.assertEqual((done.returncode, done.stderr), (0, b""), line)
         server.stop()
 
+    # ---- path
+
+    PATHS = """
+[sources]
+files = ["sources.toml"]
+[shaping.default]
+connection_limit = 9
+[shaping."*.test"]
+max_message_rate = "5/s"
+additional_connection_limits = {shared = 3}
+[shaping."*.test".sources.ip-1]
+connection_limit = 2
+"""
+    SOURCES = '[source.ip-1]\nsource_address = "127.0.0.2"\nehlo_domain = "one.test"\n'
+
+    def write_paths(self):
+        with open(f"{self.folder}/p.toml", "w", encoding="utf-8") as file:
+            file.write(self.PATHS)
+        with open(f"{self.folder}/sources.toml", "w", encoding="utf-8") as file:
+            file.write(self.SOURCES)
+
+    def test_path_tells_each_option_and_where_it_stands(self):
+        self.write_paths()
+        said = json.loads(self.ask(None, "path", "A.test", "ip-1", "-c", "p.toml", "--json"))
+        self.assertEqual((said["domain"], said["block"], said["source"]),
+                         ("A.test", "*.test", "ip-1"))
+        options = {name: (each["value"], each["origin"])
+                   for name, each in said["options"].items()}
+        self.assertLessEqual({
+            "connection_limit": ("2", "p.toml:10"),
+            "shaping.max_message_rate": ('"5/s"', "p.toml:7"),
+            "additional_connection_limits.shared": ("3", "p.toml:8"),
+            "smtp_port": ("25", "default"),
+            "source.source_address": ('"127.0.0.2"', "sources.toml:2"),
+            "source.ehlo_domain": ('"one.test"', "sources.toml:3")}.items(), options.items())
+        said = self.ask(None, "path", "A.test", "-c", "p.toml")
+        self.assertTrue(said.startswith('A.test: block "*.test"\nOPTION '), said)
+        self.assertRegex(said, r"(?m)^connection_limit +9 +p\.toml:5$")
+        self.assertNotIn("source.", said)
+        said = self.ask(None, "path", "b.example", "ip-1", "-c", "p.toml", "--set",
+                        "shaping.default.smtp_port=26")
+        self.assertTrue(said.startswith('b.example: block "default", source "ip-1"\n'), said)
+        self.assertRegex(said, r"(?m)^smtp_port +26 +--set$")
+        self.assertRegex(said, r"(?m)^source\.source_address +\"127.0.0.2\" +sources.toml:2$")
+
+    def test_path_refuses_what_makes_no_sense(self):
+        self.write_paths()
+        self.refused(None, 2, "path", "-c", "p.toml")
+        self.refused(None, 2, "path", "a.test", "b", "c")
+        self.refused(None, 2, "path", "")
+        self.refused(None, 1, "path", "a.test", "ip-2", "-c", "p.toml")
+        code, said, errors = self.run_verb(None, "path", "a.test", "-c", "none.toml")
+        self.assertEqual((code, said), (3, ""))
+        self.assertIn("cannot read none.toml", errors)
+
     def test_every_verb_explains_itself(self):
         code, said, _ = self.run_verb(None, "help")
         self.assertEqual(code, 0)
         verbs = [line.split()[1] for line in said.splitlines() if line.startswith("  ringpost ")]
         self.assertLessEqual({"top", "queues", "explain", "inspect", "suspend", "resume", "bounce",
-                              "flush", "rebind", "reload", "events", "check", "spool"}, set(verbs))
+                              "flush", "rebind", "reload", "events", "check", "spool",
+                              "path"}, set(verbs))
         for verb in verbs:
             code, said, errors = self.run_verb(None, verb, "--help")
             self.assertEqual((code, errors), (0, ""))
