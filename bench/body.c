@@ -68,10 +68,14 @@ static void put_fields(struct buf *buf, uint64_t number, size_t size)
     buf_put_string(buf, "\r\n\r\n");
 }
 
-static void put_hash(struct buf *buf, uint64_t hash)
+void body_put_values(struct buf *buf, uint64_t number, uint64_t size, uint64_t hash)
 {
     XXH64_canonical_t canonical;
     XXH64_canonicalFromHash(&canonical, hash);
+    buf_put_padded(buf, number, NUMBER_DIGITS);
+    buf_put_byte(buf, ' ');
+    buf_put_padded(buf, size, SIZE_DIGITS);
+    buf_put_byte(buf, ' ');
     buf_put_hex(buf, slice_make(canonical.digest, sizeof(canonical.digest)));
 }
 
@@ -93,11 +97,7 @@ uint64_t body_make(struct body_maker *maker, uint64_t number, uint8_t *header,
     struct buf first;
     buf_init(&first, header, LINE_OF_FIELD + 2);
     buf_put_string(&first, BODY_FIELD);
-    buf_put_padded(&first, number, NUMBER_DIGITS);
-    buf_put_byte(&first, ' ');
-    buf_put_padded(&first, maker->size, SIZE_DIGITS);
-    buf_put_byte(&first, ' ');
-    put_hash(&first, hash);
+    body_put_values(&first, number, maker->size, hash);
     buf_put_string(&first, "\r\n");
     CHECK(!first.overflow && first.size == LINE_OF_FIELD + 2);
     *header_out = slice_make(header, header_bytes);

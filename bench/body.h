@@ -15,7 +15,7 @@
 
 #include <xxhash.h>
 
-#include "core/slice.h"
+#include "core/buf.h"
 
 #define BODY_SIZE_MIN         320u
 #define BODY_SIZE_MAX         (16 * MIB)
@@ -40,6 +40,10 @@ void body_maker_fini(struct body_maker *maker);
  */
 uint64_t body_make(struct body_maker *maker, uint64_t number, uint8_t *header,
                    struct slice *header_out, struct slice *lines_out);
+
+/* What stands behind BODY_FIELD: number, size and hash. */
+#define BODY_VALUES_BYTES 36u
+void body_put_values(struct buf *buf, uint64_t number, uint64_t size, uint64_t hash);
 
 enum body_verdict {
     BODY_GOOD,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bench/injector.h"
 #include "bench/process.h"
 #include "bench/sink.h"
 #include "core/check.h"
@@ -119,24 +120,12 @@ static void source_answer(struct cast_shared *shared)
     }
 }
 
-static int source_process(void *context)
+static int source_turns(struct cast_shared *shared, struct bench_shard *bench,
+                        const struct domains *domains)
 {
-    struct cast_shared *shared = context;
     const struct cast_options *cast = &shared->options;
     const struct scenario *scenario = cast->scenario;
-    struct bench_shard bench;
-    struct domains domains;
     struct source source;
-    char why[128];
-    struct buf reason;
-    buf_init(&reason, why, sizeof(why));
-    if (!domains_read(&domains, cast->domains, &reason)) {
-        fprintf(stderr, "source: %.*s\n", (int)reason.size, why);
-        return 1;
-    }
-    if (!bench_shard_open_or_say(&bench)) {
-        return 1;
-    }
     struct source_load options = {
         .connect = loopback_endpoint(shared->connect_port),
         .socket = {.congestion = scenario->congestion},
@@ -150,23 +139,73 @@ static int source_process(void *context)
         .rcpts = 1,
         .mode = scenario->mode,
         .rate = cast->rate,
-        .domains = &domains,
+        .domains = domains,
         .due_ns = shared->due_ns,
         .due_count = cast->times,
         /* A server ends a connection after so many messages; the next one goes on. */
         .retry_ns = RECONNECT_FOR_NS,
     };
-    if (source_start(&source, &bench.shard, &options, &shared->source) != 0) {
+    if (source_start(&source, &bench->shard, &options, &shared->source) != 0) {
         return 1;
     }
     while (!source_done(&source)) {
-        shard_turn(&bench.shard, false);
+        shard_turn(&bench->shard, false);
         source_answer(shared);
         if (!options.idle && source_stalled(&source, STALL_MS * NS_PER_MS)) {
             source_stop(&source);
         }
     }
     return shared->source.accepted == options.messages ? 0 : 1;
+}
+
+static int injector_turns(struct cast_shared *shared, struct bench_shard *bench)
+{
+    const struct cast_options *cast = &shared->options;
+    const struct source_result *result = &shared->source;
+    struct injector injector;
+    struct injector_options options = {
+        .connect = loopback_endpoint(shared->connect_port),
+        .socket = {.congestion = cast->scenario->congestion},
+        .recipients = cast->messages,
+        .per_request = cast->per_request,
+        .first = cast->first,
+        .size = (size_t)cast->scenario->size,
+        .connections = (unsigned)cast->scenario->connections,
+        .rate = cast->rate,
+        .retry_ns = RECONNECT_FOR_NS,
+    };
+    if (injector_start(&injector, &bench->shard, &options, &shared->source) != 0) {
+        return 1;
+    }
+    while (!injector_done(&injector)) {
+        shard_turn(&bench->shard, false);
+        source_answer(shared);
+        if (injector_stalled(&injector, STALL_MS * NS_PER_MS)) {
+            injector_stop(&injector);
+        }
+    }
+    /* What was shed in an open loop, or not sent at all, is no trouble. */
+    uint64_t over = options.rate > 0 ? result->shed + result->unsent : 0;
+    return result->accepted + over == options.recipients ? 0 : 1;
+}
+
+static int source_process(void *context)
+{
+    struct cast_shared *shared = context;
+    struct bench_shard bench;
+    struct domains domains;
+    char why[128];
+    struct buf reason;
+    buf_init(&reason, why, sizeof(why));
+    if (!domains_read(&domains, shared->options.domains, &reason)) {
+        fprintf(stderr, "source: %.*s\n", (int)reason.size, why);
+        return 1;
+    }
+    if (!bench_shard_open_or_say(&bench)) {
+        return 1;
+    }
+    return shared->options.per_request > 0 ? injector_turns(shared, &bench)
+                                           : source_turns(shared, &bench, &domains);
 }
 
 /* --- beginning -------------------------------------------------------------------------------- */
@@ -219,7 +258,8 @@ bool cast_start_mta(struct cast *cast, const char *bin, const char *name,
 
 bool cast_start_source(struct cast *cast, struct buf *reason_out)
 {
-    cast->shared->connect_port = cast->mta.port != 0 ? cast->mta.port : cast->sink_port;
+    uint16_t mta_port = cast->options.per_request > 0 ? cast->mta.http_port : cast->mta.port;
+    cast->shared->connect_port = cast->mta.port != 0 ? mta_port : cast->sink_port;
     if (child_start(&cast->source, source_process, cast->shared) != 0) {
         buf_put_string(reason_out, "the source did not start");
         return false;

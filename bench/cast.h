@@ -15,6 +15,7 @@ struct cast_options {
     uint64_t first;       /* number of the first of them */
     uint64_t first_sender; /* … and of its envelope's */
     uint64_t rate;        /* 0: closed loop */
+    uint64_t per_request; /* recipients; what is sent is injected over HTTP. 0: SMTP */
     uint64_t idle;        /* connections that say nothing after EHLO; 0: the source sends mail */
     uint64_t expected;    /* numbers that the sink misses when they have not come; 0: none */
     uint64_t times;       /* due and arrival are kept of so many numbers */
@@ -49,7 +50,7 @@ MUST_USE bool cast_start_sink(struct cast *cast, struct buf *reason_out);
 /* In the directory `name` under that of the scenario, with its connections unless options say. */
 MUST_USE bool cast_start_mta(struct cast *cast, const char *bin, const char *name,
                              struct mta_options options, struct buf *reason_out);
-/* Sends to ringpostd, or to the sink when there is none. */
+/* Sends to ringpostd, by SMTP or over HTTP, or to the sink when there is none. */
 MUST_USE bool cast_start_source(struct cast *cast, struct buf *reason_out);
 /* When the source has ended: what the next one sends, with numbers behind those of the last. */
 void cast_source_next(struct cast *cast, uint64_t messages, struct slice domains,

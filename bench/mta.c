@@ -134,14 +134,14 @@ double line_number(const char *line, const char *key)
     return NAN;
 }
 
-/* Of "smtp=ADDR:PORT[,…]". */
-static uint16_t ready_port(const char *line)
+/* Of the first listener behind `key`, as in " smtp=ADDR:PORT[,…]". */
+static uint16_t ready_port(const char *line, const char *key)
 {
-    const char *smtp = strstr(line, " smtp=");
-    if (smtp == NULL) {
+    const char *found = strstr(line, key);
+    if (found == NULL) {
         return 0;
     }
-    struct slice text = slice_from_string(smtp + strlen(" smtp="));
+    struct slice text = slice_from_string(found + strlen(key));
     size_t end = MIN_OF(slice_find(text, ' '), slice_find(text, ','));
     struct endpoint endpoint;
     return endpoint_parse(slice_first(text, end), 0, &endpoint) ? endpoint.port : 0;
@@ -206,7 +206,8 @@ static void wait_ready(struct mta *mta, uint64_t began_ns)
         char line[MTA_LINE_MAX];
         if (find_line(mta, "event=ready", line, sizeof(line))) {
             mta->ready_ns = clock_now_ns() - began_ns;
-            mta->port = ready_port(line);
+            mta->port = ready_port(line, " smtp=");
+            mta->http_port = ready_port(line, " http=");
             mta->queued = line_number(line, "queued");
             return;
         }

@@ -28,6 +28,7 @@ struct mta_options {
 struct mta {
     struct child child;
     uint16_t port;
+    uint16_t http_port; /* of its first HTTP listener */
     uint64_t ready_ns; /* fork and exec → its line event=ready seen, to a millisecond */
     double queued;     /* of that line */
     char log_path[4096];

@@ -54,6 +54,7 @@ bool round_run(const struct scenario *scenario, const struct round_options *opti
         .scenario = scenario,
         .messages = options->messages,
         .rate = options->rate,
+        .per_request = options->per_request,
         .expected = options->messages,
         .times = options->rate > 0 ? options->messages : 0,
         .domains = SLICE("sink.test"),

@@ -10,6 +10,7 @@
 struct round_options {
     const char *bin;   /* directory of ringpostd; null: none, the source speaks to the sink */
     uint64_t messages;
+    uint64_t per_request; /* recipients of each request over HTTP; 0: SMTP */
     uint64_t rate;     /* 0: closed loop. Else latency is from the due time to the sink's dot */
     const char *flush_delay; /* as in mta.h */
 };

@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "bench/injector.h"
 #include "bench/netns.h"
 #include "bench/round.h"
 #include "bench/sink.h"
@@ -24,6 +25,7 @@
 #define RATE_DEFAULT  1000u
 #define BURST_DEFAULT 100u
 #define FEW_MAX       10000u
+#define PER_REQUEST_DEFAULT 1000u
 #define STEPS_DEFAULT 5u
 
 static const struct {
@@ -52,6 +54,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .few = 100,
         .rate = verb->kind == KIND_RATES ? RATE_DEFAULT : 0,
         .burst = BURST_DEFAULT,
+        .per_request = PER_REQUEST_DEFAULT,
         .limit = 4,
         .latency_ms = 5,
         .seconds = verb->seconds,
@@ -67,11 +70,13 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-#define KIND_ROUNDS (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE)
+#define KIND_ROUNDS                                                                                \
+    (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
-#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE)
+#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
-#define KIND_SERVER (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE)
+#define KIND_SERVER                                                                                \
+    (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE | KIND_INJECT)
 #define KIND_SINGLE (KIND_FLOOR | KIND_SERVER | KIND_RATES) /* one size and mode */
 #define KIND_ALL    (KIND_SINGLE | KIND_TABLE)
 #define OPTIONS_MAX 20
@@ -89,6 +94,8 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                             "N that warm the server up")},
         {KIND_RATED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
                              "N of the relay that sets the rate")},
+        {KIND_INJECT, arg_u64("--recipients-per-request", &scenario->per_request, 1,
+                              INJECTOR_REQUEST_MAX, "N of the --messages that go over HTTP")},
         {KIND_SINGLE, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
                            "BYTES of each message")},
         {KIND_ALL & ~KIND_SHARE & ~KIND_IDLE, arg_u64("--connections", &scenario->connections, 1,
@@ -115,6 +122,9 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         {KIND_RATED, arg_u64("--rate", &scenario->rate, 0, RATE_MAX,
                              "R messages a second; 0: half of what a short relay gives")},
         {KIND_RATES, arg_u64("--rate", &scenario->rate, 1, RATE_MAX, "R messages a second")},
+        {KIND_INJECT, arg_u64("--rate", &scenario->rate, 0, RATE_MAX,
+                              "R requests of one recipient a second, no rounds")},
+        {KIND_INJECT, arg_u64("--seconds", &scenario->seconds, 1, 86400, "S of --rate")},
         {KIND_RATES, arg_u64("--burst", &scenario->burst, 1, RATE_MAX, "B at once")},
         {KIND_RATES, arg_u64("--seconds", &scenario->seconds, 1, 3600, "S to count")},
         {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},

@@ -31,6 +31,7 @@ enum scenario_kind {
     KIND_IDLE = 128,
     KIND_RATES = 256,
     KIND_TABLE = 512,
+    KIND_INJECT = 1024,
 };
 
 struct scenario {
@@ -46,6 +47,7 @@ struct scenario {
     uint64_t few;             /* share: messages that others stand in front of */
     uint64_t limit;           /* share: connections to the site */
     uint64_t latency_ms;      /* share: of the site, for each message */
+    uint64_t per_request;     /* inject: recipients of each request */
     uint64_t rate;            /* messages a second, open loop; 0: half the relay's; or allowed */
     uint64_t burst;           /* rates: allowed at once */
     uint64_t seconds;         /* of an open loop, or of counting */
@@ -127,6 +129,7 @@ MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_table(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_inject(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);

@@ -68,6 +68,9 @@ struct source_result {
     uint64_t tempfails; /* 4xx answers to what was then tried again */
     uint64_t rcpts_refused;
     uint64_t reconnects;
+    uint64_t shed;      /* of an injector: requests answered 503 with Retry-After */
+    uint64_t odd;       /* … and those answered neither that nor 200 */
+    uint64_t unsent;    /* … and those that were due and found no connection */
     uint64_t idle;      /* connections that say nothing now */
     uint64_t first_ns;  /* first MAIL */
     uint64_t last_ns;   /* last final reply */

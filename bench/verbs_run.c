@@ -31,6 +31,8 @@ static const struct scenario_verb runs[] = {
      1024, 5, 0, run_tenants},
     {KIND_RATES, "rates", "a rate with 1, 2 and 4 shards, counted where mail arrives", 0, 1024, 1,
      10, run_rates},
+    {KIND_INJECT, "inject", "mail accepted over HTTP beside mail accepted by SMTP, in turns",
+     100000, 4096, 7, 10, run_inject},
     {KIND_TABLE, "table", "what a message costs: three sizes, three modes, one and two shards",
      50000, 4096, 3, 0, run_table},
     {KIND_SOAK, "soak", "hours of mail, some of it deferred: does anything grow without end?",

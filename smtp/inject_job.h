@@ -7,7 +7,8 @@
  *   FEEDING    what was made goes through the content pass
  *   SPILLING   a piece of a large body is being stored
  *   GATHERING  more recipients of the same message
- *   WAITING    no room, or too many under way: until a message of its own has reached the disk
+ *   WAITING    no room, or too many under way: until a message of its own has reached the disk, or,
+ *              when all of those have, for a moment
  *   ENDING     all are made, and the last ones are on their way
  *   KEEPING    the answer goes into the book; then the rows that are held are due
  *   ANSWERING  the answer goes out
@@ -72,6 +73,8 @@ struct inject_job {
     uint32_t next;                  /* recipient that is looked at next */
     uint32_t first;                 /* of the message in hand */
     uint32_t open;                  /* messages on their way */
+    bool is_begun;                  /* one of them has been stored */
+    uint64_t short_ns;              /* since when there is no room for the next; 0: there was */
     const char *last_error;
     /* The message in hand. */
     struct inject_put *put;         /* of the pool, for when it is stored */
@@ -81,6 +84,7 @@ struct inject_job {
     size_t rest_bytes;
     size_t rest_at;
     struct spill spill;
+    struct timer again;             /* there was no room, for a message or for the answer */
     /* With an Idempotency-Key. */
     struct slice key;               /* empty: it has none */
     bool is_keyed;                  /* it is the first with this key */
@@ -88,7 +92,6 @@ struct inject_job {
     struct row_list held;           /* rows of what is stored, due when the answer is kept */
     uint8_t *kept;                  /* owned, metered: the answer, `kept_bytes` */
     size_t kept_bytes;
-    struct timer again;             /* there was no room for it */
     /* The answer. */
     uint32_t answered;              /* recipients of the list that is being written */
     uint32_t successes;

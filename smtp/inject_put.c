@@ -14,6 +14,9 @@
 #define WORK_OF_STEP      16
 /* Steps that the templates of one message may take in all. */
 #define STEPS_MAX 200000
+/* How often, and how long, a request of which a part is stored looks for room for its next. */
+#define ROOM_AGAIN_NS (10 * NS_PER_MS)
+#define ROOM_WAIT_NS  (10 * NS_PER_S)
 /* Of content, passed through in one step. */
 #define FEED_BYTES (64 * KIB)
 
@@ -52,17 +55,42 @@ static void next_message(struct inject_job *job)
     inject_job_set_state(job, INJECT_MAKING);
 }
 
+static void room_again(struct timer *timer)
+{
+    inject_job_set_state(CONTAINER_OF(timer, struct inject_job, again), INJECT_MAKING);
+}
+
 /*
- * The message in hand is refused. What was refused for want of room, while others of the same
- * request still hold some, is made again when one of them has come home.
+ * There is no room for the message in hand. While others of the same request hold some it is made
+ * again when one of them has come home. When they are all stored the room is held by what is being
+ * delivered, or by other requests: it is made again in a moment, as long as there is patience. A
+ * request of which nothing is stored can be refused whole instead, and does not wait.
  */
+static bool wait_for_room(struct inject_job *job)
+{
+    struct shard *shard = job->inject->shard;
+    if (job->open == 0) {
+        job->short_ns = job->short_ns == 0 ? shard->now_ns : job->short_ns;
+        if (!job->is_begun || shard->now_ns - job->short_ns >= ROOM_WAIT_NS) {
+            return false;
+        }
+        timer_init(&job->again, room_again);
+        shard_timer_set(shard, &job->again, ROOM_AGAIN_NS);
+    }
+    job->next = job->first;
+    drop_message(job);
+    inject_job_set_state(job, INJECT_WAITING);
+    return true;
+}
+
+/* The message in hand is refused; for want of room all that would follow, too. */
 static void refuse_message(struct inject_job *job, struct slice reply)
 {
-    if (slice_starts_with(reply, SLICE("452")) && job->open > 0) {
-        job->next = job->first;
-        drop_message(job);
-        inject_job_set_state(job, INJECT_WAITING);
-        return;
+    if (slice_starts_with(reply, SLICE("452"))) {
+        if (wait_for_room(job)) {
+            return;
+        }
+        job->next = job->request.recipient_count;
     }
     fail_range(job, job->first, job->next, inject_job_error(job, reply));
     next_message(job);
@@ -314,7 +342,9 @@ static void put_done(void *context, struct slice reply)
 {
     struct inject_put *put = context;
     struct inject_job *job = put->job;
-    if (!slice_starts_with(reply, SLICE("250"))) {
+    if (slice_starts_with(reply, SLICE("250"))) {
+        job->is_begun = true;
+    } else {
         fail_range(job, put->first, put->end, inject_job_error(job, reply));
     }
     pool_give(&job->inject->puts, put);
@@ -356,6 +386,7 @@ static void store(struct inject_job *job)
     }
     job->put = NULL; /* put_done gives it back */
     job->open++;
+    job->short_ns = 0;
     job->outcomes[job->first].id = ticket->message->id;
     job->outcomes[job->first].count = job->transaction.recipient_count;
     spill_passed(&job->spill);

@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/check.h"
+#include "tests/kit/http_client.h"
+
 /* Most clients inject, and few bodies are large. */
 static void world_of_requests(struct world *world, struct sim *sim)
 {
@@ -391,6 +394,94 @@ static void a_request_of_which_nothing_fits_now_is_503_and_may_come_again(void *
     assert_int_equal(sim_campaign_run(&campaign), 0);
 }
 
+/* --- what does not fit any more --------------------------------------------------------------- */
+
+#define MANY       600u /* more than may be on their way at a time */
+#define MANY_BYTES (64u * KIB)
+
+/* A message for each, to a site where nobody listens. */
+static void put_many(char *json)
+{
+    struct buf buf;
+    buf_init(&buf, json, MANY_BYTES);
+    buf_put_string(&buf, "{\"envelope_sender\":\"\",\"content\":\"Subject: {{ email }}\\n\\nx\","
+                         "\"recipients\":[");
+    for (unsigned i = 0; i < MANY; i++) {
+        buf_printf(&buf, "%s{\"email\":\"r%u@away.test\"}", i == 0 ? "" : ",", i);
+    }
+    buf_put_string(&buf, "]}");
+    buf_put_byte(&buf, 0);
+    CHECK(!buf.overflow);
+}
+
+static bool some_are_stored(void *context)
+{
+    return world_counter(context, COUNTER_messages_received) > 0;
+}
+
+/* Memory of its own is short for so long once a part of it is stored. */
+static const struct short_row {
+    uint64_t for_ns;
+    bool all; /* are stored in the end */
+} short_rows[] = {{9 * NS_PER_S, true}, {11 * NS_PER_S, false}};
+
+static void short_ask(struct world *world, const struct short_row *row, const char *json)
+{
+    static struct http_client client;
+    char head[256];
+    unsigned taken = 0;
+    unsigned failed = 0;
+    struct endpoint to = sim_node_endpoint(world->process, 8000);
+    struct metered *memory = &world->node.mtas[0].inject.memory;
+    uint64_t limit = memory->limit;
+    http_client_open(&client, world->sim, 300, &to);
+    (void)snprintf(head, sizeof(head),
+                   "POST /api/inject/v1 HTTP/1.1\r\nHost: 10.0.0.1\r\n"
+                   "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", strlen(json));
+    http_client_say(&client, head);
+    http_client_say(&client, json);
+    (void)sim_run_until(world->sim, some_are_stored, world, NS_PER_S);
+    memory->limit = 0;
+    (void)sim_run_for(world->sim, row->for_ns);
+    memory->limit = limit;
+    if (http_client_hear(&client) != 200 ||
+        sscanf(client.said, "{\"success_count\":%u,\"fail_count\":%u,", &taken, &failed) != 2 ||
+        taken + failed != MANY || taken == 0 || (failed == 0) != row->all ||
+        (failed > 0 && strstr(client.said, ": 452 4.3.1 No memory") == NULL)) {
+        sim_fail(world->sim, "%u taken, %u failed: %.200s", taken, failed, client.said);
+    }
+    if (world_counter(world, COUNTER_messages_received) != taken) {
+        sim_fail(world->sim, "what is stored and what is told differ");
+    }
+    http_client_close(&client);
+}
+
+static void short_body(struct sim *sim, void *context)
+{
+    static char json[MANY_BYTES];
+    struct world world;
+    world_init(&world, sim);
+    world_set(&world, "node.shards=1");
+    world_set(&world, "queues.queue.\"away.test\".protocol={smtp={mx_list=[\"[10.0.9.9]:25\"]}}");
+    put_many(json);
+    world_open(&world);
+    if (world_start(&world)) {
+        short_ask(&world, context, json);
+    }
+    world_close(&world);
+}
+
+static void h14_a_request_that_is_begun_waits_for_room_for_ten_seconds(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(short_rows); i++) {
+        struct short_row row = short_rows[i];
+        struct sim_campaign campaign = {
+            .name = "inject-short", .count = 1, .body = short_body, .context = &row};
+        assert_int_equal(sim_campaign_run(&campaign), 0);
+    }
+}
+
 /* --- inject_rate ------------------------------------------------------------------------------ */
 
 /* Recipients count whether they are taken or not, so these ask for no mail. */
@@ -457,6 +548,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inject_rate_is_one_for_all_threads_and_says_when_to_come_again),
         cmocka_unit_test(a_request_that_never_fits_is_413_and_not_503),
+        cmocka_unit_test(h14_a_request_that_is_begun_waits_for_room_for_ten_seconds),
         cmocka_unit_test(a_request_of_which_nothing_fits_now_is_503_and_may_come_again),
         cmocka_unit_test(h11_what_is_refused_is_told_by_name_and_stored_nowhere),
         cmocka_unit_test(what_is_injected_comes_out_once_and_whole_and_is_logged),

@@ -146,6 +146,38 @@ class Runs(BlackBox):
         self.assertEqual(len(rows), 9)
         self.assertAlmostEqual(float(rows[4]["ratio_2"]), figures["cases"][9]["ratio"], places=3)
 
+    def test_inject_is_held_to_smtp_in_turns(self):
+        result = self.bench("inject", "--messages", "2500", "--rounds", "2", "--connections", "4",
+                            "--recipients-per-request", "400", "--size", "1024")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual(figures["recipients_per_request"], 400)
+        ratios = sorted(entry["ratio"] for entry in figures["rounds"])
+        for entry in figures["rounds"]:
+            self.assertEqual([entry[name]["messages"] for name in ("smtp", "http")], [2500, 2500])
+            ratio = entry["http"]["accept_rate"] / entry["smtp"]["accept_rate"]
+            self.assertAlmostEqual(entry["ratio"], ratio, delta=0.005 * ratio)
+        self.assertEqual((figures["ratio_min"], figures["ratio_max"]), (ratios[0], ratios[1]))
+        self.assertAlmostEqual(figures["ratio_median"], sum(ratios) / 2, places=3)
+        self.assertIn("accepted over HTTP / by SMTP", printed)
+
+    def test_inject_at_a_rate_counts_answers_and_watches_memory(self):
+        result = self.bench("inject", "--rate", "300", "--seconds", "2", "--connections", "20")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual(figures["due"], 600)
+        self.assertEqual(figures["answered_other"], 0)
+        self.assertEqual(figures["answered_200"] + figures["answered_503"] + figures["unsent"], 600)
+        self.assertEqual(figures["delivered"], figures["answered_200"])
+        self.assertGreater(figures["answered_200"], 0)
+        self.assertGreaterEqual(figures["rss_max_bytes"], figures["rss_last_bytes"])
+        self.assertIn("503, later", printed)
+        with open(os.path.join(self.folder, "inject.tsv"), encoding="utf-8") as file:
+            self.assertEqual(file.readline(), "second\tanswered\tshed\trss_bytes\n")
+            self.assertGreater(len(file.readlines()), 2)
+
     def shares(self, name, judged, allowed):
         result = self.bench(name, "--messages", "4000", "--few", "20", "--rounds", "2",
                             "--latency", "20")
