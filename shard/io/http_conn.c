@@ -179,6 +179,9 @@ void http_conn_answered(struct http_conn *conn)
     if (conn->close) {
         http_conn_set_state(conn, HTTP_CONN_ENDING);
         stream_consume(&conn->stream, stream_held_bytes(&conn->stream));
+        if (conn->stream.end != STREAM_OPEN) {
+            http_conn_close(conn); /* nothing more can come */
+        }
         return;
     }
     http_codec_init(&conn->codec);

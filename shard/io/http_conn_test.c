@@ -71,6 +71,19 @@ static void h06_who_says_nothing_is_closed_without_a_word(void **state)
     assert_true(http_client_closed(&client, 2 * NS_PER_S));
 }
 
+static void h06_a_refused_client_that_has_ended_is_closed_at_once(void **state)
+{
+    (void)state;
+    sim_window_set(rig.sim, 16); /* the answer takes until the client reads */
+    http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+    sim_window_set(rig.sim, 0);
+    http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\n\nand more that nobody reads");
+    sim_peer_finish(client.peer);
+    assert_true(sim_run_for(rig.sim, NS_PER_S));
+    assert_int_equal(http_client_hear(&client), 400);
+    assert_true(http_client_closed(&client, NS_PER_S));
+}
+
 static void h06_a_body_below_the_least_rate_is_given_up(void **state)
 {
     (void)state;
@@ -524,6 +537,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(h06_a_head_has_ten_seconds_from_its_first_byte),
         TEST(h06_who_says_nothing_is_closed_without_a_word),
+        TEST(h06_a_refused_client_that_has_ended_is_closed_at_once),
         TEST(h06_a_body_below_the_least_rate_is_given_up),
         TEST(h06_a_reader_that_stops_is_closed_and_holds_no_more_than_it_did),
         TEST(h06_an_answer_behind_a_100_that_nobody_reads_has_its_deadline),
