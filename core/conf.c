@@ -1,5 +1,6 @@
 #include "core/conf.h"
 
+#include "core/conf_dns.h"
 #include "core/conf_files.h"
 #include "core/conf_queues.h"
 #include "core/conf_routes.h"
@@ -37,7 +38,7 @@ static const struct section sections[] = {
     {"sources", conf_apply_sources, true, CONF_NOW, true},
     {"queues", conf_apply_queues, true, CONF_NOW, true},
     {"shaping", conf_apply_shaping, true, CONF_NOW, false},
-    {"dns", NULL, false, CONF_NOTHING, false},
+    {"dns", conf_apply_dns, true, CONF_NOTHING, false},
     {"redis", NULL, false, CONF_NOTHING, false},
     {"domains", NULL, false, CONF_NOTHING, false},
     {"dkim", NULL, false, CONF_NOTHING, false},
@@ -63,6 +64,19 @@ static void sections_complete(struct conf_load *load, const struct conf_input *i
         if (value != NULL && sections[i].files) {
             conf_files_section(load, input, value);
         }
+    }
+}
+
+/* Whoever has none has a resolver on this host, as resolv.conf(5) has it. */
+static void resolv_read(struct conf_load *load, const struct conf_input *input)
+{
+    uint8_t memory[CONF_REASON_BYTES_MAX];
+    struct buf reason;
+    struct slice bytes;
+    buf_init(&reason, memory, sizeof(memory));
+    if (input->resolv_file != NULL &&
+        input->read(input->read_context, input->resolv_file, &bytes, &reason)) {
+        load->resolv = bytes;
     }
 }
 
@@ -119,6 +133,7 @@ struct conf *conf_load(const struct conf_input *input, struct conf_messages *mes
         conf_tree_set(&load, input->sets[i]);
     }
     sections_complete(&load, input);
+    resolv_read(&load, input);
     conf_sections_default(&load, &whole->conf, input->hostname);
     sections_apply(&load, &whole->conf);
     if (messages->errors == errors) {
@@ -139,6 +154,7 @@ void conf_keep(struct conf *next, const struct conf *running)
     conf_settings_keep(next, running, heap); /* while it can be seen which listeners stand */
     conf_listeners_keep(next, running, heap);
     conf_sections_keep(next, running, heap);
+    conf_dns_keep(next, running);
 }
 
 void conf_free(struct conf *conf)

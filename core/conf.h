@@ -13,6 +13,7 @@
 #include "core/buf.h"
 #include "core/endpoint.h"
 #include "core/gcra.h"
+#include "core/zone.h"
 
 #define CONF_SHARDS_MAX    256
 #define CONF_LISTENERS_MAX 16 /* of SMTP; as many of HTTP */
@@ -78,6 +79,35 @@ struct conf_log {
     uint64_t max_total_bytes; /* of all files; 0: no limit */
     struct conf_amount backlog_max; /* of the spool, not yet in the event log; percent of its
                                        file system */
+};
+
+#define CONF_DNS_SERVERS_MAX 8
+
+struct conf_dns_server {
+    struct endpoint address;
+    bool trusted; /* on loopback, and its word that an answer is authentic counts */
+};
+
+/* A name of which nothing can be had, or that is to be none. */
+struct conf_dns_rcode {
+    struct slice name;
+    enum dns_status status;
+    uint16_t rcode;
+};
+
+/* [dns] */
+struct conf_dns {
+    struct conf_dns_server servers[CONF_DNS_SERVERS_MAX]; /* in their order */
+    unsigned server_count;               /* 0: static names alone */
+    uint32_t attempts;                   /* rounds over all servers */
+    uint64_t timeout_ns;                 /* of one question to one server */
+    uint32_t cache_size;                 /* names and types */
+    struct zone zone;                    /* `static` */
+    const struct conf_dns_rcode *rcodes; /* before the zone; by name */
+    size_t rcode_count;
+    const struct slice *secure;          /* these and all below them */
+    size_t secure_count;
+    uint64_t fingerprint;                /* of the last three */
 };
 
 /* [[smtp_listener]] */
@@ -291,6 +321,7 @@ struct conf {
     struct conf_spool spool;
     struct conf_memory memory;
     struct conf_log log;
+    struct conf_dns dns;
     const struct conf_smtp_listener *smtp_listeners;
     size_t smtp_listener_count;
     const struct conf_http_listener *http_listeners;
@@ -316,7 +347,8 @@ struct conf_input {
     const char *const *sets; /* "section.key=VALUE", applied in order after all files */
     size_t set_count;
     struct slice hostname;   /* the system's: default of node.hostname */
-    conf_read *read;         /* of `file`, and of what it and `sets` name */
+    const char *resolv_file; /* resolv.conf(5): default of dns.servers; null: there is none */
+    conf_read *read;         /* of these files, and of what `file` and `sets` name */
     void *read_context;
 };
 

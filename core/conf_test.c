@@ -312,7 +312,33 @@ static const struct {
     {"[log]\nmax_total_size = 5\n", "t.toml:2:1: error: max_total_size is out of range"},
     {"[log]\nmax_backlog = \"101%\"\n", "t.toml:2:1: error: max_backlog wants a share"},
     {"[log]\nheaders = []\n", "t.toml:2:1: error: headers: not built yet"},
-    {"[dns]\nservers = []\n", "t.toml:1:2: error: [dns]: not built yet in this version"},
+    {"dns = 1\n", "dns wants a table, not an integer"},
+    {"[dns]\nserver = []\n", "unknown key \"server\", is \"servers\" meant?"},
+    {"[dns]\nservers = \"127.0.0.1\"\n", "servers wants an array, not a string"},
+    {"[dns]\nservers = [\"localhost\"]\n", "t.toml:2:12: error: servers wants addresses"},
+    {"[dns]\nservers = [\"::1\", \"[::1]:53\"]\n", "servers has [::1]:53 twice"},
+    {"[dns]\nservers = [\"::1\",\"::2\",\"::3\",\"::4\",\"::5\",\"::6\",\"::7\",\"::8\",\"::9\"]\n",
+     "servers wants at most 8"},
+    {"[dns]\nservers = [\"127.0.0.1\"]\ntrusted = [\"127.0.0.2\"]\n",
+     "t.toml:3:12: error: trusted wants some of servers; 127.0.0.2 is none of them"},
+    {"[dns]\nservers = [\"127.0.0.1\"]\ntrusted = [\"127.0.0.1:54\"]\n", "is none of them"},
+    {"[dns]\nservers = [\"10.0.0.1\"]\ntrusted = [\"10.0.0.1\"]\n",
+     "trusted wants servers on loopback; 10.0.0.1 is none"},
+    {"[dns]\ntrusted = [\"10.0.0.1\"]\n", "trusted wants servers on loopback"},
+    {"[dns]\ntrusted = true\n", "trusted wants an array"},
+    {"[dns]\ntimeout = \"1ms\"\n", "timeout is out of range"},
+    {"[dns]\nattempts = 0\n", "attempts = 0 is out of range, 1 to 10"},
+    {"[dns]\ncache_size = 1\n", "cache_size = 1 is out of range"},
+    {"[dns]\nstatic = \"a.test. MX 10\"\n",
+     "t.toml:2:1: error: static, line 1: MX wants the name of a host"},
+    {"[dns]\nstatic = \"\"\"\na.test. A 192.0.2.1\nb.test. A x\nc.test. B y\"\"\"\n",
+     "static, line 2: A wants an address such as 192.0.2.1: x"},
+    {"[dns]\nstatic = \"\"\"\na.test. A 192.0.2.1\nb.test. A x\nc.test. B y\"\"\"\n",
+     "static, line 3: no type of MX, A, AAAA, CNAME, TXT, PTR, TLSA: B"},
+    {"[dns]\nstatic_rcode = {\"a.test\" = \"OK\"}\n", "a.test wants one of \"SERVFAIL\""},
+    {"[dns]\nstatic_rcode = {\"a b\" = \"TIMEOUT\"}\n", "static_rcode wants names"},
+    {"[dns]\nstatic_secure = [\"a..b\"]\n", "static_secure wants names"},
+    {"[dns]\nstatic_secure = [1]\n", "static_secure wants names"},
     {"[tsa]\nmode = \"on\"\n", "mode wants one of \"off\", \"embedded\""},
     {"[tsa]\nmode = \"off\"\npublish = []\n", "publish: not built yet"},
     {"[smtp_listener]\nlisten = \"127.0.0.1:25\"\n", "write [[smtp_listener]]"},
@@ -753,6 +779,86 @@ static void limits_by_name_of_a_block_join_those_of_default(void **state)
     conf_free(conf);
 }
 
+static const struct conf_dns_server *dns_server(const struct conf *conf, unsigned index,
+                                                const char *expected)
+{
+    uint8_t bytes[ENDPOINT_TEXT_MAX];
+    struct buf text;
+    buf_init(&text, bytes, sizeof(bytes));
+    endpoint_put(&text, &conf->dns.servers[index].address);
+    assert_true(slice_equal(buf_slice(&text), slice_from_string(expected)));
+    return &conf->dns.servers[index];
+}
+
+static void dns_servers_are_those_written_or_those_of_the_system(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *resolv; /* null: there is none */
+        unsigned count;
+        const char *first;
+        const char *last;
+    } rows[] = {
+        {NULL, 1, "127.0.0.1:53", "127.0.0.1:53"},
+        {"", 1, "127.0.0.1:53", "127.0.0.1:53"},
+        {"# nameserver 192.0.2.9\nsearch a.test\nnameservers 192.0.2.8\n", 1, "127.0.0.1:53",
+         "127.0.0.1:53"},
+        {"nameserver 192.0.2.1\r\nnameserver\t::1 # mine\nnameserver 192.0.2.1", 2,
+         "192.0.2.1:53", "[::1]:53"},
+        {"nameserver fe80::1%eth0\nnameserver 192.0.2.3\noptions edns0\n", 1, "192.0.2.3:53",
+         "192.0.2.3:53"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const char *const files[] = {"resolv.conf", rows[i].resolv, NULL};
+        struct conf_messages messages = {0};
+        struct conf_input input = {.hostname = SLICE("box.test"), .read = read_from,
+                                   .resolv_file = rows[i].resolv != NULL ? files[0] : NULL,
+                                   .read_context = (void *)(uintptr_t)files};
+        struct conf *conf = conf_load(&input, &messages);
+        assert_non_null(conf);
+        assert_int_equal(conf->dns.server_count, rows[i].count);
+        (void)dns_server(conf, 0, rows[i].first);
+        (void)dns_server(conf, conf->dns.server_count - 1, rows[i].last);
+        conf_free(conf);
+    }
+    struct conf *conf = load_text("[dns]\nservers = [\"127.0.0.1\", \"[::1]:5353\"]\n"
+                                  "trusted = [\"[::1]:5353\"]\ntimeout = \"1s\"\nattempts = 3\n");
+    assert_int_equal(conf->dns.server_count, 2);
+    assert_false(dns_server(conf, 0, "127.0.0.1:53")->trusted);
+    assert_true(dns_server(conf, 1, "[::1]:5353")->trusted);
+    assert_int_equal(conf->dns.timeout_ns, S);
+    assert_int_equal(conf->dns.attempts, 3);
+    conf_free(conf);
+    conf = load_text("[dns]\nservers = []\n");
+    assert_int_equal(conf->dns.server_count, 0);
+    conf_free(conf);
+    conf = load_text("[dns]\ntrusted = [\"127.0.0.2\"]\n"); /* of resolv.conf, which may change */
+    assert_false(conf->dns.servers[0].trusted);
+    conf_free(conf);
+}
+
+static void static_names_are_known_and_told_apart_by_what_they_say(void **state)
+{
+    (void)state;
+    struct conf *conf = load_text("[dns]\nstatic = \"\"\"\na.test. MX 10 b.test.\n\"\"\"\n"
+                                  "static_secure = [\"A.test.\"]\n"
+                                  "[dns.static_rcode]\n\"y.test\" = \"TIMEOUT\"\n"
+                                  "\"X.test\" = \"SERVFAIL\"\n");
+    struct conf *other = load_text("[dns]\nstatic = \"a.test. MX 11 b.test.\"\n");
+    const struct conf_dns *dns = &conf->dns;
+    assert_non_null(zone_find(&dns->zone, SLICE("a.test")));
+    assert_int_equal(dns->rcode_count, 2);
+    assert_true(slice_equal(dns->rcodes[0].name, SLICE("x.test")));
+    assert_int_equal(dns->rcodes[0].status, DNS_FAILED);
+    assert_int_equal(dns->rcodes[0].rcode, 2);
+    assert_int_equal(dns->rcodes[1].status, DNS_TIMEOUT);
+    assert_int_equal(dns->secure_count, 1);
+    assert_true(slice_equal(dns->secure[0], SLICE("a.test")));
+    assert_true(dns->fingerprint != other->dns.fingerprint);
+    conf_free(conf);
+    conf_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -773,6 +879,8 @@ int main(void)
         cmocka_unit_test(queues_merge_in_their_order),
         cmocka_unit_test(headers_of_queues_have_names_in_lower_case),
         cmocka_unit_test(limits_by_name_of_a_block_join_those_of_default),
+        cmocka_unit_test(dns_servers_are_those_written_or_those_of_the_system),
+        cmocka_unit_test(static_names_are_known_and_told_apart_by_what_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

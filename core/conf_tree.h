@@ -45,6 +45,7 @@ struct conf_load {
     struct heap *heap;    /* of the result */
     struct heap scratch;  /* of the load: tree, file bytes */
     struct conf_messages *messages;
+    struct slice resolv;  /* the text of resolv.conf; null data: there is none */
     struct slice folder;  /* of the main file, with its slash; empty: the working directory */
     struct conf_value *root;
 };

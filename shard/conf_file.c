@@ -68,6 +68,7 @@ struct conf *conf_file_load(const char *file, const char *const *sets, size_t se
         .sets = sets,
         .set_count = set_count,
         .hostname = slice_from_string(hostname),
+        .resolv_file = "/etc/resolv.conf",
         .read = conf_file_read,
         .read_context = &heap,
     };

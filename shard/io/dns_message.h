@@ -1,19 +1,13 @@
 /*
  * DNS messages (RFC 1035, EDNS 6891, TLSA 6698): a query as bytes, and what an answer says to it.
  * Decoding is glibc's ns_initparse and ns_parserr, under the checks that they leave out. Pure.
- *
- * Names are text in lower case without the dot at the end; the root is "". A name with anything
- * but letters, digits, '-', '_' and '.' in it is none: records that have or lead to one are left
- * out and counted.
+ * Records that have or lead to what is no name here (core/dns.h) are left out and counted.
  */
 #ifndef RINGPOST_SHARD_IO_DNS_MESSAGE_H
 #define RINGPOST_SHARD_IO_DNS_MESSAGE_H
 
-#include "core/buf.h"
-#include "core/endpoint.h"
+#include "core/dns.h"
 
-#define DNS_NAME_BYTES_MAX    253
-#define DNS_LABEL_BYTES_MAX   63
 #define DNS_HEAD_BYTES        12
 #define DNS_QUERY_BYTES_MAX   300
 #define DNS_MESSAGE_BYTES_MAX 65535
@@ -21,40 +15,6 @@
 #define DNS_UDP_BYTES         1232       /* what we say that we take */
 #define DNS_RECORDS_MAX       100        /* looked at in a section; more are left out */
 #define DNS_ALIASES_MAX       16         /* CNAMEs in a row */
-
-/* All but SOA can be asked for. */
-enum dns_type {
-    DNS_A = 1,
-    DNS_CNAME = 5,
-    DNS_SOA = 6,
-    DNS_PTR = 12,
-    DNS_MX = 15,
-    DNS_TXT = 16,
-    DNS_AAAA = 28,
-    DNS_TLSA = 52,
-};
-const char *dns_type_name(enum dns_type type); /* "MX" */
-/* "mx", "MX"; false: it is none of these. */
-MUST_USE bool dns_type_parse(struct slice text, enum dns_type *type_out);
-
-/* What there is to know of a name and type. Those after DNS_NO_DATA are trouble, never a no. */
-enum dns_status {
-    DNS_OK,         /* there are records */
-    DNS_NO_NAME,    /* NXDOMAIN, of the name at the end of the aliases */
-    DNS_NO_DATA,    /* the name is there, records of this type are not */
-    DNS_FAILED,     /* SERVFAIL, REFUSED, a referral to other servers …, of all servers */
-    DNS_TIMEOUT,
-    DNS_BAD_ANSWER, /* nothing but junk; a loop or too long a chain of aliases */
-    DNS_BUSY,       /* not asked: too much is being asked already */
-};
-const char *dns_status_name(enum dns_status status); /* "no such name", "timeout" … for people */
-
-struct dns_record {
-    uint16_t preference;     /* MX */
-    struct slice name;       /* MX, PTR, CNAME; "" is the null MX (RFC 7505) */
-    struct endpoint address; /* A, AAAA; port 0 */
-    struct slice bytes;      /* TXT: its strings in one; TLSA: usage, selector, matching, data */
-};
 
 /* One answer; immutable once made. `records`, names and bytes are in memory of its maker. */
 struct dns_answer {
@@ -66,18 +26,14 @@ struct dns_answer {
     uint16_t rcode;    /* with the part of it that EDNS has */
     unsigned left_out; /* records that were too many or none */
     unsigned count;
-    struct dns_record *records; /* in the order of the message */
+    const struct dns_record *records; /* in the order of the message */
     struct slice alias;         /* the name at the end of the CNAMEs; null data: there were none */
 };
 
 struct dns_question {
-    struct slice name; /* as above; at most DNS_NAME_BYTES_MAX bytes */
+    struct slice name; /* as in core/dns.h; at most DNS_NAME_BYTES_MAX bytes */
     enum dns_type type;
 };
-
-/* A name as text, in any letter case, with or without a dot at the end; false: it is none. */
-MUST_USE bool dns_name_normalize(struct slice text, uint8_t out[DNS_NAME_BYTES_MAX],
-                                 struct slice *name_out);
 
 /* A query with RD, AD, and EDNS. At most DNS_QUERY_BYTES_MAX bytes. */
 void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_t id);
