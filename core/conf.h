@@ -222,6 +222,7 @@ struct conf_sources {
 };
 
 #define CONF_UNSPECIFIED "unspecified"
+#define CONF_SOURCE_BYTES_MAX 128 /* of a name, of a pool's too */
 
 /* What scheduled queues are told apart by; parts may be empty. */
 struct conf_queue_key {

@@ -7,8 +7,6 @@
 
 #include "core/conf_option.h"
 
-#define CONF_SOURCE_BYTES_MAX 128 /* of a name, of a pool's too */
-
 /* Could a source or a pool have this name? Printable ASCII without space, and no "->". */
 bool conf_source_name_is_valid(struct slice name);
 

@@ -8,7 +8,7 @@
 
 #include "core/heap.h"
 
-#define TURNS_MEMBERS_MAX 4096
+#define TURNS_MEMBERS_MAX 512
 #define TURNS_MAX         65536u
 
 /* How many turns a cycle has: the weights' sum over their greatest common divisor. 0: no member has

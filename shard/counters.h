@@ -46,6 +46,7 @@
     X(checkpoint_failures)                                                                         \
     X(connections_out)                                                                             \
     X(connections_handed)                                                                          \
+    X(sources_left_out)                                                                            \
     X(connect_failures)                                                                            \
     X(site_blocks_full)                                                                            \
     X(deliveries)                                                                                  \

@@ -76,8 +76,10 @@ static const char *connect_failure(enum stream_end end)
         return "host unreachable";
     case STREAM_TIMEOUT:
         return "connect timed out";
+    case STREAM_UNPLUMBED:
+        return "the source address is none of this host";
     case STREAM_LOCAL:
-        return "no socket, or the source address is not ours";
+        return "no socket";
     case STREAM_OPEN:
     case STREAM_EOF:
     case STREAM_RESET:

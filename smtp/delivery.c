@@ -206,7 +206,7 @@ struct slice delivery_hold_detail(const struct delivery *delivery,
 
 void delivery_forget(struct delivery *delivery, struct egress *egress)
 {
-    egress_pool_left(egress->pool, egress);
+    egress_pool_left(egress->pool, egress); /* which may be its end */
     list_remove(&egress->link);
     shard_timer_clear(delivery->shard, &egress->timer);
     deferred_cancel(&egress->work);
@@ -219,6 +219,7 @@ void delivery_stop(struct delivery *delivery)
 {
     delivery->stopping = true;
     queue_gates_stop(delivery);
+    egress_pools_stop(delivery);
     struct list *link = delivery->all.next;
     while (link != &delivery->all) {
         struct egress *egress = CONTAINER_OF(link, struct egress, link);
@@ -251,6 +252,7 @@ void delivery_fini(struct delivery *delivery)
 {
     shard_timer_clear(delivery->shard, &delivery->tick);
     deferred_cancel(&delivery->admin.bounce);
+    egress_pools_fini(delivery);
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         deferred_cancel(&CONTAINER_OF(link, struct egress, link)->work);
     }
@@ -259,7 +261,7 @@ void delivery_fini(struct delivery *delivery)
 uint32_t delivery_open(const struct delivery *delivery)
 {
     uint32_t open = delivery->conns.used + delivery->transfers.used + delivery->gates.used +
-                    delivery->inspections;
+                    delivery->inspections + egress_pools_open(delivery);
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         const struct egress *egress = CONTAINER_OF(link, struct egress, link);
         open += egress->limits.set.held > 0 || egress->limits.set.in_flight > 0;

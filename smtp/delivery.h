@@ -65,6 +65,7 @@ struct delivery {
     struct pool transfers;
     struct pool gates;        /* struct queue_gate */
     struct htab sites;        /* egress pools by name: egress_pool_there */
+    struct list pool_list;    /* of them and of those that are retired */
     struct list all;          /* egresses */
     struct list gate_list;
     uint32_t gate_numbers;    /* of the last gate */

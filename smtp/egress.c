@@ -5,6 +5,7 @@
  */
 #include "smtp/egress.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -18,8 +19,11 @@
 /* Servers that have answered nothing for so long are what their mail waits for. */
 #define SILENT_NS (10 * NS_PER_S)
 
-static_assert(EGRESS_NAME_BYTES_MAX >=
-                  ROUTE_SITE_BYTES_MAX + sizeof("unspecified->") + sizeof("@smtp_client"),
+/* While a source's address is none of this host, it is looked for so often. */
+#define PROBE_NS (5 * NS_PER_S)
+
+static_assert(EGRESS_NAME_BYTES_MAX >= CONF_SOURCE_BYTES_MAX + sizeof("->") +
+                                           ROUTE_SITE_BYTES_MAX + sizeof("@smtp_client"),
               "every site has a name");
 
 static void egress_work(struct deferred *deferred);
@@ -48,27 +52,38 @@ static void fill_client_options(struct client_options *client, struct slice name
 }
 
 /* Its own copy: it outlives the snapshot. */
-static struct slice ehlo_name(struct egress *egress, const struct path_options *path)
+static struct slice ehlo_name(struct egress *egress, const struct source_options *source)
 {
-    struct slice name =
-        path->ehlo_domain.size > 0 ? path->ehlo_domain : egress->delivery->conf->node.hostname;
+    struct slice name = egress->delivery->conf->node.hostname;
+    if (egress->path->ehlo_domain.size > 0) {
+        name = egress->path->ehlo_domain;
+    } else if (source->ehlo_domain.size > 0) {
+        name = source->ehlo_domain;
+    }
     CHECK(name.size <= sizeof(egress->ehlo_memory));
     memcpy(egress->ehlo_memory, name.data, name.size);
     return slice_make(egress->ehlo_memory, name.size);
 }
 
-/* The same of the hosts. */
-static void copy_hosts(struct egress *egress, const struct route *route)
+/* The same of the hosts that can be reached from the source. */
+static void copy_hosts(struct egress *egress, const struct source_options *source,
+                       const struct route *route)
 {
     struct buf names;
     buf_init(&names, egress->names_memory, sizeof(egress->names_memory));
-    egress->host_count = route->host_count;
-    memcpy(egress->hosts, route->hosts, sizeof(egress->hosts));
+    egress->host_count = 0;
     for (unsigned i = 0; i < route->host_count; i++) {
+        if (source->has_address &&
+            endpoint_is_v4(&source->address) != endpoint_is_v4(&route->hosts[i])) {
+            continue;
+        }
         uint8_t *at = names.data + names.size;
         buf_put(&names, route->names[i]);
-        egress->host_names[i] = names.overflow ? SLICE_NONE
-                                               : slice_make(at, route->names[i].size);
+        egress->host_names[egress->host_count] =
+            names.overflow ? SLICE_NONE : slice_make(at, route->names[i].size);
+        struct endpoint *host = &egress->hosts[egress->host_count++];
+        *host = route->hosts[i];
+        host->port = source->remote_port != 0 ? source->remote_port : host->port;
     }
 }
 
@@ -90,19 +105,40 @@ static void init_limits(struct egress *egress)
                        egress->path);
 }
 
-struct egress *egress_new(struct egress_pool *pool, const struct route *route,
-                          const struct path_options *path)
+static void put_name(struct egress *egress, const struct source_options *source,
+                     struct slice site)
+{
+    struct buf name;
+    buf_init(&name, egress->name, sizeof(egress->name));
+    buf_put(&name, source->name);
+    buf_put(&name, SLICE("->"));
+    buf_put(&name, site);
+    buf_put(&name, SLICE("@smtp_client"));
+    CHECK(!name.overflow);
+    egress->source_bytes = (uint16_t)source->name.size;
+    egress->name_bytes = (uint16_t)name.size;
+}
+
+struct egress *egress_new(struct egress_pool *pool, unsigned member,
+                          const struct egress_way *way)
 {
     struct delivery *delivery = pool->delivery;
+    const struct source_options *source = way->pool->members[member].source;
+    const struct path_options *path = conf_path_for(delivery->conf, way->domain, source->name);
     struct egress *egress = pool_take(&delivery->egresses);
-    struct buf name;
     if (egress == NULL) {
         return NULL;
     }
-    *egress = (struct egress){.pool = pool,
-                              .delivery = delivery,
-                              .path = path,
-                              .hold = {.since_ns = delivery->shard->now_ns}};
+    *egress = (struct egress){
+        .pool = pool,
+        .delivery = delivery,
+        .member = (uint16_t)member,
+        .path = path,
+        .hold = {.since_ns = delivery->shard->now_ns},
+    };
+    if (source->has_address) {
+        egress->source = source->address;
+    }
     hold_clock_init(&egress->clock, HOLD_none, delivery->shard->now_ns);
     list_init(&egress->link);
     list_init(&egress->idle);
@@ -111,14 +147,9 @@ struct egress *egress_new(struct egress_pool *pool, const struct route *route,
         list_init(&egress->ahead[i]);
     }
     deferred_init(&egress->work, egress_work);
-    buf_init(&name, egress->name, sizeof(egress->name));
-    buf_put(&name, SLICE("unspecified->"));
-    buf_put(&name, buf_slice(&route->site));
-    buf_put(&name, SLICE("@smtp_client"));
-    CHECK(!name.overflow);
-    egress->name_bytes = (uint16_t)name.size;
-    copy_hosts(egress, route);
-    fill_client_options(&egress->client, ehlo_name(egress, path), path);
+    put_name(egress, source, buf_slice(&way->route.site));
+    copy_hosts(egress, source, &way->route);
+    fill_client_options(&egress->client, ehlo_name(egress, source), path);
     timer_init(&egress->timer, egress_fire);
     init_limits(egress);
     list_push_back(&delivery->all, &egress->link);
@@ -288,6 +319,58 @@ static void conn_need_part(struct client_conn *client, uint32_t part)
 
 static void fail_batches(struct egress *egress, const struct egress_conn *conn);
 
+/* Its address is none of this host. Is that one time too many? */
+static bool is_amiss(struct egress *egress)
+{
+    const struct pool_options *options = egress->pool->options;
+    if (options == NULL) {
+        return false;
+    }
+    const struct rate *threshold = &options->members[egress->member].source->unplumbed.threshold;
+    if (!rate_is_set(threshold)) {
+        return true;
+    }
+    uint64_t now_ns = egress->delivery->shard->now_ns;
+    struct gcra_grant grant = gcra_reserve(threshold, egress->unplumbed_ns, now_ns, now_ns, 1);
+    egress->unplumbed_ns = grant.arrival_ns;
+    return grant.count == 0;
+}
+
+/* Others send, until it is one again. Mail that only it may send waits: never from another. */
+static void leave_out(struct egress *egress)
+{
+    const struct source_options *source =
+        egress->pool->options->members[egress->member].source;
+    struct buf text;
+    egress->left_out = true;
+    egress->probe_ns =
+        egress->delivery->shard->now_ns + MAX_OF(source->unplumbed.duration_ns, PROBE_NS);
+    buf_init(&text, egress->refusal, sizeof(egress->refusal));
+    buf_put(&text, SLICE("Ringpost internal: the source address "));
+    endpoint_put_address(&text, &egress->source);
+    buf_put(&text, SLICE(" is none of this host"));
+    egress->refusal_bytes = (uint16_t)text.size;
+    counters_add(&egress->delivery->shard->counters, COUNTER_sources_left_out, 1);
+}
+
+/* Nothing is sent: the system only says whether it would do. */
+static void probe(struct egress *egress)
+{
+    struct ring *ring = egress->delivery->shard->ring;
+    const struct socket_options options = {.congestion = egress->delivery->conf->node.congestion};
+    int fd = ring_socket(ring, &egress->hosts[0], &egress->source, &options);
+    if (fd == -EADDRNOTAVAIL) {
+        egress->probe_ns = egress->delivery->shard->now_ns + PROBE_NS;
+        return;
+    }
+    if (fd >= 0) {
+        ring_discard(ring, fd);
+    }
+    egress->left_out = false;
+    egress->refusal_bytes = 0;
+    egress_kick(egress);
+}
+
 static void conn_released(struct client_conn *client, enum client_end end)
 {
     struct egress_conn *conn = egress_conn_of(client);
@@ -299,7 +382,9 @@ static void conn_released(struct client_conn *client, enum client_end end)
         conn->transfer->conn = NULL;
         egress_conn_assign(conn, NULL);
     }
-    if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
+    if (client->connect_end == STREAM_UNPLUMBED && is_amiss(egress)) {
+        leave_out(egress);
+    } else if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
         if (conn->host + 1 < egress->host_count && egress->path != NULL) {
             conn->host++;
@@ -342,6 +427,7 @@ static void conn_open(struct egress_conn *conn)
     struct delivery *delivery = egress->delivery;
     const struct client_target target = {
         .peer = egress->hosts[conn->host],
+        .source = egress->source,
         .session = id_next(delivery->ids, delivery->shard->wall_ns),
         .congestion = delivery->conf->node.congestion,
         .options = &egress->client,
@@ -420,6 +506,8 @@ static const char *connect_text(enum stream_end end)
         return "no route to host";
     case STREAM_TIMEOUT:
         return "connection timed out";
+    case STREAM_UNPLUMBED:
+        return "the source address is none of this host";
     case STREAM_LOCAL:
         return "no local resources";
     case STREAM_RESET:
@@ -598,13 +686,11 @@ static bool open_more(struct egress *egress, uint32_t most)
 }
 
 /* Nothing is sent, and it keeps no tokens from others. */
-static void stand_still(struct egress *egress)
+static void stand_still(struct egress *egress, enum hold_reason reason, uint64_t until_ns)
 {
     bool empty = egress_fresh(egress) + egress->window.hot == 0;
-    rates_rest(&egress->limits.messages);
-    rates_rest(&egress->limits.connects);
-    hold(egress, empty ? HOLD_empty : HOLD_suspended_admin,
-         empty ? 0 : egress->suspended_until_ns);
+    egress_limits_rest_rates(&egress->limits);
+    hold(egress, empty ? HOLD_empty : reason, empty ? 0 : until_ns);
 }
 
 /* True: it waits for a slot. */
@@ -619,8 +705,7 @@ static bool send_due(struct egress *egress)
     bool waits = most > 0 && open_more(egress, most);
     egress_ahead_read(egress, most);
     if (egress_due(egress) == 0) {
-        rates_rest(&egress->limits.messages);
-        rates_rest(&egress->limits.connects);
+        egress_limits_rest_rates(&egress->limits);
         hold(egress, egress->window.hot > 0 ? HOLD_none : HOLD_empty, 0);
     }
     return waits;
@@ -646,7 +731,7 @@ static void judge(struct egress *egress)
     }
     hold_clock_set(&egress->clock, egress->hold.reason, egress->delivery->shard->now_ns);
     egress->hold.since_ns = egress->clock.since_ns;
-    egress_pool_judge(egress->pool);
+    egress_pool_judge(egress->pool, egress);
 }
 
 static void egress_work(struct deferred *deferred)
@@ -662,7 +747,9 @@ static void egress_work(struct deferred *deferred)
     } else if (egress->path == NULL) {
         hold(egress, HOLD_empty, 0);
     } else if (egress->suspended) {
-        stand_still(egress);
+        stand_still(egress, HOLD_suspended_admin, egress->suspended_until_ns);
+    } else if (egress->left_out || egress->host_count == 0) {
+        stand_still(egress, HOLD_no_source, 0);
     } else if (requires_tls(egress->path)) {
         defer_for_tls(egress);
     } else if (cell_set_whole(set)) {
@@ -678,7 +765,14 @@ static void egress_work(struct deferred *deferred)
     }
     (void)egress_yield_idle(egress);
     egress_limits_spare(&egress->limits, !list_empty(&egress->idle));
+    egress_pool_look(egress);
     egress_join(egress);
+}
+
+bool egress_takes_turns(const struct egress *egress)
+{
+    return egress->path != NULL && !egress->suspended && !egress->left_out &&
+           egress->host_count > 0 && cell_set_whole(&egress->limits.set);
 }
 
 void egress_kick(struct egress *egress)
@@ -710,6 +804,9 @@ void egress_tick(struct egress *egress)
             cell_set_ask(set);
         }
     } else {
+        if (egress->left_out && egress->delivery->shard->now_ns >= egress->probe_ns) {
+            probe(egress);
+        }
         if (must_look(egress)) {
             egress_kick(egress);
         }

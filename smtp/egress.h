@@ -8,8 +8,6 @@
 #include "smtp/egress_limits.h"
 #include "smtp/egress_pool.h"
 
-#define EGRESS_NAME_BYTES_MAX (ROUTE_SITE_BYTES_MAX + 32)
-
 struct transfer;
 
 #define EGRESS_REFUSAL_BYTES_MAX 250
@@ -18,6 +16,9 @@ struct transfer;
 struct egress {
     struct egress_pool *pool;   /* borrowed: it is there as long as this is */
     struct delivery *delivery;
+    uint16_t member;            /* its index there */
+    bool moves;                 /* counted in pool->moving */
+    int32_t owed;               /* recipients dealt to it; below 0: it took more than that */
     struct ready_window window; /* its hot rows */
     struct list link;         /* in delivery->all */
     struct list idle;         /* egress_conn, last used first */
@@ -30,6 +31,10 @@ struct egress {
     const struct path_options *path; /* borrowed from the snapshot; null: it is retired */
     struct client_options client;
     struct egress_limits limits;
+    struct endpoint source;   /* where it sends from; zero: wherever */
+    bool left_out;            /* that is no address of this host: nothing more is sent */
+    uint64_t probe_ns;        /* … until it is one again, which is looked at then */
+    uint64_t unplumbed_ns;    /* the arrival time of the rate of such failures */
     struct hold hold;         /* why no more is sent, as the clock, and until when */
     struct hold_clock clock;
     struct timer timer;       /* at the instant at which a rate goes on */
@@ -44,10 +49,11 @@ struct egress {
                                                   not for delivery, as far as there is room */
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
-    unsigned host_count;
+    unsigned host_count;      /* of those that can be reached from its source */
     struct endpoint hosts[ROUTE_HOSTS_MAX];
     struct slice host_names[ROUTE_HOSTS_MAX]; /* in names_memory, as far as there is room */
     uint16_t name_bytes;
+    uint16_t source_bytes;    /* of the name: that of the source */
     char name[EGRESS_NAME_BYTES_MAX]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
     uint8_t names_memory[ROUTE_SITE_BYTES_MAX + ENDPOINT_TEXT_MAX];
     uint8_t ehlo_memory[EGRESS_EHLO_BYTES_MAX];
@@ -67,13 +73,19 @@ static inline struct egress_conn *egress_conn_of(struct client_conn *client)
     return CONTAINER_OF(client, struct egress_conn, conn);
 }
 
-/* Of a source in this pool; null: no memory. */
-MUST_USE struct egress *egress_new(struct egress_pool *pool, const struct route *route,
-                                   const struct path_options *path);
+/* Number `member` of this pool; null: no memory. */
+MUST_USE struct egress *egress_new(struct egress_pool *pool, unsigned member,
+                                   const struct egress_way *way);
+static inline struct slice egress_source_name(const struct egress *egress)
+{
+    return slice_make(egress->name, egress->source_bytes);
+}
+/* May something be dealt to it? */
+bool egress_takes_turns(const struct egress *egress);
 /* What of it is due and may be taken. */
 static inline uint32_t egress_fresh(const struct egress *egress)
 {
-    return egress->pool->ready.due;
+    return egress_pool_share(egress);
 }
 /* Work will be looked for at the end of this turn. */
 void egress_kick(struct egress *egress);

@@ -2,11 +2,57 @@
 
 #include "core/check.h"
 
+/* A rate of the path itself, which may be unset, and those that paths share by name. */
+struct family {
+    const struct rate *own;
+    const struct named_rates *shared;
+    const char *own_option;
+    const char *shared_option;
+};
+
+static struct family messages_of(const struct path_options *path)
+{
+    return (struct family){&path->max_message_rate, &path->additional_message_rates,
+                           "max_message_rate", "additional_message_rate_throttles"};
+}
+
+static struct family selects_of(const struct path_options *path)
+{
+    return (struct family){&path->source_selection_rate, &path->additional_source_selection_rates,
+                           "source_selection_rate", "additional_source_selection_rates"};
+}
+
+/* Number `i` in the order in which their cells are added; its name is empty when it is its own. */
+static const struct rate *family_rate(const struct family *family, unsigned i, struct slice *name)
+{
+    unsigned own = rate_is_set(family->own);
+    *name = i < own ? SLICE_NONE : family->shared->rows[i - own].name;
+    return i < own ? family->own : &family->shared->rows[i - own].rate;
+}
+
+/* Returns how many there are. */
+static unsigned family_ask(const struct family *family, struct cell_set *set, struct slice site)
+{
+    unsigned count = rate_is_set(family->own) + (unsigned)family->shared->count;
+    for (unsigned i = 0; i < count; i++) {
+        struct slice name;
+        const struct rate *rate = family_rate(family, i, &name);
+        const struct slice parts[] = {
+            slice_from_string(name.size > 0 ? family->shared_option : family->own_option),
+            name.size > 0 ? name : site,
+        };
+        (void)cell_set_rate(set, parts, COUNT_OF(parts), rate);
+    }
+    return count;
+}
+
 void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
                         const struct path_options *path)
 {
     const struct slice own[] = {SLICE("connections"), name, hosts, path->block};
     const struct cell_key key = cell_key_of(own, COUNT_OF(own));
+    const struct family messages = messages_of(path);
+    const struct family selects = selects_of(path);
     struct cell_set *set = &limits->set;
     set->requests = limits->requests;
     set->capacity = EGRESS_CELLS_MAX;
@@ -19,36 +65,16 @@ void egress_limits_init(struct egress_limits *limits, struct slice name, struct 
         (void)cell_set_count(set, &additional);
     }
     limits->slot_count = set->count;
-    if (rate_is_set(&path->max_message_rate)) {
-        const struct slice site[] = {SLICE("max_message_rate"), name};
-        (void)cell_set_rate(set, site, COUNT_OF(site), &path->max_message_rate);
-    }
-    for (size_t i = 0; i < path->additional_message_rates.count; i++) {
-        const struct slice shared[] = {SLICE("additional messages"),
-                                       path->additional_message_rates.rows[i].name};
-        (void)cell_set_rate(set, shared, COUNT_OF(shared),
-                            &path->additional_message_rates.rows[i].rate);
-    }
-    limits->rate_count = set->count - limits->slot_count;
+    limits->message_count = family_ask(&messages, set, name);
+    limits->select_count = family_ask(&selects, set, name);
     if (rate_is_set(&path->max_connection_rate)) {
         const struct slice site[] = {SLICE("max_connection_rate"), name};
         (void)cell_set_rate(set, site, COUNT_OF(site), &path->max_connection_rate);
     }
     limits->working = false;
     rates_init(&limits->messages, limits->message_lines, EGRESS_RATES_MAX);
+    rates_init(&limits->selects, limits->select_lines, EGRESS_RATES_MAX);
     rates_init(&limits->connects, &limits->connect_line, 1);
-}
-
-/* In the order in which their cells were added. */
-static const struct rate *message_rate(const struct path_options *path, unsigned i)
-{
-    if (rate_is_set(&path->max_message_rate)) {
-        if (i == 0) {
-            return &path->max_message_rate;
-        }
-        i--;
-    }
-    return &path->additional_message_rates.rows[i].rate;
 }
 
 static uint32_t slot_limit(const struct egress_limits *limits, unsigned i)
@@ -69,6 +95,15 @@ static bool slot_asked(struct slot_user *user)
     return limits->asked(limits);
 }
 
+static void family_begin(const struct egress_limits *limits, struct family family,
+                         struct rates *rates, unsigned count, unsigned *cell)
+{
+    struct slice name;
+    for (unsigned i = 0; i < count; i++) {
+        rates_add(rates, cell_set_at(&limits->set, (*cell)++), family_rate(&family, i, &name));
+    }
+}
+
 void egress_limits_begin(struct egress_limits *limits)
 {
     CHECK(cell_set_whole(&limits->set) && !limits->working);
@@ -82,39 +117,56 @@ void egress_limits_begin(struct egress_limits *limits)
         user->limit = slot_limit(limits, i);
         slot_user_init(user, limits->set.shard, cell_set_at(&limits->set, i));
     }
-    for (unsigned i = 0; i < limits->rate_count; i++) {
-        rates_add(&limits->messages, cell_set_at(&limits->set, at++),
-                  message_rate(limits->path, i));
-    }
+    family_begin(limits, messages_of(limits->path), &limits->messages, limits->message_count, &at);
+    family_begin(limits, selects_of(limits->path), &limits->selects, limits->select_count, &at);
     if (at < limits->set.count) {
         rates_add(&limits->connects, cell_set_at(&limits->set, at),
                   &limits->path->max_connection_rate);
     }
 }
 
+static void family_follow(struct family family, const struct rates *rates)
+{
+    struct slice name;
+    for (unsigned i = 0; i < rates->count; i++) {
+        rates->lines[i].rate = family_rate(&family, i, &name);
+    }
+}
+
 void egress_limits_follow(struct egress_limits *limits, const struct path_options *path)
 {
     limits->path = path;
-    for (unsigned i = 0; i < limits->messages.count; i++) {
-        limits->message_lines[i].rate = message_rate(path, i);
-    }
+    family_follow(messages_of(path), &limits->messages);
+    family_follow(selects_of(path), &limits->selects);
     if (limits->connects.count > 0) {
         limits->connect_line.rate = &path->max_connection_rate;
     }
 }
 
-void egress_limits_retire(struct egress_limits *limits)
+static void clear_rates(struct egress_limits *limits)
 {
     rates_clear(&limits->messages);
+    rates_clear(&limits->selects);
     rates_clear(&limits->connects);
+}
+
+void egress_limits_rest_rates(struct egress_limits *limits)
+{
+    rates_rest(&limits->messages);
+    rates_rest(&limits->selects);
+    rates_rest(&limits->connects);
+}
+
+void egress_limits_retire(struct egress_limits *limits)
+{
+    clear_rates(limits);
     limits->path = NULL;
 }
 
 void egress_limits_end(struct egress_limits *limits)
 {
     CHECK(!egress_limits_mail_out(limits));
-    rates_clear(&limits->messages);
-    rates_clear(&limits->connects);
+    clear_rates(limits);
     limits->working = false;
 }
 
@@ -233,15 +285,10 @@ static void slots_view(const struct egress_limits *limits, unsigned i, struct li
     }
 }
 
-static void messages_view(const struct egress_limits *limits, unsigned i, struct limit_view *view)
+static void family_view(struct family family, unsigned i, struct limit_view *view)
 {
-    const struct path_options *path = limits->path;
-    unsigned own = rate_is_set(&path->max_message_rate);
-    view->option = i < own ? "max_message_rate" : "additional_message_rate_throttles";
-    view->rate = message_rate(path, i);
-    if (i >= own) {
-        view->name = path->additional_message_rates.rows[i - own].name;
-    }
+    view->rate = family_rate(&family, i, &view->name);
+    view->option = view->name.size > 0 ? family.shared_option : family.own_option;
 }
 
 bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct limit_view *view_out)
@@ -251,10 +298,13 @@ bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct lim
         return false;
     }
     *view_out = (struct limit_view){.cell = cell_set_at(set, i)};
+    unsigned selects = limits->slot_count + limits->message_count;
     if (i < limits->slot_count) {
         slots_view(limits, i, view_out);
-    } else if (i < limits->slot_count + limits->rate_count) {
-        messages_view(limits, i - limits->slot_count, view_out);
+    } else if (i < selects) {
+        family_view(messages_of(limits->path), i - limits->slot_count, view_out);
+    } else if (i < selects + limits->select_count) {
+        family_view(selects_of(limits->path), i - selects, view_out);
     } else {
         view_out->option = "max_connection_rate";
         view_out->rate = &limits->path->max_connection_rate;

@@ -1,6 +1,7 @@
 /*
  * The limits of one ready queue: connection_limit and the additional ones, which are counts of
- * slots; max_connection_rate; max_message_rate and the additional ones. Their cells are asked for
+ * slots; max_connection_rate; max_message_rate and the additional ones; source_selection_rate and
+ * the additional ones. Their cells are asked for
  * when the ready queue is born, and all of them or none are at work. What is additional is shared
  * by name over the node; a rate counts recipients. Part of delivery, not for other modules.
  */
@@ -15,15 +16,17 @@
 
 #define EGRESS_SLOTS_MAX (1 + CONF_NAMED_MAX)
 #define EGRESS_RATES_MAX (1 + CONF_NAMED_MAX)
-#define EGRESS_CELLS_MAX (EGRESS_SLOTS_MAX + EGRESS_RATES_MAX + 1)
+#define EGRESS_CELLS_MAX (EGRESS_SLOTS_MAX + 2 * EGRESS_RATES_MAX + 1)
 
 struct egress_limits {
     struct cell_set set;
     const struct path_options *path; /* borrowed from the snapshot; null: retired */
     bool working;                    /* between begin and end */
     unsigned slot_count;             /* the first cells of the set */
-    unsigned rate_count;             /* of messages: those after them; of connections: the last */
+    unsigned message_count;          /* of rates of messages: those after them */
+    unsigned select_count;           /* of selection: those after them; of connections: the last */
     struct rates messages;
+    struct rates selects;
     struct rates connects;
     struct slot_user slots[EGRESS_SLOTS_MAX];
     /* The user's: a slot is kept for it; may one of its connections end that it does not use? */
@@ -31,6 +34,7 @@ struct egress_limits {
     bool (*asked)(struct egress_limits *limits);
     struct cell_request requests[EGRESS_CELLS_MAX];
     struct rate_line message_lines[EGRESS_RATES_MAX];
+    struct rate_line select_lines[EGRESS_RATES_MAX];
     struct rate_line connect_line;
 };
 
@@ -42,6 +46,13 @@ struct egress_limits {
  */
 void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
                         const struct path_options *path);
+/* Has it rates of selection? */
+static inline bool egress_limits_selects(const struct egress_limits *limits)
+{
+    return limits->select_count > 0;
+}
+/* No tokens are kept for what is to come. */
+void egress_limits_rest_rates(struct egress_limits *limits);
 /* The same limits stand in another snapshot. */
 void egress_limits_follow(struct egress_limits *limits, const struct path_options *path);
 /* Nothing of the path is needed any more: reserved tokens go back, slots stay. */

@@ -7,21 +7,31 @@
 #include "smtp/queue_of.h"
 
 #define EGRESS_POOLS_MAX 65536
+/* Tickets in one turn: what nobody takes of a long cycle waits for the next. */
+#define DRAWS_MAX        4096
+
+static void deal_run(struct deferred *deferred);
+static void pool_fire(struct timer *timer);
+static void cell_settled(struct cell_set *set);
 
 /* --- ways ------------------------------------------------------------------------------------- */
 
 bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
                      struct sched_queue *queue, enum hold_reason *reason_out)
 {
-    struct slice domain = queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
-    way->path = conf_path(delivery->conf, domain);
-    route_find(&way->route, sched_queue_options(queue), way->path, domain);
+    const struct queue_options *options = sched_queue_options(queue);
+    way->domain = queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
+    way->path = conf_path(delivery->conf, way->domain);
+    way->pool = conf_pool(delivery->conf, options->egress_pool);
+    CHECK(way->pool != NULL);
+    route_find(&way->route, options, way->path, way->domain);
     buf_init(&way->name, way->name_memory, sizeof(way->name_memory));
-    buf_put(&way->name, SLICE("unspecified->"));
+    buf_put(&way->name, way->pool->name);
+    buf_put(&way->name, SLICE("->"));
     buf_put(&way->name, buf_slice(&way->route.site));
     buf_put(&way->name, SLICE("@smtp_client"));
-    *reason_out = HOLD_dns;
-    return way->route.kind == ROUTE_OK;
+    *reason_out = way->route.kind != ROUTE_OK ? HOLD_dns : HOLD_no_source;
+    return way->route.kind == ROUTE_OK && way->pool->turn_count > 0;
 }
 
 /* Where the same options stand in two snapshots, they are the same. */
@@ -30,9 +40,23 @@ static bool same_path(const struct path_options *a, const struct path_options *b
     return a == b || (a->fingerprint == b->fingerprint && slice_equal(a->block, b->block));
 }
 
+static bool same_pool(const struct pool_options *a, const struct pool_options *b)
+{
+    bool same = a == b || a->member_count == b->member_count;
+    for (size_t i = 0; a != b && same && i < a->member_count; i++) {
+        const struct source_options *source = a->members[i].source;
+        const struct source_options *other = b->members[i].source;
+        same = a->members[i].weight == b->members[i].weight &&
+               source->fingerprint == other->fingerprint &&
+               slice_equal(source->name, other->name);
+    }
+    return same;
+}
+
 struct pool_key {
     struct slice name;
     uint64_t identity;
+    const struct pool_options *options;
     const struct path_options *path;
 };
 
@@ -42,7 +66,18 @@ static bool pool_equal(const void *context, uint64_t value, const void *key)
     const struct egress_pool *pool = pool_at(&delivery->egress_pools, (uint32_t)value);
     const struct pool_key *wanted = key;
     return pool->identity == wanted->identity && same_path(pool->path, wanted->path) &&
-           slice_equal(egress_pool_name(pool), wanted->name);
+           slice_equal(egress_pool_name(pool), wanted->name) &&
+           same_pool(pool->options, wanted->options);
+}
+
+struct slice egress_pool_label(const struct egress_pool *pool)
+{
+    struct slice name = egress_pool_name(pool);
+    size_t size = 0;
+    while (!slice_starts_with(slice_skip(name, size), SLICE("->"))) {
+        size++;
+    }
+    return slice_first(name, size);
 }
 
 /* --- birth and death -------------------------------------------------------------------------- */
@@ -51,21 +86,116 @@ void egress_pools_init(struct delivery *delivery, struct boot_pages *pages)
 {
     uint32_t slots = htab_slots_for(EGRESS_POOLS_MAX);
     size_t bytes = sizeof(struct egress_pool);
-    pool_init(&delivery->egress_pools, boot_pages_take(pages, pool_memory(bytes, EGRESS_POOLS_MAX)),
-              bytes, EGRESS_POOLS_MAX);
+    pool_init(&delivery->egress_pools,
+              boot_pages_take(pages, pool_memory(bytes, EGRESS_POOLS_MAX)), bytes,
+              EGRESS_POOLS_MAX);
     htab_init_fresh(&delivery->sites, boot_pages_take(pages, htab_memory(slots)), slots,
                     prng_next(&delivery->shard->prng), pool_equal, delivery);
+    list_init(&delivery->pool_list);
 }
 
 struct egress_pool *egress_pool_there(const struct delivery *delivery,
                                       const struct egress_way *way)
 {
     const struct htab *sites = &delivery->sites;
-    const struct pool_key key = {buf_slice(&way->name), way->route.identity, way->path};
+    const struct pool_key key = {buf_slice(&way->name), way->route.identity, way->pool, way->path};
     uint64_t value;
     return htab_find(sites, htab_hash(sites, key.name), &key, &value)
                ? pool_at(&delivery->egress_pools, (uint32_t)value)
                : NULL;
+}
+
+/* One cell for all who share the pool at this site, on whatever shard. */
+static void tickets_init(struct egress_pool *pool)
+{
+    const struct delivery *delivery = pool->delivery;
+    const struct slice name[] = {SLICE("tickets"), egress_pool_name(pool)};
+    const struct cell_key key = cell_key_of(name, COUNT_OF(name));
+    cell_set_init(&pool->set, delivery->shard, delivery->registry, delivery->registrar);
+    pool->set.requests = &pool->request;
+    pool->set.capacity = 1;
+    pool->set.settled = cell_settled;
+    if (pool->dealing) {
+        (void)cell_set_tickets(&pool->set, &key);
+        cell_set_ask(&pool->set);
+    }
+}
+
+static void pool_free(struct egress_pool *pool)
+{
+    list_remove(&pool->link);
+    deferred_cancel(&pool->deal);
+    shard_timer_clear(pool->delivery->shard, &pool->timer);
+    pool_give(&pool->delivery->egress_pools, pool);
+}
+
+/* Its members. False: no memory for all of them. */
+static bool members_new(struct egress_pool *pool, const struct egress_way *way)
+{
+    bool selected = false;
+    for (unsigned i = 0; i < pool->count; i++) {
+        pool->members[i] = NULL;
+        if (way->pool->members[i].weight == 0) {
+            continue;
+        }
+        pool->members[i] = egress_new(pool, i, way);
+        if (pool->members[i] == NULL) {
+            return false;
+        }
+        pool->open++;
+        selected |= egress_limits_selects(&pool->members[i]->limits);
+    }
+    pool->dealing = pool->open > 1 || selected;
+    return true;
+}
+
+/* Ends when nothing refers to it any more; the cell goes home first. */
+static void pool_join(struct egress_pool *pool)
+{
+    bool wanted = pool->open > 0 && !pool->delivery->stopping;
+    if (wanted || pool->set.in_flight > 0) {
+        return;
+    }
+    if (pool->set.held > 0) {
+        cell_set_return(&pool->set);
+    } else if (pool->open == 0) {
+        pool_free(pool);
+    }
+}
+
+static void cell_settled(struct cell_set *set)
+{
+    struct egress_pool *pool = CONTAINER_OF(set, struct egress_pool, set);
+    if (cell_set_whole(set)) {
+        egress_pool_kick(pool);
+    }
+    pool_join(pool);
+}
+
+/* Nothing is routed to it any more. */
+static void pool_unlist(struct egress_pool *pool)
+{
+    struct htab *sites = &pool->delivery->sites;
+    const struct pool_key key = {egress_pool_name(pool), pool->identity, pool->options,
+                                 pool->path};
+    uint64_t value;
+    CHECK(pool->ready.queues == 0);
+    CHECK(htab_remove(sites, htab_hash(sites, key.name), &key, &value) &&
+          pool_at(&pool->delivery->egress_pools, (uint32_t)value) == pool);
+    pool->options = NULL;
+    pool->path = NULL;
+}
+
+/* Its members end, and it with them. */
+static void pool_retire(struct egress_pool *pool)
+{
+    pool_unlist(pool);
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->members[i] != NULL) {
+            egress_retire(pool->members[i]);
+        }
+    }
+    pool_join(pool); /* it may have had none */
 }
 
 struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egress_way *way)
@@ -75,70 +205,223 @@ struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egre
         return NULL;
     }
     struct slice name = buf_slice(&way->name);
-    *pool = (struct egress_pool){.delivery = delivery,
-                                 .path = way->path,
-                                 .identity = way->route.identity,
-                                 .name_bytes = (uint16_t)name.size};
-    CHECK(!way->name.overflow);
+    /* Field by field: the array at its end is large. */
+    CHECK(!way->name.overflow && name.size <= sizeof(pool->name));
+    pool->delivery = delivery;
+    pool->options = way->pool;
+    pool->path = way->path;
+    pool->identity = way->route.identity;
+    pool->until_ns = 0;
+    pool->refusal = HOLD_none;
+    pool->dealt = 0;
+    pool->moving = 0;
+    pool->open = 0;
+    pool->count = (unsigned)way->pool->member_count;
+    pool->name_bytes = (uint16_t)name.size;
     memcpy(pool->name, name.data, name.size);
     ready_queue_init(&pool->ready, delivery->shard->now_ns);
-    pool->members[0] = egress_new(pool, &way->route, way->path);
-    if (pool->members[0] == NULL) {
-        pool_give(&delivery->egress_pools, pool);
-        return NULL;
-    }
-    pool->count = 1;
-    pool->open = 1;
+    deferred_init(&pool->deal, deal_run);
+    timer_init(&pool->timer, pool_fire);
+    list_init(&pool->link);
+    list_push_back(&delivery->pool_list, &pool->link);
+    bool whole = members_new(pool, way);
+    tickets_init(pool);
     CHECK(htab_insert(&delivery->sites, htab_hash(&delivery->sites, name),
                       pool_index(&delivery->egress_pools, pool)));
+    if (!whole) {
+        pool_retire(pool);
+        return NULL;
+    }
     return pool;
 }
 
-/* Nothing is routed to it any more. */
-static void pool_retire(struct egress_pool *pool)
+void egress_pool_left(struct egress_pool *pool, const struct egress *egress)
 {
-    struct htab *sites = &pool->delivery->sites;
-    const struct pool_key key = {egress_pool_name(pool), pool->identity, pool->path};
-    uint64_t value;
-    CHECK(pool->ready.queues == 0);
-    CHECK(htab_remove(sites, htab_hash(sites, key.name), &key, &value) &&
-          pool_at(&pool->delivery->egress_pools, (uint32_t)value) == pool);
-    pool->path = NULL;
+    pool->members[egress->member] = NULL;
+    pool->moving -= egress->moves;
+    if (pool->options != NULL) {
+        pool_unlist(pool); /* it is whole no more: who comes now finds a new one */
+    }
+    pool->open--;
+    pool_join(pool);
 }
 
-void egress_pool_left(struct egress_pool *pool, struct egress *egress)
+/* What all members take from this snapshot, if that says the same as theirs. */
+static bool is_same(const struct egress_pool *pool, const struct conf *conf,
+                    const struct pool_options *options, const struct path_options *path)
 {
-    unsigned i = 0;
-    while (pool->members[i] != egress) {
-        i++;
+    bool same = options != NULL && path != NULL && same_pool(options, pool->options) &&
+                same_path(path, pool->path);
+    for (unsigned i = 0; same && i < pool->count; i++) {
+        const struct egress *egress = pool->members[i];
+        if (egress != NULL) {
+            const struct path_options *own =
+                conf_path_block(conf, egress->path->block, egress->path->source);
+            same = own != NULL && own->fingerprint == egress->path->fingerprint;
+        }
     }
-    pool->members[i] = NULL;
-    if (pool->path != NULL) {
-        pool_retire(pool); /* it is whole no more: who comes now finds a new one */
-    }
-    if (--pool->open == 0) {
-        pool_give(&pool->delivery->egress_pools, pool);
-    }
+    return same;
 }
 
 void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
 {
-    if (pool->path == NULL) {
+    if (pool->options == NULL) {
         return;
     }
-    const struct path_options *path = conf_path_block(conf, pool->path->block, pool->path->source);
-    bool same = path != NULL && same_path(path, pool->path);
-    if (same) {
-        pool->path = path;
-    } else {
+    const struct pool_options *options = conf_pool(conf, egress_pool_label(pool));
+    const struct path_options *path =
+        conf_path_block(conf, pool->path->block, pool->path->source);
+    if (!is_same(pool, conf, options, path)) {
         pool_retire(pool);
+        return;
     }
+    pool->options = options;
+    pool->path = path;
     for (unsigned i = 0; i < pool->count; i++) {
-        if (same) {
-            egress_follow(pool->members[i], path);
-        } else {
-            egress_retire(pool->members[i]);
+        struct egress *egress = pool->members[i];
+        if (egress != NULL) {
+            egress_follow(egress,
+                          conf_path_block(conf, egress->path->block, egress->path->source));
         }
+    }
+}
+
+/* --- dealing ---------------------------------------------------------------------------------- */
+
+static void owed_set(struct egress *egress, int32_t owed)
+{
+    struct egress_pool *pool = egress->pool;
+    pool->dealt -= (uint32_t)MAX_OF(egress->owed, 0);
+    pool->dealt += (uint32_t)MAX_OF(owed, 0);
+    egress->owed = owed;
+}
+
+/* What more it may be owed; 0 while it takes no turns. */
+static uint32_t room_of(const struct egress *egress)
+{
+    if (!egress_takes_turns(egress)) {
+        return 0;
+    }
+    uint64_t used = (uint64_t)egress->window.hot + (uint32_t)MAX_OF(egress->owed, 0);
+    uint32_t window = egress_window(egress);
+    return window > used ? window - (uint32_t)used : 0;
+}
+
+/* A ticket is this member's. False: not now; by a rate of selection, then at the earliest. */
+static bool deal_to(struct egress *egress, uint64_t *until_out)
+{
+    uint64_t until_ns = 0;
+    uint64_t now_ns = egress->delivery->shard->now_ns;
+    if (egress == NULL || room_of(egress) == 0) {
+        return false;
+    }
+    if (rates_ready(&egress->limits.selects, now_ns, 1, &until_ns) == 0) {
+        *until_out = *until_out == 0 ? until_ns : MIN_OF(*until_out, until_ns);
+        return false;
+    }
+    rates_use(&egress->limits.selects, 1);
+    owed_set(egress, egress->owed + 1);
+    egress_kick(egress);
+    return true;
+}
+
+/* What members are owed that take no turns goes back, and what is not due any more. */
+static void take_back(struct egress_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct egress *egress = pool->members[i];
+        if (egress != NULL && egress->owed > 0 && !egress_takes_turns(egress)) {
+            rates_refund(&egress->limits.selects, (uint32_t)egress->owed);
+            owed_set(egress, 0);
+        }
+    }
+    for (unsigned i = 0; i < pool->count && pool->dealt > pool->ready.due; i++) {
+        struct egress *egress = pool->members[i];
+        if (egress != NULL && egress->owed > 0) {
+            uint32_t cut = MIN_OF((uint32_t)egress->owed, pool->dealt - pool->ready.due);
+            rates_refund(&egress->limits.selects, cut);
+            owed_set(egress, egress->owed - (int32_t)cut);
+        }
+    }
+}
+
+/* Why the next one cannot be dealt; none: to somebody it can. */
+static enum hold_reason refusal_of(const struct egress_pool *pool, bool *room_out)
+{
+    bool turns = false;
+    *room_out = false;
+    for (unsigned i = 0; i < pool->count && !*room_out; i++) {
+        const struct egress *egress = pool->members[i];
+        turns |= egress != NULL && egress_takes_turns(egress);
+        *room_out = egress != NULL && room_of(egress) > 0;
+    }
+    return turns ? HOLD_none : HOLD_no_source;
+}
+
+static void deal_run(struct deferred *deferred)
+{
+    struct egress_pool *pool = CONTAINER_OF(deferred, struct egress_pool, deal);
+    bool room = false;
+    uint64_t until_ns = 0;
+    unsigned drawn = 0;
+    uint32_t unclaimed = 0;
+    if (pool->options == NULL || pool->delivery->stopping || !cell_set_whole(&pool->set)) {
+        return;
+    }
+    take_back(pool);
+    pool->refusal = refusal_of(pool, &room);
+    while (room && pool->dealt < pool->ready.due && unclaimed < pool->options->turn_count &&
+           drawn < DRAWS_MAX) {
+        uint64_t ticket = cell_draw(cell_set_at(&pool->set, 0));
+        unsigned turn = pool->options->turns[ticket % pool->options->turn_count];
+        unclaimed = deal_to(pool->members[turn], &until_ns) ? 0 : unclaimed + 1;
+        drawn++;
+    }
+    if (drawn == DRAWS_MAX) {
+        shard_defer(pool->delivery->shard, &pool->deal);
+    } else if (pool->dealt < pool->ready.due && until_ns > 0) {
+        uint64_t now_ns = pool->delivery->shard->now_ns;
+        shard_timer_set(pool->delivery->shard, &pool->timer, until_ns - MIN_OF(until_ns, now_ns));
+        pool->refusal = HOLD_source_rate;
+    }
+    pool->refused_until_ns = pool->refusal == HOLD_source_rate ? until_ns : 0;
+    egress_pool_judge(pool, NULL);
+}
+
+static void pool_fire(struct timer *timer)
+{
+    egress_pool_kick(CONTAINER_OF(timer, struct egress_pool, timer));
+}
+
+void egress_pool_look(const struct egress *egress)
+{
+    struct egress_pool *pool = egress->pool;
+    bool lost = egress->owed > 0 && !egress_takes_turns(egress);
+    if (pool->dealing && (lost || pool->ready.due > pool->dealt)) {
+        shard_defer(pool->delivery->shard, &pool->deal);
+    }
+}
+
+uint32_t egress_pool_share(const struct egress *egress)
+{
+    const struct egress_pool *pool = egress->pool;
+    if (!pool->dealing) {
+        return pool->ready.due;
+    }
+    return MIN_OF((uint32_t)MAX_OF(egress->owed, 0), pool->ready.due);
+}
+
+void egress_pool_taken(struct egress *egress, uint32_t count)
+{
+    if (egress->pool->dealing) {
+        owed_set(egress, egress->owed - (int32_t)count);
+    }
+}
+
+void egress_pool_returned(struct egress *egress, uint32_t count)
+{
+    if (egress->pool->dealing) {
+        owed_set(egress, egress->owed + (int32_t)count);
     }
 }
 
@@ -146,6 +429,10 @@ void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
 
 void egress_pool_kick(struct egress_pool *pool)
 {
+    if (pool->dealing) {
+        shard_defer(pool->delivery->shard, &pool->deal);
+        return;
+    }
     for (unsigned i = 0; i < pool->count; i++) {
         if (pool->members[i] != NULL) {
             egress_kick(pool->members[i]);
@@ -156,7 +443,9 @@ void egress_pool_kick(struct egress_pool *pool)
 void egress_pool_unused(struct egress_pool *pool)
 {
     for (unsigned i = 0; i < pool->count; i++) {
-        egress_unused(pool->members[i]);
+        if (pool->members[i] != NULL) {
+            egress_unused(pool->members[i]);
+        }
     }
 }
 
@@ -170,9 +459,72 @@ const struct egress *egress_pool_suspended(const struct egress_pool *pool)
     return NULL;
 }
 
-void egress_pool_judge(struct egress_pool *pool)
+/* One that is held back, for want of one that is not; null: none is. */
+static const struct egress *held_member(const struct egress_pool *pool)
 {
-    const struct egress *egress = pool->members[0];
-    pool->until_ns = egress->hold.until_ns;
-    hold_clock_set(&pool->ready.hold, egress->hold.reason, pool->delivery->shard->now_ns);
+    for (unsigned i = 0; i < pool->count; i++) {
+        const struct egress *egress = pool->members[i];
+        if (egress != NULL && egress->hold.reason != HOLD_empty &&
+            egress_due(egress) + egress->window.hot > 0) {
+            return egress;
+        }
+    }
+    return NULL;
+}
+
+void egress_pool_judge(struct egress_pool *pool, struct egress *egress)
+{
+    struct hold hold = {.reason = HOLD_none};
+    if (egress != NULL) {
+        pool->moving -= egress->moves;
+        egress->moves = egress->hold.reason == HOLD_none;
+        pool->moving += egress->moves;
+    }
+    if (!pool->dealing && egress != NULL) {
+        hold = egress->hold;
+    } else if (pool->moving == 0) {
+        const struct egress *held = held_member(pool);
+        if (pool->refusal != HOLD_none && pool->dealt < pool->ready.due) {
+            hold = (struct hold){.reason = pool->refusal, .until_ns = pool->refused_until_ns};
+        } else if (held != NULL) {
+            hold = held->hold;
+        } else if (pool->ready.due == 0) {
+            hold.reason = HOLD_empty;
+        }
+    }
+    pool->until_ns = hold.until_ns;
+    hold_clock_set(&pool->ready.hold, hold.reason, pool->delivery->shard->now_ns);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+void egress_pools_stop(struct delivery *delivery)
+{
+    struct list *link = delivery->pool_list.next;
+    while (link != &delivery->pool_list) {
+        struct egress_pool *pool = CONTAINER_OF(link, struct egress_pool, link);
+        link = link->next;
+        pool_join(pool);
+    }
+}
+
+uint32_t egress_pools_open(const struct delivery *delivery)
+{
+    uint32_t open = 0;
+    const struct list *link = delivery->pool_list.next;
+    for (; link != &delivery->pool_list; link = link->next) {
+        const struct egress_pool *pool = CONTAINER_OF(link, struct egress_pool, link);
+        open += pool->set.held > 0 || pool->set.in_flight > 0;
+    }
+    return open;
+}
+
+void egress_pools_fini(struct delivery *delivery)
+{
+    for (struct list *link = delivery->pool_list.next; link != &delivery->pool_list;
+         link = link->next) {
+        struct egress_pool *pool = CONTAINER_OF(link, struct egress_pool, link);
+        deferred_cancel(&pool->deal);
+        shard_timer_clear(delivery->shard, &pool->timer);
+    }
 }

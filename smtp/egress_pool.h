@@ -1,35 +1,65 @@
 /*
  * An egress pool at a site: the ready queue of both, and who sends what is due in it: one egress
- * for each source of the pool. Part of delivery, not for other modules. Owned by the delivery's
- * memory; goes when no queue is routed to it any more and the last egress has gone.
+ * for each source of the pool that has a weight. Part of delivery, not for other modules. Owned by
+ * the delivery's memory; goes when no queue is routed to it any more, the last egress has gone and
+ * its cell is home.
+ *
+ * Where there is but one source, and no rate at which it may be chosen, that takes what it can.
+ * Else what is due is dealt: for each recipient a ticket is drawn, of one row of tickets that all
+ * shards share, and the pool's turns (core/turns.h) say whose it is. So shares are exact over the
+ * node, to a batch, whatever the shards do. What is dealt stays where it stands, in the flows of
+ * the ready queue; a source only has so many of them `owed`, and takes them in their order.
+ *
+ *   drawn ──► the source takes no turns now ──────────────────────────► the next ticket
+ *         ──► owed: at most its window, less what it has hot ──► taken: owed no more
+ *
+ * A source takes no turns while it is suspended, its address is none of this host, no address of
+ * the site is of its family, its rates of selection do not allow it, or its window is full. What
+ * it was owed then goes back, but for the last two.
  */
 #ifndef RINGPOST_SMTP_EGRESS_POOL_H
 #define RINGPOST_SMTP_EGRESS_POOL_H
 
+#include "core/turns.h"
+#include "shard/queue/cell_set.h"
 #include "smtp/delivery.h"
 #include "smtp/route.h"
 
-#define EGRESS_MEMBERS_MAX 1
+#define EGRESS_NAME_BYTES_MAX (CONF_SOURCE_BYTES_MAX + ROUTE_SITE_BYTES_MAX + 16)
 
 struct egress_pool {
     struct ready_queue ready;
-    uint64_t until_ns;               /* as long as that holds it back; 0: nobody knows */
+    uint64_t until_ns;                  /* as long as that holds it back; 0: nobody knows */
+    struct list link;                   /* in delivery->pool_list */
     struct delivery *delivery;
-    const struct path_options *path; /* of the site, borrowed from the snapshot; null: retired */
-    uint64_t identity;               /* of the route */
-    unsigned count;                  /* of members */
-    unsigned open;                   /* of these, not gone yet */
+    const struct pool_options *options; /* borrowed from the snapshot; null: retired */
+    const struct path_options *path;    /* of the site, whatever source; likewise */
+    uint64_t identity;                  /* of the route */
+    bool dealing;                       /* tickets are drawn */
+    struct cell_set set;                /* of one cell: the tickets */
+    struct cell_request request;
+    struct deferred deal;
+    struct timer timer;                 /* when a rate of selection allows the next */
+    enum hold_reason refusal;           /* why nothing more is dealt; none: all is, or windows are
+                                           full */
+    uint64_t refused_until_ns;
+    uint32_t moving;                    /* members that nothing holds back */
+    uint32_t dealt;                     /* recipients that its members are owed */
+    unsigned count;                     /* of members */
+    unsigned open;                      /* egresses that have not gone yet */
     uint16_t name_bytes;
-    char name[ROUTE_SITE_BYTES_MAX + 32]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
-    struct egress *members[EGRESS_MEMBERS_MAX]; /* null: gone */
+    char name[EGRESS_NAME_BYTES_MAX];   /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
+    struct egress *members[TURNS_MEMBERS_MAX]; /* null: no weight, or gone */
 };
 
 /* Where the options of a queue lead. */
 struct egress_way {
     struct route route;
-    const struct path_options *path; /* borrowed from the snapshot */
+    const struct pool_options *pool; /* borrowed from the snapshot, as is the next */
+    const struct path_options *path;
+    struct slice domain;             /* borrowed from the queue's name */
     struct buf name;
-    uint8_t name_memory[ROUTE_SITE_BYTES_MAX + 32];
+    uint8_t name_memory[EGRESS_NAME_BYTES_MAX];
 };
 /* False: nowhere now, for that reason. */
 MUST_USE bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
@@ -52,19 +82,37 @@ static inline struct slice egress_pool_name(const struct egress_pool *pool)
 {
     return slice_make(pool->name, pool->name_bytes);
 }
+/* Of the pool alone. */
+struct slice egress_pool_label(const struct egress_pool *pool);
 
 /* There is work for those who send. */
 void egress_pool_kick(struct egress_pool *pool);
 /* The first that an operator has suspended; null: none. */
 const struct egress *egress_pool_suspended(const struct egress_pool *pool);
-/* What holds one of them back may be another reason now. */
-void egress_pool_judge(struct egress_pool *pool);
+/* What holds this member back may be another reason now. */
+void egress_pool_judge(struct egress_pool *pool, struct egress *egress);
+/* A member has looked for work: what is due may want other members now. */
+void egress_pool_look(const struct egress *egress);
+
+/* How many recipients of what is due a member may take now, if no batch ends within them. */
+uint32_t egress_pool_share(const struct egress *egress);
+/* It has taken so many, or gives so many back, which are about to be due again. */
+void egress_pool_taken(struct egress *egress, uint32_t count);
+void egress_pool_returned(struct egress *egress, uint32_t count);
+
 /* The last queue is gone. */
 void egress_pool_unused(struct egress_pool *pool);
 /* Its options are those of this snapshot, unchanged; else it is retired: no queue comes to it any
- * more, what has begun ends as it was, and nothing is borrowed from the snapshot. */
+ * more, what has begun ends as it was, and nothing is borrowed from the snapshot. No queue is
+ * routed to it, unless they are unchanged. */
 void egress_pool_renew(struct egress_pool *pool, const struct conf *conf);
-/* One of them has gone; so has the pool, when it was the last. */
-void egress_pool_left(struct egress_pool *pool, struct egress *egress);
+/* One of them has gone. */
+void egress_pool_left(struct egress_pool *pool, const struct egress *egress);
+/* The delivery stops: nothing is dealt any more. */
+void egress_pools_stop(struct delivery *delivery);
+/* Pools whose cell is not home. */
+uint32_t egress_pools_open(const struct delivery *delivery);
+/* No timer and no deferred work of them is left. */
+void egress_pools_fini(struct delivery *delivery);
 
 #endif

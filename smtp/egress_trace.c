@@ -10,7 +10,7 @@ static struct trace_session session_of(const struct egress_conn *conn)
         .local = conn->conn.source,
         .mx_host = egress->host_names[conn->host],
         .ready_queue = slice_make(egress->name, egress->name_bytes),
-        .egress_source = SLICE("unspecified"),
+        .egress_source = egress_source_name(egress),
     };
 }
 

@@ -17,6 +17,8 @@
 #include "smtp/queue_gate.h"
 
 #define MESSAGE_RETRY_NS (100 * NS_PER_MS)
+/* Of an OUTCOME before its recipients, with the names of hosts, site, pool and source. */
+#define OUTCOME_HEAD_BYTES (640 + 2 * CONF_SOURCE_BYTES_MAX)
 
 static void transfer_record(struct transfer *transfer);
 
@@ -68,7 +70,7 @@ static struct transfer *transfer_new(struct delivery *delivery)
 struct transfer *transfer_take(struct egress *egress, uint32_t hot_max, uint32_t most)
 {
     struct delivery *delivery = egress->delivery;
-    struct transfer *transfer = transfer_new(delivery);
+    struct transfer *transfer = egress_fresh(egress) > 0 ? transfer_new(delivery) : NULL;
     if (transfer == NULL) {
         return NULL;
     }
@@ -81,6 +83,7 @@ struct transfer *transfer_take(struct egress *egress, uint32_t hot_max, uint32_t
         pool_give(&delivery->transfers, transfer);
         return NULL;
     }
+    egress_pool_taken(egress, transfer->count);
     transfer->gate = queue_gate_number(queue_of_rows(transfer));
     return transfer;
 }
@@ -187,6 +190,15 @@ static void transfer_unpin(struct transfer *transfer)
     }
 }
 
+/* This row goes back, to stand first: its source may take it again. */
+static void row_again(const struct transfer *transfer, unsigned i)
+{
+    if (transfer->egress != NULL) {
+        egress_pool_returned(transfer->egress, 1);
+    }
+    queues_row_due(transfer->delivery->queues, transfer->rows[i], true);
+}
+
 /* All rows go back as they were: nothing was attempted. */
 static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
 {
@@ -196,7 +208,7 @@ static void transfer_undo(struct transfer *transfer, uint64_t after_ns)
     uint64_t due_s = (queues_now_ns(queues) + after_ns + NS_PER_S - 1) / NS_PER_S;
     for (unsigned i = transfer->count; i-- > 0;) {
         if (after_ns == 0) {
-            queues_row_due(queues, transfer->rows[i], true);
+            row_again(transfer, i);
         } else {
             row_of(transfer, i)->due_s = (uint32_t)due_s;
             queues_row_wait(queues, transfer->rows[i]);
@@ -227,7 +239,7 @@ void transfer_give_back(struct transfer *transfer)
 static void transfer_trim(struct transfer *transfer, unsigned count)
 {
     for (unsigned i = transfer->count; i-- > count;) {
-        queues_row_due(transfer->delivery->queues, transfer->rows[i], true);
+        row_again(transfer, i);
     }
     transfer->count = count;
 }
@@ -556,7 +568,7 @@ static void return_untried(struct transfer *transfer)
         if (transfer->recipients[i].uncertain) {
             counters_add(&transfer->delivery->shard->counters, COUNTER_uncertain, 1);
         }
-        queues_row_due(transfer->delivery->queues, transfer->rows[i], true);
+        row_again(transfer, i);
     }
     for (unsigned i = 0; i < transfer->count; i++) {
         if (transfer->recipients[i].disposition != CLIENT_RETRY_NOW) {
@@ -643,12 +655,12 @@ static struct outcome outcome_of(const struct transfer *transfer)
         .message = transfer->message->location,
         .event_sequence = spool_event_sequence(delivery->spool, transfer->count),
         .wall_ns = delivery->shard->wall_ns,
-        .pool = SLICE("unspecified"),
-        .source_name = SLICE("unspecified"),
         .recipient_count = (uint16_t)transfer->count,
     };
     if (egress != NULL) {
         outcome.site = slice_make(egress->name, egress->name_bytes);
+        outcome.pool = egress_pool_label(egress->pool);
+        outcome.source_name = egress_source_name(egress);
     }
     if (transfer->connected) {
         outcome.peer = transfer->peer;
@@ -666,7 +678,7 @@ static struct outcome outcome_of(const struct transfer *transfer)
 /* Room for the payload: the transfer's own memory, or a block when that may be too small. */
 static bool payload_memory(struct transfer *transfer, struct buf *buf_out)
 {
-    size_t most = 640 + transfer->count * (CLIENT_COMMAND_TEXT_MAX + 64u);
+    size_t most = OUTCOME_HEAD_BYTES + transfer->count * (CLIENT_COMMAND_TEXT_MAX + 64u);
     for (unsigned i = 0; i < transfer->count; i++) {
         most += transfer->recipients[i].text.size;
     }

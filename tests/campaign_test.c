@@ -91,6 +91,13 @@ static void world_make(struct world *world, struct sim *sim, const struct campai
         world->settle_ns = 2 * 86400 * NS_PER_S; /* what is due when the clock was turned back */
         world_short_timeouts(world);
     }
+    if (sim_chance(sim, 300)) { /* two sources, the second slow to be chosen */
+        world_set(world, "sources.source={a={source_address=\"10.0.9.1\"},"
+                         "b={source_address=\"10.0.9.2\"}}");
+        world_set(world, "sources.pool.p={a={weight=3},b={weight=1}}");
+        world_set(world, "queues.queue.default.egress_pool=p");
+        world_set(world, "shaping.default.sources.b.source_selection_rate=\"100/s\"");
+    }
     if (campaign->sync != NULL) {
         world_set(world, "spool.sync=%s", campaign->sync);
     }

@@ -107,19 +107,27 @@ static void good_file(struct sim *sim, unsigned limit, char *text, size_t capaci
     static const char *const shaping[] = {"", "max_deliveries_per_connection = 3\n",
                                           "max_message_rate = \"400/s\"\n",
                                           "enable_pipelining = false\n",
+                                          "sources.a.source_selection_rate = \"90/s\"\n",
+                                          "sources.b.enable_pipelining = false\n",
                                           "additional_message_rate_throttles = "
                                           "{ t = \"300/s\" }\n"};
-    size_t size = 0;
+    static const char *const pools[] = {"", "egress_pool = \"p\"\n", "egress_pool = \"q\"\n"};
+    size_t size = (size_t)snprintf(
+        text, capacity,
+        "[sources.source]\na.source_address = \"10.0.9.%u\"\nb.source_address = \"10.0.9.3\"\n"
+        "[sources.pool]\np.a.weight = %u\np.b.weight = 2\nq.b.weight = 1\n",
+        1 + (unsigned)sim_below(sim, 2), (unsigned)sim_below(sim, 4));
     for (unsigned i = 0; i < 3; i++) {
         size += (size_t)snprintf(text + size, capacity - size,
                                  "[queues.queue.\"d%u.test\"]\n"
-                                 "protocol = { smtp = { mx_list = [\"[10.0.3.%u]:25\"] } }\n%s",
-                                 i, (unsigned)sim_below(sim, 2), more[sim_below(sim, 4)]);
+                                 "protocol = { smtp = { mx_list = [\"[10.0.3.%u]:25\"] } }\n%s%s",
+                                 i, (unsigned)sim_below(sim, 2), more[sim_below(sim, 4)],
+                                 pools[sim_below(sim, 3)]);
     }
     snprintf(text + size, capacity - size,
              "[shaping.default]\nadditional_connection_limits = { all = %u }\n%s"
-             "[shaping.\"%s\"]\n%s", limit, shaping[sim_below(sim, 5)],
-             sim_chance(sim, 500) ? "d1.test" : "*.test", shaping[sim_below(sim, 5)]);
+             "[shaping.\"%s\"]\n%s", limit, shaping[sim_below(sim, 7)],
+             sim_chance(sim, 500) ? "d1.test" : "*.test", shaping[sim_below(sim, 7)]);
 }
 
 static const char *bad_file(struct sim *sim)

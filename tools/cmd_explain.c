@@ -35,6 +35,10 @@ static const char *sentence_of(enum hold_reason reason)
         return "messages are sent as fast as is allowed";
     case HOLD_queue_rate:
         return "the queue, or its tenant, sends as fast as it may";
+    case HOLD_source_rate:
+        return "its sources are chosen as fast as is allowed";
+    case HOLD_no_source:
+        return "no source of its pool can be sent from";
     case HOLD_dns:
         return "no server is known that may be sent to";
     case HOLD_connect_failing:

@@ -418,7 +418,7 @@ void stream_connect(struct stream *stream, struct shard *shard, const struct str
     stream_init(stream, shard, user);
     int fd = ring_socket(shard->ring, peer, source, options);
     if (fd < 0) {
-        stream->end = end_of(fd);
+        stream->end = fd == -EADDRNOTAVAIL ? STREAM_UNPLUMBED : end_of(fd);
         ring_defer(shard->ring, &stream->defer_op);
         return;
     }

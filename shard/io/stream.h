@@ -34,7 +34,8 @@ enum stream_end {
     STREAM_REFUSED, /* connect: nobody there */
     STREAM_UNREACHABLE,
     STREAM_TIMEOUT, /* the kernel gave up */
-    STREAM_LOCAL,   /* our own side: no descriptors, no ports, bad source address */
+    STREAM_LOCAL,     /* our own side: no descriptors, no ports */
+    STREAM_UNPLUMBED, /* the source address is none of this host */
 };
 
 /* All are called from the loop. After stream_close only `released` is. */

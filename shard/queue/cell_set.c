@@ -45,6 +45,12 @@ unsigned cell_set_count(struct cell_set *set, const struct cell_key *key)
     return set->count - 1;
 }
 
+unsigned cell_set_tickets(struct cell_set *set, const struct cell_key *key)
+{
+    add(set, CELL_TICKETS)->key = *key;
+    return set->count - 1;
+}
+
 struct cell_key cell_set_rate_key(const struct slice *name, unsigned parts,
                                   const struct rate *rate)
 {

@@ -25,6 +25,8 @@ void cell_set_init(struct cell_set *set, struct shard *shard, struct cell_regist
                    unsigned registrar);
 /* One more, before the first cell_set_ask; its number. */
 unsigned cell_set_count(struct cell_set *set, const struct cell_key *key);
+/* The same of tickets. */
+unsigned cell_set_tickets(struct cell_set *set, const struct cell_key *key);
 /* The key of a rate's cell. A rate is known by the parts of its name and by what it is: another
  * rate under the same name begins with a full bucket, as in KumoMTA. */
 struct cell_key cell_set_rate_key(const struct slice *name, unsigned parts,

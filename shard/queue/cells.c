@@ -58,6 +58,11 @@ void cell_refund(struct cell *cell, const struct rate *rate, uint64_t count)
 
 /* --- registry --------------------------------------------------------------------------------- */
 
+uint64_t cell_draw(struct cell *cell)
+{
+    return atomic_fetch_add_explicit(&cell->arrival_ns, 1, memory_order_relaxed);
+}
+
 struct cell_key cell_key_of(const struct slice *parts, unsigned count)
 {
     XXH3_state_t state;
@@ -131,7 +136,7 @@ static void cell_free(struct cell_registry *registry, struct cell *cell)
 static bool is_spent(const struct cell_registry *registry, const struct cell *cell)
 {
     return cell_users(cell) == 0 &&
-           (cell->kind == CELL_COUNT ||
+           (cell->kind != CELL_RATE ||
             atomic_load_explicit(&cell->arrival_ns, memory_order_relaxed) <=
                 registry->shard->now_ns);
 }

@@ -1,8 +1,8 @@
 /*
  * Limits that all shards of a node share: one cell per limited thing, on a cache line of its own,
- * atomics only. A cell is a count of slots (connections) or the arrival time of a rate
- * (core/gcra.h). What the limit is stands in the configuration and comes with every call; a cell
- * holds what is used of it.
+ * atomics only. A cell is a count of slots (connections), the arrival time of a rate
+ * (core/gcra.h), or a row of tickets. What the limit is stands in the configuration and comes with
+ * every call; a cell holds what is used of it.
  *
  * The registry on the TSA shard makes and frees cells by key; a shard asks by mail when it begins
  * to need one and gives it back when it no longer does. A rate's cell outlives its last user until
@@ -13,6 +13,8 @@
  *
  * Rates. A shard reserves tokens ahead and sleeps until the instant of the first, so that no two
  * shards wake for one token and none is faster than the others; what it does not use it gives back.
+ *
+ * Tickets. Numbers from 0 on, each given once: whose turn it is among several, over all shards.
  */
 #ifndef RINGPOST_SHARD_QUEUE_CELLS_H
 #define RINGPOST_SHARD_QUEUE_CELLS_H
@@ -32,14 +34,14 @@ struct cell_key {
     uint64_t high;
 };
 
-enum cell_kind { CELL_COUNT, CELL_RATE };
+enum cell_kind { CELL_COUNT, CELL_RATE, CELL_TICKETS };
 
 struct slots;
 
 struct cell {
     _Alignas(64) _Atomic uint32_t used;
     _Atomic uint32_t refs;     /* users; written by the registry alone, like all below the next */
-    _Atomic uint64_t arrival_ns;
+    _Atomic uint64_t arrival_ns; /* of tickets: the next one */
     struct slots *slots;       /* of a count of the registry: what waits for it */
     struct cell_key key;
     uint64_t span_ns;          /* of a rate: how long an empty bucket takes to be full */
@@ -61,6 +63,9 @@ struct gcra_grant cell_reserve(struct cell *cell, const struct rate *rate, uint6
                                uint64_t until_ns, uint64_t want);
 /* `count` reserved tokens were not used. */
 void cell_refund(struct cell *cell, const struct rate *rate, uint64_t count);
+
+/* The next of its tickets. Any shard that was given the cell. */
+uint64_t cell_draw(struct cell *cell);
 
 /* --- registry -------------------------------------------------------------------------------- */
 

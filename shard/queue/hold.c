@@ -9,7 +9,7 @@
 #define UNIT_NS    (NS_PER_MS / UNITS_A_MS)
 #define UNITS_A_MS 16
 
-static_assert(sizeof(struct hold_clock) <= 80, "there are millions");
+static_assert(sizeof(struct hold_clock) <= 96, "there are millions");
 
 const char *hold_state_name(enum hold_reason reason)
 {
@@ -25,6 +25,8 @@ const char *hold_state_name(enum hold_reason reason)
     case HOLD_connection_rate:
     case HOLD_message_rate:
     case HOLD_queue_rate:
+    case HOLD_source_rate:
+    case HOLD_no_source:
     case HOLD_dns:
     case HOLD_connect_failing:
     case HOLD_remote_slow:

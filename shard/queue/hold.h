@@ -19,6 +19,8 @@
     X(connection_rate)                                                                             \
     X(message_rate)     /* of the path, or an additional one */                                    \
     X(queue_rate)       /* of the scheduled queue, or of its tenant */                             \
+    X(source_rate)      /* source_selection_rate, or an additional one, of all sources */         \
+    X(no_source)        /* no source of the pool can be sent from */                               \
     X(dns)              /* its domain has no servers that may be sent to */                        \
     X(connect_failing)  /* the last connections to all servers failed */                           \
     X(remote_slow)      /* all connections wait for servers that are silent */                     \

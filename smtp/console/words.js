@@ -12,6 +12,8 @@ const REASONS = {
     connection_rate: ["connection rate", "connections may begin only so fast"],
     message_rate: ["message rate", "the site takes messages only so fast"],
     queue_rate: ["queue rate", "the queue, or its tenant, may send only so fast"],
+    source_rate: ["source rate", "its sources may be chosen only so often"],
+    no_source: ["no source", "no source of its pool can be sent from"],
     dns: ["no server known", "no server is known for it"],
     connect_failing: ["cannot connect", "its servers cannot be reached"],
     remote_slow: ["server is slow", "every connection waits for its server, and none answers"],
@@ -34,6 +36,7 @@ const LIMIT_KINDS = {
     connection_rate: (limit) => isRate(limit) && limit.kind.includes("connection"),
     message_rate: (limit) => isRate(limit) && limit.kind.includes("message"),
     queue_rate: (limit) => isRate(limit),
+    source_rate: (limit) => isRate(limit) && limit.kind.includes("selection"),
 };
 
 function blamedLimit(said) {

@@ -243,6 +243,9 @@ static void content_end(struct sink_conn *conn)
                              late ? 0 : conn->number)) {
             return;
         }
+        if (world->taken_from != NULL) {
+            world->taken_from(world, sim_peer_remote(conn->peer));
+        }
     }
     conn->last = conn->message;
     conn->last_count = conn->rcpt_count;

@@ -214,6 +214,9 @@ struct world {
     struct sim_listener *listeners[WORLD_SINKS];
     struct list conns;      /* struct sink_conn, all there ever were */
     uint32_t conn_count;
+    /* The test's: a recipient was taken, from there; null: nobody asks. */
+    void (*taken_from)(struct world *world, const struct endpoint *from);
+    void *watcher;          /* the test's own */
     unsigned sink_open;     /* connections at the sink now */
     unsigned sink_open_max;
     unsigned sink_busy;     /* of these, in a transaction */
