@@ -117,6 +117,8 @@ struct conf_smtp_listener {
     struct slice banner;     /* text after the host name */
     const struct network *relay_hosts;
     size_t relay_host_count;
+    const struct network *proxies;     /* who speaks the PROXY protocol, and has to */
+    size_t proxy_count;
     uint64_t message_bytes_max;
     uint32_t connections_max;
     uint32_t connections_per_host_max; /* per IPv4 address or IPv6 /64 */

@@ -408,6 +408,7 @@ void conf_listeners_keep(struct conf *next, const struct conf *running, struct h
             rows[i].banner = heap_copy(heap, rows[i].banner);
             rows[i].relay_hosts =
                 networks_copy(heap, rows[i].relay_hosts, rows[i].relay_host_count);
+            rows[i].proxies = networks_copy(heap, rows[i].proxies, rows[i].proxy_count);
         }
         next->smtp_listeners = rows;
         next->smtp_listener_count = count;

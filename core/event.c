@@ -201,7 +201,13 @@ static void put_attempt(struct buf *buf, const struct event *event)
 static void put_origin(struct buf *buf, const struct event *event)
 {
     buf_put(buf, event->urgent ? SLICE(",\"class\":\"urgent\"") : SLICE(",\"class\":\"bulk\""));
-    buf_put(buf, SLICE(",\"feedback_report\":null,\"meta\":{},\"headers\":{},\"nodeid\":"));
+    buf_put(buf, SLICE(",\"feedback_report\":null,\"meta\":{"));
+    if (event->origin.port != 0) {
+        buf_put(buf, SLICE("\"orig_received_from\":\""));
+        endpoint_put(buf, &event->origin);
+        buf_put_byte(buf, '"');
+    }
+    buf_put(buf, SLICE("},\"headers\":{},\"nodeid\":"));
     put_uuid(buf, &event->node);
     if (!is_zero(event->session.bytes, sizeof(event->session.bytes))) {
         buf_put(buf, SLICE(",\"session_id\":"));

@@ -45,6 +45,7 @@ struct event {
     uint16_t lane;
     struct endpoint peer;   /* zero address: peer_address is null */
     struct endpoint source; /* our end; zero address: source_address is null */
+    struct endpoint origin; /* of a message: who spoke for the client; port 0: nobody did */
     struct slice protocol;  /* by which the message came, "ESMTP", "HTTP"; empty: null */
     struct slice peer_name; /* MX host, or what the client called itself */
     struct slice sender;    /* without angle brackets; empty is the null sender */

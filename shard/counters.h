@@ -24,6 +24,7 @@
     X(refused_memory)                                                                              \
     X(refused_total)                                                                               \
     X(refused_host)                                                                                \
+    X(refused_proxy)                                                                               \
     X(clients_timed_out)                                                                           \
     X(mail_refused)                                                                                \
     X(overload_connections)                                                                        \

@@ -25,6 +25,7 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
     }
     event_out->urgent = metadata_out->urgent;
     event_out->protocol = metadata_out->protocol;
+    event_out->origin = metadata_out->origin;
     event_out->id = facts->id;
     event_out->size = facts->size;
     event_out->created_ns = facts->created_ns;

@@ -327,6 +327,7 @@ void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
         .session = rejection->session,
         .peer = rejection->peer,
         .source = rejection->local,
+        .origin = rejection->origin,
         .peer_name = rejection->hello,
         .sender = rejection->sender,
         .recipient = rejection->recipient,

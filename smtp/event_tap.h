@@ -105,6 +105,7 @@ bool event_tap_idle(const struct event_tap *tap);
 struct rejection {
     struct endpoint peer;
     struct endpoint local;
+    struct endpoint origin; /* who speaks for the peer; port 0: nobody does */
     struct id session;
     struct slice hello;
     struct slice sender;

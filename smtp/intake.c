@@ -208,6 +208,7 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
         .protocol = reception->http ? SLICE("HTTP") : SLICE("ESMTP"),
         .peer = reception->peer,
         .local = reception->local,
+        .origin = reception->origin,
         .hello = reception->hello,
         .session = reception->session,
         .urgent = urgent,

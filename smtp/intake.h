@@ -34,6 +34,7 @@ struct reception {
     struct slice hello;
     struct endpoint peer;
     struct endpoint local;
+    struct endpoint origin; /* who spoke for the peer; port 0: nobody did */
     struct id session;      /* zero: it came by HTTP */
     bool extended;
     bool http;              /* by injection, else by SMTP */

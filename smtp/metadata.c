@@ -51,6 +51,9 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     if (metadata->has_request) {
         put_id(buf, METADATA_REQUEST, &metadata->request);
     }
+    if (metadata->origin.port != 0) {
+        put_endpoint(buf, METADATA_ORIGIN, &metadata->origin);
+    }
 }
 
 static bool parse_id(struct slice value, struct id *id)
@@ -131,6 +134,8 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
     case METADATA_REQUEST:
         metadata->has_request = true;
         return parse_id(value, &metadata->request);
+    case METADATA_ORIGIN:
+        return parse_endpoint(value, &metadata->origin);
     default:
         return true; /* of a later version */
     }

@@ -20,6 +20,7 @@ enum metadata_key {
     METADATA_TENANT = 7,    /* only when there is one */
     METADATA_CAMPAIGN = 8,  /* the same */
     METADATA_REQUEST = 9,   /* 16 bytes, only when there is one */
+    METADATA_ORIGIN = 10,   /* 18 bytes, only when there is one */
 };
 
 struct metadata {
@@ -33,6 +34,7 @@ struct metadata {
     struct slice campaign;
     bool has_request;
     struct id request; /* that injected it, and had an Idempotency-Key */
+    struct endpoint origin; /* who was connected and spoke for the peer; port 0: nobody */
 };
 
 /* What another queue wants to be said. */

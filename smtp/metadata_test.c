@@ -39,6 +39,20 @@ static void what_is_put_is_parsed(void **state)
     assert_true(after.urgent);
 }
 
+static void who_spoke_for_the_client_stands_there_when_somebody_did(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    struct buf buf;
+    struct metadata metadata = example();
+    buf_init(&buf, bytes, sizeof(bytes));
+    assert_true(endpoint_parse(SLICE("[2001:db8::7]:4711"), 0, &metadata.origin));
+    metadata_put(&buf, &metadata);
+    struct metadata after;
+    assert_true(metadata_parse(buf_slice(&buf), &after));
+    assert_true(endpoint_equal(&after.origin, &metadata.origin));
+}
+
 static void tenant_and_campaign_stand_there_when_there_are_any(void **state)
 {
     (void)state;
@@ -163,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_is_parsed),
+        cmocka_unit_test(who_spoke_for_the_client_stands_there_when_somebody_did),
         cmocka_unit_test(tenant_and_campaign_stand_there_when_there_are_any),
         cmocka_unit_test(empty_section_is_all_defaults),
         cmocka_unit_test(unknown_key_is_skipped),

@@ -1,8 +1,10 @@
 #include "smtp/server_conn.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/check.h"
+#include "proxy/proxy_header.h"
 #include "smtp/route.h"
 #include "smtp/server_trace.h"
 
@@ -10,8 +12,14 @@
 #define DELAY_NS    NS_PER_S
 /* How long the last replies may take: a peer that does not read them has no claim on us. */
 #define ENDING_NS (10 * NS_PER_S)
+/* How long a proxy may take for its header. */
+#define PROXY_NS  (5 * NS_PER_S)
+
+static_assert(PROXY_HEADER_BYTES_MAX <= COMMAND_LINE_BYTES_MAX, "a header fits into a line");
 
 static void conn_drive(struct server_conn *conn);
+static void conn_disown(struct server_conn *conn);
+static void conn_take_header(struct server_conn *conn);
 
 /* --- buffers -------------------------------------------------------------------------------- */
 
@@ -229,6 +237,7 @@ static void conn_store(struct server_conn *conn)
         .hello = server_session_hello(&conn->session),
         .peer = conn->peer,
         .local = conn->local,
+        .origin = conn->origin,
         .session = conn->session_id,
         .extended = conn->session.extended,
         .received_header = conf->received_header,
@@ -446,7 +455,7 @@ static void conn_resume(struct deferred *deferred)
 
 static void conn_greet(struct server_conn *conn)
 {
-    bool early = stream_input(&conn->stream).size > 0;
+    bool early = stream_input(&conn->stream).size > 0 || conn->line_bytes > 0;
     buffers_take(conn);
     conn->state = CONN_OPEN;
     conn->deadline_ns = conn_latest_ns(conn);
@@ -470,6 +479,9 @@ static void conn_timer(struct timer *timer)
         conn_stay(conn);
     }
     switch (conn->state) {
+    case CONN_PROXY:
+        conn_disown(conn);
+        return;
     case CONN_PREGREET:
         conn_greet(conn);
         return;
@@ -502,6 +514,10 @@ static void conn_input(struct stream *stream)
     struct server_conn *conn = CONTAINER_OF(stream, struct server_conn, stream);
     if (conn->state == CONN_ENDING || conn->state == CONN_CLOSED) {
         stream_consume(stream, stream_input(stream).size);
+        return;
+    }
+    if (conn->state == CONN_PROXY) {
+        conn_take_header(conn);
         return;
     }
     bool broken = conn->stream.end > STREAM_EOF && conn->state != CONN_LEAVING;
@@ -572,6 +588,7 @@ static void conn_rejected(void *context, struct slice command, struct slice repl
     struct rejection rejection = {
         .peer = conn->peer,
         .local = conn->local,
+        .origin = conn->origin,
         .session = conn->session_id,
         .hello = server_session_hello(&conn->session),
         .command = command,
@@ -658,7 +675,6 @@ static void conn_begin(struct server_conn *conn, struct server *server,
     server_session_init(&conn->session, &conn->options, server->blocks,
                         &server->hashes[pool_index(&server->conns, conn)]);
     stream_accept(&conn->stream, server->shard, &conn_user, fd);
-    server_trace_begin(conn, true);
 }
 
 static void conn_refuse(struct server_conn *conn, struct slice reply)
@@ -673,21 +689,23 @@ void server_conn_refuse(struct server_conn *conn, struct server *server,
                         const struct server_listener *listener, int fd, struct slice reply)
 {
     conn_begin(conn, server, listener, fd);
+    server_trace_begin(conn, true);
     conn->refusal = true;
     conn_refuse(conn, reply);
 }
 
-void server_conn_open(struct server_conn *conn, struct server *server,
-                      const struct server_listener *listener, int fd)
+/* It is known who the client is. */
+static void conn_admit(struct server_conn *conn)
 {
-    conn_begin(conn, server, listener, fd);
+    struct server *server = conn->server;
+    server_trace_begin(conn, true);
     if (conn->options.trusted) {
         conn_greet(conn);
         return;
     }
     enum server_host host =
-        server_host_take(server->hosts, &conn->peer, listener->conf->connections_per_host_max,
-                         server->shard->now_ns);
+        server_host_take(server->hosts, &conn->peer,
+                         conn->listener->conf->connections_per_host_max, server->shard->now_ns);
     conn->host_counted = host == SERVER_HOST_TAKEN;
     if (!conn->host_counted) {
         counters_add(&server->shard->counters, COUNTER_refused_host, 1);
@@ -698,6 +716,61 @@ void server_conn_open(struct server_conn *conn, struct server *server,
     }
     conn->state = CONN_PREGREET;
     shard_timer_set(server->shard, &conn->timer, PREGREET_NS);
+}
+
+void server_conn_open(struct server_conn *conn, struct server *server,
+                      const struct server_listener *listener, int fd)
+{
+    conn_begin(conn, server, listener, fd);
+    if (networks_contain(listener->conf->proxies, listener->conf->proxy_count, &conn->peer)) {
+        conn->state = CONN_PROXY;
+        shard_timer_set(server->shard, &conn->timer, PROXY_NS);
+        return;
+    }
+    conn_admit(conn);
+}
+
+/* --- proxies ---------------------------------------------------------------------------------- */
+
+/* What it said is no header of the PROXY protocol: it gets no answer, for it is no client. */
+static void conn_disown(struct server_conn *conn)
+{
+    counters_add(&conn->server->shard->counters, COUNTER_refused_proxy, 1);
+    server_conn_close(conn);
+}
+
+/* What has come is gathered in the buffer for lines; what is behind the header stays there. */
+static void conn_take_header(struct server_conn *conn)
+{
+    struct proxy_header header;
+    enum proxy_parse parse = PROXY_MORE;
+    buffers_take(conn);
+    uint8_t *line = conn->buffers->line;
+    while (parse == PROXY_MORE && stream_input(&conn->stream).size > 0) {
+        struct slice input = stream_input(&conn->stream);
+        size_t count = MIN_OF(input.size, COMMAND_LINE_BYTES_MAX - conn->line_bytes);
+        memcpy(line + conn->line_bytes, input.data, count);
+        conn->line_bytes += (uint32_t)count;
+        stream_consume(&conn->stream, count);
+        parse = proxy_header_parse(slice_make(line, conn->line_bytes), &header);
+    }
+    if (parse == PROXY_BAD || (parse == PROXY_MORE && conn->stream.end != STREAM_OPEN)) {
+        conn_disown(conn);
+        return;
+    }
+    if (parse == PROXY_MORE) {
+        return;
+    }
+    conn->line_bytes -= (uint32_t)header.bytes;
+    conn->line_whole = conn->line_bytes > 0;
+    memmove(line, line + header.bytes, conn->line_bytes);
+    if (header.has_addresses) {
+        conn->origin = conn->peer;
+        conn->peer = header.source;
+        conn->local = header.destination;
+        conn_options(conn);
+    }
+    conn_admit(conn);
 }
 
 /* --- from shard to shard ---------------------------------------------------------------------- */
@@ -719,6 +792,7 @@ static void conn_adopt(struct server_conn *conn, struct server_conn *from)
     conn->deadline_ns = from->deadline_ns;
     conn->peer = from->peer;
     conn->local = from->local;
+    conn->origin = from->origin;
     conn->session_id = from->session_id;
     conn_options(conn); /* what is in force here, whatever is there by now */
     server_session_adopt(&conn->session, &from->session, &conn->options, server->blocks,
@@ -782,6 +856,7 @@ void server_conn_stop(struct server_conn *conn)
         conn_stay(conn);
     }
     switch (conn->state) {
+    case CONN_PROXY:
     case CONN_PREGREET:
     case CONN_DELAYED:
         break;

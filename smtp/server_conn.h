@@ -2,6 +2,7 @@
  * One connection of an SMTP client: the stream, the session that talks over it, timers, and the
  * message on its way to the spool. It owns operations and buffers and knows no grammar.
  *
+ *   PROXY      of require_proxy_protocol: the header that says who the client is has to come
  *   PREGREET   untrusted client: a moment of silence shows who talks before the banner (S-05)
  *   OPEN       input is fed to the session
  *   STORING    a message is being stored; input waits in the stream
@@ -45,6 +46,7 @@ struct server_buffers {
 };
 
 enum server_conn_state {
+    CONN_PROXY,
     CONN_PREGREET,
     CONN_OPEN,
     CONN_STORING,
@@ -75,8 +77,9 @@ struct server_conn {
     uint64_t deadline_ns;                   /* while OPEN: for what the client has to do next */
     uint64_t waiting_ns;                    /* since when it waits for us; 0: it does not */
     uint64_t bytes_out_seen;                /* at the last press, while a send was under way */
-    struct endpoint peer;
+    struct endpoint peer;                   /* the client, whoever speaks for it */
     struct endpoint local;
+    struct endpoint origin;                 /* who is connected, if that is another; else port 0 */
     struct id session_id;
     struct conf_lease *lease;               /* that `options` are of */
     struct server_options options;
