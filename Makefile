@@ -10,13 +10,15 @@ COUNT ?= 200
 SECONDS ?= 60
 KILLS ?= 10000
 CUTS ?= 2000
+REQUESTS ?= 1000000
 BENCH ?= run relay
 
 programs = ringpostd ringpost ringpost-bench
 build = cmake --preset release --log-level=NOTICE && \
     cmake --build --preset release --target $(programs)
 
-.PHONY: all demo test run bench check fuzz sim campaign mutants test-asan test-tsan install help
+.PHONY: all demo test run bench check fuzz sim campaign storm mutants test-asan test-tsan install \
+    help
 
 all: ## the programs, release build, into build/release/bin
 	@tools/setup build
@@ -55,6 +57,12 @@ sim: ## the simulator from SEED, COUNT seeds
 campaign: ## KILLS kill points and CUTS power cuts of the simulated MTA
 	@tools/setup test
 	@tools/campaign --kills $(KILLS) --cuts $(CUTS) --seed $(SEED)
+
+storm: ## REQUESTS changed HTTP requests from SEED at a release build: make storm REQUESTS=100000
+	@tools/setup test
+	@$(build)
+	@REQUESTS=$(REQUESTS) SEED=$(SEED) /usr/bin/python3 \
+	    tests/driver/pyunit.py tests/blackbox/http_storm_test.py
 
 mutants: ## planted bugs: each must be found by its test
 	@tools/setup test

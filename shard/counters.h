@@ -72,6 +72,7 @@
     X(http_connections)                                                                            \
     X(http_turned_away)                                                                            \
     X(http_idle_closed)                                                                            \
+    X(http_slow_closed)                                                                            \
     X(http_handed)                                                                                 \
     X(http_requests)                                                                               \
     X(http_refused)                                                                                \

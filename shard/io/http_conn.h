@@ -67,7 +67,8 @@ struct http_conn {
     struct stream stream;
     struct http_server *server;            /* borrowed */
     unsigned listener;         /* number of the one it came to */
-    struct list link;                      /* in server->idle or server->busy */
+    struct list link;                      /* in server->idle or server->busy … */
+    uint64_t sorted_ns;                    /* … since */
     struct timer timer;
     struct deferred resume;
     uint8_t state;         /* enum http_conn_state */

@@ -12,6 +12,9 @@
 #define TRANSFERS_MAX 256
 /* Strangers are told that they are; but a part of the connections is beyond them. */
 #define STRANGERS_PERCENT 25
+/* Who is in the middle of something for so long may have to make room; of so many that is asked. */
+#define SLOW_NS           NS_PER_S
+#define SLOW_LOOKS        256u
 
 void http_server_init(struct http_server *server, const struct http_options *options)
 {
@@ -37,6 +40,7 @@ void http_server_init(struct http_server *server, const struct http_options *opt
 void http_server_sort(struct http_conn *conn, bool idle)
 {
     list_remove(&conn->link);
+    conn->sorted_ns = conn->server->shard->now_ns;
     list_push_back(idle ? &conn->server->idle : &conn->server->busy, &conn->link);
 }
 
@@ -48,22 +52,73 @@ void http_server_gone(struct http_conn *conn)
     pool_give(&server->conns, conn);
 }
 
+static bool waits_for_client(const struct http_conn *conn)
+{
+    switch ((enum http_conn_state)conn->state) {
+    case HTTP_CONN_HEAD:
+    case HTTP_CONN_BODY:
+    case HTTP_CONN_ANSWERING:
+    case HTTP_CONN_ENDING:
+        return true;
+    case HTTP_CONN_HANDLED:
+    case HTTP_CONN_STREAMING: /* it is meant to last */
+    case HTTP_CONN_LEAVING:
+    case HTTP_CONN_CLOSED:
+        return false;
+    }
+    CHECK(false);
+}
+
+/* Who has let us wait for longest in the middle of a request or an answer; null: nobody does. */
+static struct http_conn *find_slowest(struct http_server *server)
+{
+    uint64_t now_ns = server->shard->now_ns;
+    struct list *link = server->busy.next;
+    for (unsigned i = 0; i < SLOW_LOOKS && link != &server->busy; i++, link = link->next) {
+        struct http_conn *conn = CONTAINER_OF(link, struct http_conn, link);
+        if (now_ns - conn->sorted_ns < SLOW_NS) {
+            return NULL; /* as is everyone behind */
+        }
+        if (waits_for_client(conn)) {
+            return conn;
+        }
+    }
+    return NULL;
+}
+
+static bool is_full(const struct http_server *server)
+{
+    return server->conns.used >= server->options.connections_max;
+}
+
 /* One place is wanted: who has been idle longest gives up his, at once or in one of the next turns.
  */
 static struct http_conn *conn_take(struct http_server *server)
 {
-    if (server->conns.used >= server->options.connections_max && !list_empty(&server->idle)) {
+    if (is_full(server) && !list_empty(&server->idle)) {
         http_conn_close(CONTAINER_OF(server->idle.next, struct http_conn, link));
         counters_add(&server->shard->counters, COUNTER_http_idle_closed, 1);
     }
     return pool_take(&server->conns);
 }
 
+/* For who comes from outside: when nobody is idle, who has been slow gives up his place. */
+static struct http_conn *conn_take_new(struct http_server *server)
+{
+    struct http_conn *slowest =
+        is_full(server) && list_empty(&server->idle) ? find_slowest(server) : NULL;
+    if (slowest != NULL) {
+        http_conn_close(slowest);
+        counters_add(&server->shard->counters, COUNTER_http_slow_closed, 1);
+    }
+    return conn_take(server);
+}
+
 static void admit(struct http_listener *listener, int fd)
 {
     struct http_server *server = listener->server;
     struct counters *counters = &server->shard->counters;
-    struct http_conn *conn = server->stopping ? NULL : conn_take(server);
+    struct http_conn *conn = server->stopping ? NULL : conn_take_new(server);
     counters_add(counters, conn == NULL ? COUNTER_http_turned_away : COUNTER_http_connections, 1);
     if (conn == NULL) {
         ring_discard(server->shard->ring, fd);

@@ -306,6 +306,49 @@ static void the_longest_idle_connection_makes_room_for_a_new_one(void **state)
     }
 }
 
+/* What fills the house, and who is to have room all the same. */
+static const struct slow_row {
+    const char *says;
+    uint64_t for_ns;
+    bool room;
+} slow_rows[] = {
+    {"GET /tsa HTTP/1.1\r\nX: ", 2 * NS_PER_S, true},
+    {"POST /tsa HTTP/1.1\r\n" H J "Content-Length: 9\r\n\r\n", 2 * NS_PER_S, true},
+    {"POST /tsa HTTP/1.1\r\n" H J "Content-Length: 9\r\n\r\n", NS_PER_S / 2, false},
+    {"GET /tsa HTTP/1.1\r\nX: ", NS_PER_S / 2, false},
+};
+
+static void h06_who_is_slow_makes_room_when_nobody_is_idle(void **state)
+{
+    (void)state;
+    static struct http_client all[RIG_CONNS];
+    for (size_t row = 0; row < COUNT_OF(slow_rows); row++) {
+        for (unsigned i = 0; i < COUNT_OF(all); i++) {
+            http_client_open(&all[i], rig.sim, RIG_CLIENT, &rig.at);
+            http_client_say(&all[i], slow_rows[row].says);
+        }
+        assert_true(sim_run_for(rig.sim, slow_rows[row].for_ns));
+        uint64_t closed = http_rig_counter(&rig, RIG_TSA, COUNTER_http_slow_closed);
+        http_client_open(&client, rig.sim, RIG_CLIENT, &rig.at);
+        http_client_say(&client, "GET /tsa HTTP/1.1\r\n" H "\r\n");
+        if (slow_rows[row].room) {
+            assert_heard(&client, 200, "2 GET /tsa \n");
+        }
+        unsigned gone = 0;
+        for (unsigned i = 0; i < COUNT_OF(all); i++) {
+            gone += http_client_closed(&all[i], 0);
+        }
+        assert_int_equal(gone, slow_rows[row].room);
+        closed = http_rig_counter(&rig, RIG_TSA, COUNTER_http_slow_closed) - closed;
+        assert_int_equal(closed, slow_rows[row].room);
+        for (unsigned i = 0; i < COUNT_OF(all); i++) {
+            http_client_close(&all[i]);
+        }
+        http_client_close(&client);
+        assert_true(sim_run_for(rig.sim, 3 * NS_PER_S));
+    }
+}
+
 static void a_connection_that_comes_with_a_request_makes_no_room_for_others(void **state)
 {
     (void)state;
@@ -459,6 +502,7 @@ int main(void)
         TEST(h17_a_post_of_a_form_is_no_json),
         TEST(an_idle_connection_is_small),
         TEST(the_longest_idle_connection_makes_room_for_a_new_one),
+        TEST(h06_who_is_slow_makes_room_when_nobody_is_idle),
         TEST(a_connection_that_comes_with_a_request_makes_no_room_for_others),
         TEST(strangers_leave_connections_to_others),
         TEST(h16_requests_of_mail_are_503_while_no_thread_takes_them),
