@@ -119,6 +119,8 @@ struct conf_smtp_listener {
     size_t relay_host_count;
     const struct network *proxies;     /* who speaks the PROXY protocol, and has to */
     size_t proxy_count;
+    const struct network *xclient_hosts; /* who may speak for others by XCLIENT */
+    size_t xclient_host_count;
     uint64_t message_bytes_max;
     uint32_t connections_max;
     uint32_t connections_per_host_max; /* per IPv4 address or IPv6 /64 */

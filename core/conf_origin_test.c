@@ -117,6 +117,7 @@ static const struct {
     {L "banner", "\"a\"", "\"b\"", CONF_NOW},
     {L "relay_hosts", "[]", "[\"10.0.0.0/8\", \"::1\"]", CONF_NOW},
     {L "require_proxy_protocol", "[]", "[\"10.0.0.0/8\", \"::1\"]", CONF_NOW},
+    {L "allow_xclient", "[]", "[\"10.0.0.0/8\", \"::1\"]", CONF_NOW},
     {L "max_message_size", "\"1MiB\"", "\"2MiB\"", CONF_NOW},
     {L "max_connections", "1", "2", CONF_RESTART},
     {L "max_connections_per_host", "1", "2", CONF_NOW},
@@ -288,6 +289,7 @@ static void listeners_that_move_stay_as_they_were_with_all_their_options(void **
                             "[[smtp_listener]]\nlisten = \"127.0.0.1:26\"\n"
                             "relay_hosts = [\"10.0.0.0/8\"]\n"
                             "require_proxy_protocol = [\"10.9.0.0/16\"]\n"
+                            "allow_xclient = [\"10.8.0.0/16\"]\n"
                             "[[http_listener]]\nlisten = \"127.0.0.1:80\"\ntrusted_hosts = []\n";
     static const char b[] = "http_listener = []\n[[smtp_listener]]\nlisten = \"127.0.0.1:26\"\n"
                             "relay_hosts = [\"10.0.0.0/8\"]\n"
@@ -298,7 +300,7 @@ static void listeners_that_move_stay_as_they_were_with_all_their_options(void **
     struct conf *next = load(b);
     heap_init(&heap);
     size_t count = conf_difference(running, next, &heap, &changes);
-    assert_int_equal(count, 8);
+    assert_int_equal(count, 9);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(changes[i].effect, CONF_RESTART);
     }
@@ -317,6 +319,9 @@ static void listeners_that_move_stay_as_they_were_with_all_their_options(void **
     assert_true(endpoint_parse_address(SLICE("10.9.2.3"), &peer));
     assert_int_equal(next->smtp_listeners[1].proxy_count, 1);
     assert_true(network_contains(&next->smtp_listeners[1].proxies[0], &peer));
+    assert_true(endpoint_parse_address(SLICE("10.8.2.3"), &peer));
+    assert_int_equal(next->smtp_listeners[1].xclient_host_count, 1);
+    assert_true(network_contains(&next->smtp_listeners[1].xclient_hosts[0], &peer));
     assert_true(slice_equal(next->smtp_listeners[1].banner, SLICE("ESMTP Ringpost")));
     conf_free(next);
 }

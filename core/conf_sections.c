@@ -245,6 +245,14 @@ static void apply_proxies(struct conf_load *load, const struct conf_option *opti
     (void)conf_networks(load, value, &listener->proxies, &listener->proxy_count);
 }
 
+static void apply_xclient_hosts(struct conf_load *load, const struct conf_option *option,
+                                const struct conf_value *value, void *base)
+{
+    struct conf_smtp_listener *listener = base;
+    (void)option;
+    (void)conf_networks(load, value, &listener->xclient_hosts, &listener->xclient_host_count);
+}
+
 static const struct conf_option smtp_listener_rows[] = {
     {FIELD("listen", OPTION_OWN, conf_smtp_listener, listen), .apply = apply_listen, RESTARTS},
     {FIELD("hostname", OPTION_HOST, conf_smtp_listener, hostname), RELOADS},
@@ -276,7 +284,7 @@ static const struct conf_option smtp_listener_rows[] = {
     {.name = "deferred_queue", .kind = OPTION_LATER_IF, .min = false, RELOADS},
     {.name = "data_buffer_size", .kind = OPTION_NOTE},
     {.name = "deferred_spool", .kind = OPTION_NOTE},
-    {.name = "allow_xclient", .kind = OPTION_LATER},
+    {.name = "allow_xclient", .kind = OPTION_OWN, .apply = apply_xclient_hosts, RELOADS},
     {.name = "require_proxy_protocol", .kind = OPTION_OWN, .apply = apply_proxies, RELOADS},
     {.name = "auth_users", .kind = OPTION_LATER},
     {.name = "require_auth", .kind = OPTION_LATER_IF, .min = false, RELOADS},

@@ -409,6 +409,8 @@ void conf_listeners_keep(struct conf *next, const struct conf *running, struct h
             rows[i].relay_hosts =
                 networks_copy(heap, rows[i].relay_hosts, rows[i].relay_host_count);
             rows[i].proxies = networks_copy(heap, rows[i].proxies, rows[i].proxy_count);
+            rows[i].xclient_hosts =
+                networks_copy(heap, rows[i].xclient_hosts, rows[i].xclient_host_count);
         }
         next->smtp_listeners = rows;
         next->smtp_listener_count = count;

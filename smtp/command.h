@@ -19,6 +19,7 @@ enum verb {
     VERB_NOOP,
     VERB_VRFY,
     VERB_QUIT,
+    VERB_XCLIENT,
     VERB_NOT_OFFERED, /* a command of SMTP or of its extensions that we do not have */
     VERB_FOREIGN,     /* another protocol: an HTTP request line, a "Header:" line */
     VERB_UNKNOWN,

@@ -52,6 +52,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t octets;
         bool valid = command_chunk(command.argument, &sized, &octets, &last);
         CHECK(sized || !valid);
+    } else if (command.verb == VERB_XCLIENT) {
+        struct xclient_params client;
+        if (params_parse_xclient(command.argument, &client) == PARAMS_OK) {
+            CHECK(client.has_port == (client.client.port != 0));
+            CHECK(client.has_local_port == (client.local.port != 0));
+        }
     }
     return 0;
 }

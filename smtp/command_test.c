@@ -37,7 +37,7 @@ static void verbs_and_arguments(void **state)
         {"HELP", VERB_NOT_OFFERED, ""},
         {"AUTH PLAIN", VERB_NOT_OFFERED, "PLAIN"},
         {"STARTTLS", VERB_NOT_OFFERED, ""},
-        {"XCLIENT ADDR=1", VERB_NOT_OFFERED, "ADDR=1"},
+        {"XCLIENT ADDR=1", VERB_XCLIENT, "ADDR=1"},
         {"XYZZY", VERB_UNKNOWN, ""},
         {"MAILFROM:<a@b>", VERB_UNKNOWN, ""},
         {"", VERB_UNKNOWN, ""},

@@ -1,5 +1,7 @@
 #include "smtp/params.h"
 
+#include <string.h>
+
 #define SIZE_DIGITS_MAX 20 /* RFC 1870 3 */
 
 struct param {
@@ -127,4 +129,92 @@ enum params_fault params_parse_rcpt(struct slice text)
         return PARAMS_OK;
     }
     return param_next(&text, &param) ? PARAMS_NOT_OFFERED : PARAMS_SYNTAX;
+}
+
+/* --- XCLIENT ---------------------------------------------------------------------------------- */
+
+/* "" when it is said to be unknown. */
+static struct slice known(struct slice value)
+{
+    bool unknown = slice_equal_nocase(value, SLICE("[UNAVAILABLE]")) ||
+                   slice_equal_nocase(value, SLICE("[TEMPUNAVAIL]"));
+    return unknown ? SLICE_NONE : value;
+}
+
+static bool take_address(struct slice value, struct endpoint *endpoint)
+{
+    struct endpoint address;
+    bool prefixed = value.size > 5 && slice_equal_nocase(slice_first(value, 5), SLICE("IPV6:"));
+    struct slice text = prefixed ? slice_skip(value, 5) : value;
+    bool colons = slice_find(text, ':') < text.size;
+    if (colons != prefixed || !endpoint_parse_address(text, &address)) {
+        return false;
+    }
+    memcpy(endpoint->address, address.address, sizeof(address.address));
+    return true;
+}
+
+static bool take_port(struct slice value, struct endpoint *endpoint)
+{
+    uint64_t port;
+    if (value.size > 5 || value.size == 0 || value.data[0] == '0' ||
+        !slice_parse_u64(value, &port) || port > UINT16_MAX) {
+        return false;
+    }
+    endpoint->port = (uint16_t)port;
+    return true;
+}
+
+/* One attribute; `seen` has a bit for each that was. */
+static bool take_attribute(const struct param *param, struct xclient_params *params,
+                           unsigned *seen)
+{
+    const struct {
+        const char *name;
+        bool (*take)(struct slice value, struct endpoint *endpoint);
+        struct endpoint *endpoint;
+        bool *has;
+    } rows[] = {
+        {"ADDR", take_address, &params->client, &params->has_address},
+        {"PORT", take_port, &params->client, &params->has_port},
+        {"DESTADDR", take_address, &params->local, &params->has_local_address},
+        {"DESTPORT", take_port, &params->local, &params->has_local_port},
+    };
+    struct slice value = known(param->value);
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        if (!slice_equal_nocase(param->keyword, slice_from_string(rows[i].name))) {
+            continue;
+        }
+        bool again = (*seen & 1u << i) != 0;
+        *seen |= 1u << i;
+        if (value.size == 0 && param->has_value && i > 0) {
+            return !again;
+        }
+        *rows[i].has = rows[i].take(value, rows[i].endpoint);
+        return !again && *rows[i].has;
+    }
+    return false;
+}
+
+enum params_fault params_parse_xclient(struct slice text, struct xclient_params *params_out)
+{
+    unsigned seen = 0;
+    *params_out = (struct xclient_params){0};
+    while (text.size > 0) {
+        struct slice word = slice_first(text, slice_find(text, ' '));
+        size_t equals = slice_find(word, '=');
+        const struct param param = {
+            .keyword = slice_first(word, equals),
+            .value = equals < word.size ? slice_skip(word, equals + 1) : SLICE_NONE,
+            .has_value = equals < word.size,
+        };
+        text = slice_skip(text, word.size);
+        while (text.size > 0 && text.data[0] == ' ') {
+            text = slice_skip(text, 1);
+        }
+        if (!take_attribute(&param, params_out, &seen)) {
+            return PARAMS_SYNTAX;
+        }
+    }
+    return seen == 0 ? PARAMS_SYNTAX : PARAMS_OK;
 }

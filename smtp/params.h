@@ -1,12 +1,12 @@
 /*
  * The parameters of MAIL and RCPT (RFC 5321 4.1.1.11): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8
- * (RFC 6531). RCPT has none that we offer. Parses in place. Pure.
+ * (RFC 6531). RCPT has none that we offer. And the attributes of XCLIENT, which is Postfix's.
+ * Parses in place. Pure.
  */
 #ifndef RINGPOST_SMTP_PARAMS_H
 #define RINGPOST_SMTP_PARAMS_H
 
-#include "core/base.h"
-#include "core/slice.h"
+#include "core/endpoint.h"
 
 enum mail_body {
     MAIL_BODY_7BIT, /* default, RFC 6152 */
@@ -35,5 +35,23 @@ struct mail_params {
 enum params_fault params_parse_mail(struct slice text, bool extended,
                                     struct mail_params *params_out);
 enum params_fault params_parse_rcpt(struct slice text);
+
+/* What a client that speaks for another says of that one (XCLIENT); what it leaves out, or says is
+ * [UNAVAILABLE], is not set. */
+struct xclient_params {
+    bool has_address;
+    bool has_port;
+    bool has_local_address;
+    bool has_local_port;
+    struct endpoint client; /* ADDR, PORT */
+    struct endpoint local;  /* DESTADDR, DESTPORT */
+};
+
+/*
+ * `text` is the argument: ADDR, PORT, DESTADDR and DESTPORT, each once at most and one at least.
+ * An address is "192.0.2.1" or "IPV6:2001:db8::1"; that of the client has to be one, or the rights
+ * of who speaks would stay.
+ */
+enum params_fault params_parse_xclient(struct slice text, struct xclient_params *params_out);
 
 #endif

@@ -98,6 +98,62 @@ static void rcpt_has_no_parameter(void **state)
     assert_int_equal(params_parse_rcpt(SLICE(" =")), PARAMS_SYNTAX);
 }
 
+static void xclient_has_four_attributes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum params_fault fault;
+        const char *client; /* null: none; port 0 where that is not known */
+        const char *local;
+    } rows[] = {
+        {"ADDR=192.0.2.1", PARAMS_OK, "192.0.2.1:0", NULL},
+        {"addr=192.0.2.1 port=1", PARAMS_OK, "192.0.2.1:1", NULL},
+        {"ADDR=IPV6:2001:db8::1  PORT=65535", PARAMS_OK, "[2001:db8::1]:65535", NULL},
+        {"DESTADDR=ipv6:::1 DESTPORT=25 ADDR=192.0.2.1", PARAMS_OK, "192.0.2.1:0", "[::1]:25"},
+        {"ADDR=192.0.2.1 PORT=[UNAVAILABLE] DESTADDR=[TEMPUNAVAIL] DESTPORT=[unavailable]",
+         PARAMS_OK, "192.0.2.1:0", NULL},
+        {"", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT", PARAMS_SYNTAX, NULL, NULL},
+        {"=192.0.2.1", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=[UNAVAILABLE]", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=2001:db8::1", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=IPV6:192.0.2.1", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=IPV6:", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=[192.0.2.1]", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=192.0.2.1=1", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=192.0.2.1 ADDR=192.0.2.1", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT=[UNAVAILABLE] PORT=1", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT=0", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT=025", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT=65536", PARAMS_SYNTAX, NULL, NULL},
+        {"PORT=-1", PARAMS_SYNTAX, NULL, NULL},
+        {"DESTPORT=123456", PARAMS_SYNTAX, NULL, NULL},
+        {"NAME=x.test", PARAMS_SYNTAX, NULL, NULL},
+        {"ADDR=192.0.2.1 LOGIN=root", PARAMS_SYNTAX, NULL, NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct xclient_params params;
+        struct endpoint expected = {0};
+        enum params_fault fault = params_parse_xclient(slice_from_string(rows[i].text), &params);
+        if (fault != rows[i].fault) {
+            fail_msg("%s: fault is %d", rows[i].text, fault);
+        }
+        if (fault == PARAMS_OK) {
+            assert_true(params.has_address);
+            assert_true(endpoint_parse(slice_from_string(rows[i].client), 0, &expected));
+            assert_true(endpoint_equal(&params.client, &expected));
+            assert_int_equal(params.has_local_address, rows[i].local != NULL);
+        }
+        if (rows[i].local != NULL) {
+            assert_true(endpoint_parse(slice_from_string(rows[i].local), 0, &expected));
+            assert_true(endpoint_equal(&params.local, &expected));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +161,7 @@ int main(void)
         cmocka_unit_test(s18_s19_faults_of_mail_parameters),
         cmocka_unit_test(after_helo_nothing_is_offered),
         cmocka_unit_test(rcpt_has_no_parameter),
+        cmocka_unit_test(xclient_has_four_attributes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,8 @@
 
 #include "smtp/server_session.h"
 
-/* A handler runs only in a state that the command table allows; it appends exactly one reply. */
+/* A handler runs only in a state that the command table allows; it appends exactly one reply, or
+ * sees to it that one follows. */
 typedef void server_handler(struct server_session *session, const struct command *command,
                             struct buf *replies);
 
@@ -26,6 +27,8 @@ void server_vrfy(struct server_session *session, const struct command *command,
                  struct buf *replies);
 void server_quit(struct server_session *session, const struct command *command,
                  struct buf *replies);
+void server_xclient(struct server_session *session, const struct command *command,
+                    struct buf *replies);
 void server_not_offered(struct server_session *session, const struct command *command,
                         struct buf *replies);
 void server_foreign(struct server_session *session, const struct command *command,

@@ -30,8 +30,11 @@ static void greet_client(struct server_session *session, const struct command *c
     buf_put(replies, session->options->hostname);
     buf_put(replies, SLICE("\r\n250-PIPELINING\r\n250-SIZE "));
     buf_put_u64(replies, session->options->message_bytes_max);
-    buf_put(replies, SLICE("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
-                           "250 ENHANCEDSTATUSCODES\r\n"));
+    buf_put(replies, SLICE("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"));
+    if (session->options->xclient) {
+        buf_put(replies, SLICE("250-XCLIENT ADDR PORT DESTADDR DESTPORT\r\n"));
+    }
+    buf_put(replies, SLICE("250 ENHANCEDSTATUSCODES\r\n"));
 }
 
 void server_ehlo(struct server_session *session, const struct command *command,
@@ -81,6 +84,26 @@ void server_quit(struct server_session *session, const struct command *command,
     transaction_reset(&session->transaction);
     server_accept("221 2.0.0 Bye", replies);
     server_set_state(session, SERVER_CLOSED);
+}
+
+/*
+ * Who connects speaks for another client (Postfix's XCLIENT): its address takes the place of ours,
+ * for everything, and the dialogue begins anew with a banner. That is the connection's to do.
+ */
+void server_xclient(struct server_session *session, const struct command *command,
+                    struct buf *replies)
+{
+    struct xclient_params client;
+    if (!session->options->xclient) {
+        server_refuse_command(session, command, "550 5.7.0 You may not speak for others", replies);
+        return;
+    }
+    if (params_parse_xclient(command->argument, &client) != PARAMS_OK) {
+        server_refuse_command(session, command, "501 5.5.4 Bad attributes of XCLIENT", replies);
+        return;
+    }
+    session->client = client;
+    session->introduced = true;
 }
 
 void server_not_offered(struct server_session *session, const struct command *command,

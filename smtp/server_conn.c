@@ -19,6 +19,7 @@ static_assert(PROXY_HEADER_BYTES_MAX <= COMMAND_LINE_BYTES_MAX, "a header fits i
 
 static void conn_drive(struct server_conn *conn);
 static void conn_disown(struct server_conn *conn);
+static void conn_options(struct server_conn *conn);
 static void conn_take_header(struct server_conn *conn);
 
 /* --- buffers -------------------------------------------------------------------------------- */
@@ -349,6 +350,57 @@ static bool feed_once(struct server_conn *conn, enum want *want_out)
     return true;
 }
 
+static enum server_host conn_count_host(struct server_conn *conn)
+{
+    enum server_host host =
+        server_host_take(conn->server->hosts, &conn->peer,
+                         conn->listener->conf->connections_per_host_max,
+                         conn->server->shard->now_ns);
+    conn->host_counted = host == SERVER_HOST_TAKEN;
+    if (!conn->host_counted) {
+        counters_add(&conn->server->shard->counters, COUNTER_refused_host, 1);
+    }
+    return host;
+}
+
+static struct slice host_refusal(enum server_host host)
+{
+    return host == SERVER_HOST_MANY
+               ? SLICE("421 4.7.0 Too many connections from your address")
+               : SLICE("421 4.7.0 Too many new connections from your address");
+}
+
+/* It speaks for another client from now on (XCLIENT). False: that one has too many connections. */
+static bool conn_introduce(struct server_conn *conn)
+{
+    const struct xclient_params *client = &conn->session.client;
+    if (conn->host_counted) {
+        server_host_give(conn->server->hosts, &conn->peer);
+        conn->host_counted = false;
+    }
+    if (conn->origin.port == 0) {
+        conn->origin = conn->peer;
+    }
+    if (client->has_address) {
+        conn->peer = (struct endpoint){.port = 0};
+        memcpy(conn->peer.address, client->client.address, sizeof(conn->peer.address));
+    }
+    conn->peer.port = client->has_port ? client->client.port : conn->peer.port;
+    if (client->has_local_address) {
+        memcpy(conn->local.address, client->local.address, sizeof(conn->local.address));
+    }
+    conn->local.port = client->has_local_port ? client->local.port : conn->local.port;
+    conn_options(conn);
+    enum server_host host = conn->options.trusted ? SERVER_HOST_TAKEN : conn_count_host(conn);
+    if (host != SERVER_HOST_TAKEN) {
+        server_session_abort(&conn->session, host_refusal(host), &conn->replies);
+        conn_end(conn);
+        return false;
+    }
+    server_session_introduced(&conn->session, &conn->replies);
+    return true;
+}
+
 /* What the session wants beside input. False: the connection has to wait for something. */
 static bool conn_want(struct server_conn *conn, enum want want)
 {
@@ -368,6 +420,8 @@ static bool conn_want(struct server_conn *conn, enum want want)
         return false;
     case WANT_OUTPUT:
         return false;
+    case WANT_CLIENT:
+        return conn_introduce(conn);
     case WANT_DELAY:
         conn->state = CONN_DELAYED;
         shard_timer_set(conn->server->shard, &conn->timer, DELAY_NS);
@@ -637,6 +691,7 @@ static void conn_options(struct server_conn *conn)
         .messages_max = conf->messages_max,
         .received_max = RECEIVED_FIELDS_MAX,
         .labels = server->conf->queues.labels,
+        .xclient = networks_contain(conf->xclient_hosts, conf->xclient_host_count, &conn->speaker),
         .trusted = networks_contain(conf->relay_hosts, conf->relay_host_count, &conn->peer),
         .policy = &conn_policy,
         .policy_context = conn,
@@ -670,6 +725,7 @@ static void conn_begin(struct server_conn *conn, struct server *server,
         /* The client has gone already: the first receive will say so. */
         conn->peer = (struct endpoint){0};
     }
+    conn->speaker = conn->peer;
     conn->session_id = id_next(server->intake->ids, server->shard->wall_ns);
     conn_options(conn);
     server_session_init(&conn->session, &conn->options, server->blocks,
@@ -703,15 +759,9 @@ static void conn_admit(struct server_conn *conn)
         conn_greet(conn);
         return;
     }
-    enum server_host host =
-        server_host_take(server->hosts, &conn->peer,
-                         conn->listener->conf->connections_per_host_max, server->shard->now_ns);
-    conn->host_counted = host == SERVER_HOST_TAKEN;
-    if (!conn->host_counted) {
-        counters_add(&server->shard->counters, COUNTER_refused_host, 1);
-        conn_refuse(conn, host == SERVER_HOST_MANY
-                              ? SLICE("421 4.7.0 Too many connections from your address")
-                              : SLICE("421 4.7.0 Too many new connections from your address"));
+    enum server_host host = conn_count_host(conn);
+    if (host != SERVER_HOST_TAKEN) {
+        conn_refuse(conn, host_refusal(host));
         return;
     }
     conn->state = CONN_PREGREET;
@@ -768,6 +818,7 @@ static void conn_take_header(struct server_conn *conn)
         conn->origin = conn->peer;
         conn->peer = header.source;
         conn->local = header.destination;
+        conn->speaker = conn->peer;
         conn_options(conn);
     }
     conn_admit(conn);
@@ -792,6 +843,7 @@ static void conn_adopt(struct server_conn *conn, struct server_conn *from)
     conn->deadline_ns = from->deadline_ns;
     conn->peer = from->peer;
     conn->local = from->local;
+    conn->speaker = from->speaker;
     conn->origin = from->origin;
     conn->session_id = from->session_id;
     conn_options(conn); /* what is in force here, whatever is there by now */

@@ -79,6 +79,7 @@ struct server_conn {
     uint64_t bytes_out_seen;                /* at the last press, while a send was under way */
     struct endpoint peer;                   /* the client, whoever speaks for it */
     struct endpoint local;
+    struct endpoint speaker;                /* the client, before it said XCLIENT */
     struct endpoint origin;                 /* who is connected, if that is another; else port 0 */
     struct id session_id;
     struct conf_lease *lease;               /* that `options` are of */

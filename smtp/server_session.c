@@ -60,6 +60,7 @@ static const struct command_row {
     [VERB_NOOP] = {server_noop, ANYWHERE, COMMAND_JUNK},
     [VERB_VRFY] = {server_vrfy, ANYWHERE, COMMAND_JUNK},
     [VERB_QUIT] = {server_quit, ANYWHERE, COMMAND_NO_ARGUMENT},
+    [VERB_XCLIENT] = {server_xclient, SERVER_BIT(HELLO) | SERVER_BIT(READY), COMMAND_JUNK},
     [VERB_NOT_OFFERED] = {server_not_offered, ANYWHERE, COMMAND_JUNK},
     [VERB_FOREIGN] = {server_foreign, ANYWHERE, 0},
     [VERB_UNKNOWN] = {server_unknown, ANYWHERE, COMMAND_JUNK},
@@ -263,6 +264,9 @@ static enum want pending_want(struct server_session *session)
         session->delay = false;
         return WANT_DELAY;
     }
+    if (session->introduced) {
+        return WANT_CLIENT;
+    }
     if (session->state == SERVER_COMMITTING) {
         return WANT_COMMIT;
     }
@@ -306,7 +310,7 @@ void server_session_init(struct server_session *session, const struct server_opt
 
 bool server_session_is_between(const struct server_session *session)
 {
-    return session->state == SERVER_READY && !session->delay;
+    return session->state == SERVER_READY && !session->delay && !session->introduced;
 }
 
 bool server_session_in_transaction(const struct server_session *session)
@@ -341,6 +345,15 @@ enum want server_session_refuse(struct server_session *session, struct slice rep
     return WANT_CLOSE;
 }
 
+static void put_banner(struct server_session *session, struct buf *replies)
+{
+    buf_put(replies, SLICE("220 "));
+    buf_put(replies, session->options->hostname);
+    buf_put_byte(replies, ' ');
+    put_reply(replies, session->options->banner);
+    server_set_state(session, SERVER_HELLO);
+}
+
 enum want server_session_greet(struct server_session *session, bool early, struct buf *replies)
 {
     CHECK(session->state == SERVER_GREETING);
@@ -348,12 +361,19 @@ enum want server_session_greet(struct server_session *session, bool early, struc
         return server_session_refuse(session, SLICE("554 5.5.1 You spoke before the greeting"),
                                      replies);
     }
-    buf_put(replies, SLICE("220 "));
-    buf_put(replies, session->options->hostname);
-    buf_put_byte(replies, ' ');
-    put_reply(replies, session->options->banner);
-    server_set_state(session, SERVER_HELLO);
+    put_banner(session, replies);
     return WANT_INPUT;
+}
+
+void server_session_introduced(struct server_session *session, struct buf *replies)
+{
+    CHECK(session->introduced && !server_session_in_transaction(session));
+    session->introduced = false;
+    session->extended = false;
+    session->hello_bytes = 0;
+    session->errors = 0;
+    session->junk = 0;
+    put_banner(session, replies);
 }
 
 void server_session_committed(struct server_session *session, struct slice reply,

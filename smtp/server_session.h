@@ -15,6 +15,7 @@
 #include "smtp/address.h"
 #include "smtp/command.h"
 #include "smtp/content.h"
+#include "smtp/params.h"
 #include "smtp/transaction.h"
 #include "smtp/verdict.h"
 
@@ -45,6 +46,7 @@ struct server_options {
     uint32_t received_max;       /* Received fields before 554 5.4.6 */
     const struct conf_label *labels; /* fields to look for, CONF_LABELS of them; null: none.
                                         Borrowed, outlives the session */
+    bool xclient;                /* it may speak for another client, and is told so */
     bool trusted;                /* in relay_hosts: exempt from budgets and early-talker rules */
     const struct server_policy *policy;
     void *policy_context;
@@ -58,6 +60,8 @@ enum want {
     WANT_SPILL,  /* more than SPILL_BYTES of body stand in memory: store the blocks of
                     transaction.content.body as they are (content_spilled), then feed on */
     WANT_OUTPUT, /* the reply buffer is too full for another reply: send it, then feed on */
+    WANT_CLIENT, /* session->client says for whom it speaks from now on: its options may be others;
+                    then server_session_introduced */
     WANT_DELAY,  /* junk budget: send replies, wait one second, feed on (RFC 5321 4.5.3 tarpit) */
     WANT_CLOSE,  /* send the replies, then close */
 };
@@ -71,7 +75,7 @@ enum want {
 #define SERVER_STATES(X)                                                                           \
     X(GREETING, "sending the banner", SERVER_BIT(HELLO))                                           \
     X(HELLO, "waiting for EHLO", SERVER_BIT(READY) | SERVER_BIT(BDAT))                             \
-    X(READY, "waiting for MAIL", SERVER_BIT(MAIL) | SERVER_BIT(BDAT))                              \
+    X(READY, "waiting for MAIL", SERVER_BIT(HELLO) | SERVER_BIT(MAIL) | SERVER_BIT(BDAT))          \
     X(MAIL, "waiting for RCPT", SERVER_BIT(READY) | SERVER_BIT(RCPT) | SERVER_BIT(BDAT))           \
     X(RCPT, "waiting for RCPT or DATA",                                                            \
       SERVER_BIT(READY) | SERVER_BIT(DATA) | SERVER_BIT(BDAT))                                     \
@@ -108,6 +112,8 @@ struct server_session {
     uint32_t junk;                        /* NOOP, RSET, VRFY, EHLO …, since the last message that
                                              was accepted; both stay 0 for trusted peers */
     bool delay;                           /* WANT_DELAY is due */
+    bool introduced;                      /* WANT_CLIENT is due: what XCLIENT said is in `client` */
+    struct xclient_params client;
     uint32_t messages;                    /* begun on this connection */
     struct transaction transaction;
     uint8_t hello[256];                   /* what the client called itself, checked */
@@ -144,6 +150,9 @@ enum want server_session_greet(struct server_session *session, bool early, struc
 /* Instead of the banner: the client is not served, and this says why; WANT_CLOSE. */
 enum want server_session_refuse(struct server_session *session, struct slice reply,
                                 struct buf *replies);
+
+/* The answer to WANT_CLIENT: a banner, and the session begins anew. `replies` has room for it. */
+void server_session_introduced(struct server_session *session, struct buf *replies);
 
 /*
  * Consumes commands and content from `input` and appends replies, in order, until it wants

@@ -19,6 +19,7 @@ static void begin(struct dialogue *dialogue, struct block_pool *pool, uint8_t wh
     dialogue->options.trusted = who & 1;
     dialogue->options.message_bytes_max = who & 2 ? 64 : 64 * KIB;
     dialogue->options.recipients_max = who & 4 ? 2 : 1000;
+    dialogue->options.xclient = who & 16;
     dialogue->options.received_max = 1;
     dialogue->options.messages_max = who & 8 ? 2 : 0;
     dialogue_greet(dialogue);

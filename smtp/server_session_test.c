@@ -387,7 +387,7 @@ static void s11_order_errors(void **state)
          "250\n250 2.1.0\n503 5.5.1\n250 2.1.5\n503 5.5.1\n", "", SERVER_RCPT, 0},
         {"AUTH, STARTTLS in a transaction", BYTES(OPEN "AUTH PLAIN eA==\r\nSTARTTLS\r\n" DATA),
          OPENED "502 5.5.1\n502 5.5.1\n354\n", "", SERVER_DATA, 0},
-        {"EXPN HELP ETRN XCLIENT", BYTES(EHLO "EXPN x\r\nHELP\r\nETRN x\r\nXCLIENT A=b\r\n"),
+        {"EXPN HELP ETRN XFORWARD", BYTES(EHLO "EXPN x\r\nHELP\r\nETRN x\r\nXFORWARD A=b\r\n"),
          "250\n502 5.5.1\n502 5.5.1\n502 5.5.1\n502 5.5.1\n", "", SERVER_READY, 0},
         {"unknown", BYTES(EHLO "XYZZY\r\n"), "250\n500 5.5.2\n", "", SERVER_READY, 0},
         {"arguments where none belong", BYTES(OPEN "RSET x\r\nDATA x\r\nQUIT x\r\n"),

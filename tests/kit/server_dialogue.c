@@ -103,11 +103,13 @@ static void take_reply_line(struct dialogue *dialogue, struct slice line)
     buf_put_byte(&dialogue->summary, '\n');
 }
 
-/* EHLO and HELO are the commands whose reply names the host: no enhanced code. */
+/* EHLO and HELO, and XCLIENT with its banner, are the commands whose reply names the host: no
+ * enhanced code. */
 static bool is_hello_reply(struct slice line)
 {
     return slice_starts_with(line, SLICE("250-")) || slice_equal(line, SLICE("250 mta.test")) ||
-           slice_equal(line, SLICE("250 ENHANCEDSTATUSCODES"));
+           slice_equal(line, SLICE("250 ENHANCEDSTATUSCODES")) ||
+           slice_starts_with(line, SLICE("220 mta.test "));
 }
 
 static void take_replies(struct dialogue *dialogue, struct buf *replies)
@@ -194,6 +196,9 @@ static bool serve_want(struct dialogue *dialogue, enum want want, struct buf *re
     case WANT_OUTPUT:
         CHECK(replies->size > 0);
         take_replies(dialogue, replies);
+        return true;
+    case WANT_CLIENT:
+        server_session_introduced(&dialogue->session, replies);
         return true;
     case WANT_DELAY:
         dialogue->delays++;

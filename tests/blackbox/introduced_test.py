@@ -1,4 +1,4 @@
-"""Clients behind a proxy: the PROXY protocol at an SMTP listener."""
+"""Clients of whom another says who they are: the PROXY protocol, and XCLIENT."""
 import socket
 
 from harness import BlackBox, Config
@@ -16,7 +16,7 @@ def version_2(address):
     return SIGNATURE + b"\x21\x11" + len(body).to_bytes(2, "big") + body
 
 
-class ProxyHeader(BlackBox):
+class Introduced(BlackBox):
     def behind(self, **listener):
         sink = self.sink()
         return self.server(Config(sink.port, listener={
@@ -65,3 +65,24 @@ class ProxyHeader(BlackBox):
         client.send(version_1("192.0.2.7"))
         self.assertEqual(client.reply().code, 220)
         self.assertEqual(client.reply().code, 500)
+
+    def test_s37_xclient_makes_the_client_another_one(self):
+        server = self.behind(require_proxy_protocol=[], allow_xclient=["127.0.0.1"])
+        client = self.client(server)
+        self.assertIn("XCLIENT ADDR PORT DESTADDR DESTPORT", client.extensions)
+        self.assertEqual(client.command("XCLIENT ADDR=192.0.2.7 PORT=4567").code, 220)
+        self.assertEqual(client.command("MAIL FROM:<a@client.test>").code, 503)
+        self.assertEqual(client.command("EHLO other.test").code, 250)
+        client.submit(CONTENT, ["a@x.test"])
+        record, = server.wait_events("Reception", 1)
+        self.assertEqual(record["peer_address"], {"name": "other.test", "addr": "192.0.2.7"})
+        self.assertRegex(record["meta"]["orig_received_from"], r"^127\.0\.0\.1:\d+$")
+        server.wait_events("Delivery", 1)
+
+    def test_s37_xclient_of_anybody_else_is_refused(self):
+        server = self.behind(require_proxy_protocol=[], allow_xclient=["192.0.2.1"])
+        client = self.client(server)
+        self.assertFalse([each for each in client.extensions if "XCLIENT" in each])
+        self.assertEqual(client.command("XCLIENT ADDR=192.0.2.7").code, 550)
+        self.assertEqual(client.command("MAIL FROM:<a@client.test>").code, 250)
+        self.assertEqual(client.command("RCPT TO:<a@x.test>").code, 550)
