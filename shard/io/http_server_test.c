@@ -334,6 +334,7 @@ static void h06_who_is_slow_makes_room_when_nobody_is_idle(void **state)
         if (slow_rows[row].room) {
             assert_heard(&client, 200, "2 GET /tsa \n");
         }
+        assert_true(sim_run_for(rig.sim, NS_PER_S / 10));
         unsigned gone = 0;
         for (unsigned i = 0; i < COUNT_OF(all); i++) {
             gone += http_client_closed(&all[i], 0);
