@@ -36,6 +36,7 @@ const char *account_consumer_name(enum account_consumer consumer)
         [ACCOUNT_BUFFERS] = "buffers", [ACCOUNT_CONNECTIONS] = "connections",
         [ACCOUNT_ROWS] = "rows",       [ACCOUNT_QUEUES] = "queues",
         [ACCOUNT_EVENTS] = "events",   [ACCOUNT_HTTP] = "http",
+        [ACCOUNT_DNS] = "dns",
     };
     CHECK(consumer < ACCOUNT_CONSUMERS);
     return names[consumer];

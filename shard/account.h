@@ -18,6 +18,7 @@ enum account_consumer {
     ACCOUNT_QUEUES,      /* scheduled and ready queues, names */
     ACCOUNT_EVENTS,      /* event batches */
     ACCOUNT_HTTP,        /* its connections, heads, bodies and answers */
+    ACCOUNT_DNS,         /* what the resolver knows and asks */
     ACCOUNT_CONSUMERS,
 };
 

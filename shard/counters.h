@@ -80,7 +80,17 @@
     X(inject_rate_refused)                                                                         \
     X(inject_repeats)                                                                              \
     X(inject_keys_forgotten)                                                                       \
-    X(inject_voided)
+    X(inject_voided)                                                                               \
+    X(dns_asked)                                                                                   \
+    X(dns_hits)                                                                                    \
+    X(dns_merged)                                                                                  \
+    X(dns_stale)                                                                                   \
+    X(dns_busy)                                                                                    \
+    X(dns_failures)                                                                                \
+    X(dns_queries)                                                                                 \
+    X(dns_queries_tcp)                                                                             \
+    X(dns_ignored)                                                                                 \
+    X(dns_timeouts)
 
 enum counter {
 #define COUNTER_ENUM(name) COUNTER_##name,

@@ -19,7 +19,7 @@ static void stream_free(struct event_stream *stream)
 }
 
 /* Its client has gone, or has all: it goes, when its job is home. */
-static void stream_leave(struct event_stream *stream)
+static void stream_forget(struct event_stream *stream)
 {
     stream->exchange = NULL;
     if (event_reader_idle(&stream->reader)) {
@@ -78,11 +78,11 @@ static enum http_fill fill(struct http_exchange *exchange, struct buf *room)
     struct event_stream *stream = exchange->user;
     records_put(stream, room);
     if (is_over(stream)) {
-        stream_leave(stream);
+        stream_forget(stream);
         return HTTP_FILL_END;
     }
     if (stream->reader.state > EVENT_READER_END && stream->rest.size == 0) {
-        stream_leave(stream);
+        stream_forget(stream);
         return HTTP_FILL_CUT;
     }
     return room->size > 0 ? HTTP_FILL_MORE : HTTP_FILL_WAIT;
@@ -94,14 +94,14 @@ static void client_gone(struct http_exchange *exchange)
 {
     struct event_stream *stream = exchange->user;
     if (stream->answered) {
-        stream_leave(stream);
+        stream_forget(stream);
     } /* else there is an answer owed, which goes nowhere */
 }
 
 static void refuse(struct event_stream *stream, unsigned status, struct slice line)
 {
     struct http_exchange *exchange = stream->exchange;
-    stream_leave(stream);
+    stream_forget(stream);
     http_answer_text(exchange, status, line);
 }
 
@@ -114,7 +114,7 @@ static void begin(struct event_stream *stream)
     case EVENT_READER_END:
         stream->answered = true;
         if (!http_answer_stream(stream->exchange, 200, TYPE, fill)) {
-            stream_leave(stream);
+            stream_forget(stream);
         }
         return;
     case EVENT_READER_GONE:

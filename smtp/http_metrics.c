@@ -74,6 +74,10 @@ static void put_state(struct exposition *to, const struct node *node)
     put_gauge(to, "ringpost_ready", "1: recovered, listening, not stopping.",
               node_state(node) == NODE_READY);
     put_gauge(to, "ringpost_shards", "Threads that carry mail.", node->shards);
+    put_gauge(to, "ringpost_dns_cached", "Names and types that the resolver knows.",
+              resolver_cached(&node->control->resolver));
+    put_gauge(to, "ringpost_dns_in_flight", "Questions that it is asking.",
+              resolver_in_flight(&node->control->resolver));
 }
 
 static void put_counters(struct exposition *to, const struct node *node)

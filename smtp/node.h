@@ -19,6 +19,7 @@
 #include "core/conf.h"
 #include "core/heap.h"
 #include "core/logline.h"
+#include "shard/io/resolver.h"
 #include "shard/queue/cell_store.h"
 #include "shard/spool/sweep.h"
 #include "smtp/admin.h"
@@ -116,6 +117,7 @@ struct control {
     struct heap heap;
     struct boot_pages pages;
     struct event_log *log;
+    struct resolver resolver;
     struct cell_registry cells;
     struct cell_store limits;
     bool limits_stopped;

@@ -248,6 +248,7 @@ static int control_boot(struct node *node, struct buf *reason)
     http_events_init(&control->http_events, &control->shard, event_log_ends(control->log),
                      &control->pages);
     node->hosts->seed = prng_next(&control->shard.prng);
+    resolver_init(&control->resolver, &control->shard, &control->pages, &conf->dns);
     cell_registry_init(&control->cells, &control->shard, &control->pages, CELLS_MAX);
     control->limits.log = node->options.log;
     cell_store_init(&control->limits, &control->cells, &control->pages, conf->node.state_dir);
@@ -337,6 +338,7 @@ void node_close(struct node *node)
     metrics_source_fini(&node->control->metrics);
     queue_census_fini(&node->control->census);
     reload_fini(&node->control->reload);
+    resolver_fini(&node->control->resolver);
     cell_registry_fini(&node->control->cells);
     http_trace_fini(node->control->http_trace);
     http_server_fini(&node->control->http.server);

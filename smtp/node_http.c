@@ -98,6 +98,7 @@ void node_http_account(struct control *control)
     uint64_t *used = control->shard.memory.used;
     used[ACCOUNT_BUFFERS] = ring_buffers_memory(control->shard.ring);
     used[ACCOUNT_HTTP] = http_server_memory(&control->http.server);
+    used[ACCOUNT_DNS] = resolver_memory(&control->resolver);
     http_server_set_takes(&control->http.server, true);
 }
 

@@ -19,6 +19,7 @@ static void apply(struct reload *reload, const struct conf *conf)
     const struct event_log_options log = node_log_options(conf);
     http_server_set_conf(&control->http.server, conf);
     event_log_set(control->log, &log);
+    resolver_set(&control->resolver, &conf->dns);
 }
 
 static const struct conf *conf_in_force(struct explain *explain)
