@@ -68,6 +68,8 @@ static void p03_version_1_is_taken_by_its_exact_grammar(void **state)
         {"PROXY UNKNOWN " X90 "xx\r\n", PROXY_BAD, ""},
         {"PROXY UNKNOWN " X90 X90, PROXY_BAD, ""},
         {"PROXY UNKNOWNS\r\n", PROXY_BAD, ""},
+        {"PROXY UNKNOWN x\n", PROXY_BAD, ""},
+        {"PROXY UNKNOWN x\ny\r\n", PROXY_BAD, ""},
         {"PROXY TCP4 192.0.2.1 198.51.100.2 56324 25", PROXY_MORE, ""},
         {"PROXY TCP4 192.0.2.1 198.51.100.2 56324 25\r", PROXY_MORE, ""},
         {"PROXY TCP4 192.0.2.1 198.51.100.2 56324 25\n", PROXY_BAD, ""},
