@@ -42,8 +42,7 @@ struct site {
     struct slice name;          /* "(alt1|alt2)?.gmail-smtp-in.l.google.com"; of no site:
                                    "NXDOMAIN:example.com", "NULLMX:", "NOADDRESS:", "LOOP:",
                                    "DNSFAIL:" and the domain */
-    struct slice detail;        /* for people: "server failure for MX of example.com"; not part of
-                                   what makes sites equal; empty when SITE_OK */
+    struct slice detail;        /* for people: "timeout for MX of a.com"; empty when SITE_OK */
     unsigned host_count;        /* by preference, then by name */
     struct site_host *hosts;
     unsigned address_count;
