@@ -78,6 +78,8 @@ static void put_state(struct exposition *to, const struct node *node)
               resolver_cached(&node->control->resolver));
     put_gauge(to, "ringpost_dns_in_flight", "Questions that it is asking.",
               resolver_in_flight(&node->control->resolver));
+    put_gauge(to, "ringpost_sites", "Sites that DNS has told of, and domains without one.",
+              site_finder_sites(&node->control->sites));
 }
 
 static void put_counters(struct exposition *to, const struct node *node)

@@ -350,6 +350,7 @@ static void send_order(struct control *control, unsigned to, mail_arrive *arrive
 static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
+    site_finder_stop(&control->sites);
     resolver_stop(&control->resolver);
     admin_stop(&control->admin);
     inject_book_stop(&control->keys);
@@ -571,7 +572,7 @@ static void control_step(struct deferred *deferred)
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && resolver_idle(&control->resolver) &&
-        metrics_source_idle(&control->metrics) &&
+        site_finder_idle(&control->sites) && metrics_source_idle(&control->metrics) &&
         http_events_idle(&control->http_events) && inject_book_idle(&control->keys)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);

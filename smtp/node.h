@@ -40,6 +40,7 @@
 #include "smtp/rebind.h"
 #include "smtp/rewrite.h"
 #include "smtp/server.h"
+#include "smtp/site_finder.h"
 #include "smtp/trace.h"
 #include "tsa/event_log.h"
 
@@ -118,6 +119,7 @@ struct control {
     struct boot_pages pages;
     struct event_log *log;
     struct resolver resolver;
+    struct site_finder sites;
     struct cell_registry cells;
     struct cell_store limits;
     bool limits_stopped;

@@ -13,7 +13,7 @@
 #define RING_COMPLETIONS 32768
 #define BUFFER_COUNT     512
 #define BUFFER_BYTES     (16 * KIB)
-#define TSA_BUFFER_COUNT 128 /* receive buffers of the TSA shard: HTTP alone */
+#define TSA_BUFFER_COUNT 128 /* receive buffers of the TSA shard: HTTP and DNS */
 #define JOBS_MAX         1024
 #define GROUP_BYTES_MAX  (4 * MIB)
 #define TICKETS_MAX      32768
@@ -21,6 +21,8 @@
 #define ROWS_MAX         (64u << 20)
 #define QUEUE_IDLE_NS    (600 * NS_PER_S)
 #define FEED_BATCHES     32
+#define SITE_BYTES       KIB        /* of a domain of which DNS has told, on average */
+#define SEARCHES_BYTES   (16 * MIB) /* of those that are being searched for */
 #define CELLS_MAX        (1u << 20)
 /* Of a thread's share of memory.limit injection may hold one part in so many. */
 #define INJECT_MEMORY_PART 4
@@ -230,6 +232,18 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     return 0;
 }
 
+/* As many domains as names are kept: dns.cache_size is what an operator says of both. */
+static void sites_boot(struct control *control, const struct conf *conf)
+{
+    const struct site_finder_options options = {
+        .resolver = &control->resolver,
+        .conf = conf,
+        .domains_max = conf->dns.cache_size,
+        .memory_max = SEARCHES_BYTES + (uint64_t)conf->dns.cache_size * SITE_BYTES,
+    };
+    site_finder_init(&control->sites, &control->shard, &control->pages, &options);
+}
+
 static int control_boot(struct node *node, struct buf *reason)
 {
     struct control *control = node->control;
@@ -249,6 +263,7 @@ static int control_boot(struct node *node, struct buf *reason)
                      &control->pages);
     node->hosts->seed = prng_next(&control->shard.prng);
     resolver_init(&control->resolver, &control->shard, &control->pages, &conf->dns);
+    sites_boot(control, conf);
     cell_registry_init(&control->cells, &control->shard, &control->pages, CELLS_MAX);
     control->limits.log = node->options.log;
     cell_store_init(&control->limits, &control->cells, &control->pages, conf->node.state_dir);
@@ -338,6 +353,7 @@ void node_close(struct node *node)
     metrics_source_fini(&node->control->metrics);
     queue_census_fini(&node->control->census);
     reload_fini(&node->control->reload);
+    site_finder_fini(&node->control->sites);
     resolver_fini(&node->control->resolver);
     cell_registry_fini(&node->control->cells);
     http_trace_fini(node->control->http_trace);

@@ -98,7 +98,8 @@ void node_http_account(struct control *control)
     uint64_t *used = control->shard.memory.used;
     used[ACCOUNT_BUFFERS] = ring_buffers_memory(control->shard.ring);
     used[ACCOUNT_HTTP] = http_server_memory(&control->http.server);
-    used[ACCOUNT_DNS] = resolver_memory(&control->resolver);
+    used[ACCOUNT_DNS] =
+        resolver_memory(&control->resolver) + site_finder_memory(&control->sites);
     http_server_set_takes(&control->http.server, true);
 }
 

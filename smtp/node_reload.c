@@ -20,6 +20,7 @@ static void apply(struct reload *reload, const struct conf *conf)
     http_server_set_conf(&control->http.server, conf);
     event_log_set(control->log, &log);
     resolver_set(&control->resolver, &conf->dns);
+    site_finder_set(&control->sites, conf);
 }
 
 static const struct conf *conf_in_force(struct explain *explain)
