@@ -6,6 +6,9 @@
 #define S_PER_DAY     86400u
 #define DAYS_TO_EPOCH 719468u /* 0000-03-01 to 1970-01-01 */
 
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
 /*
  * Years are counted from the first of March, so that the leap day is the last of its year and the
  * lengths of the months before it follow one line: 153 days in every five months.
@@ -59,8 +62,6 @@ static void put_day(struct buf *buf, const struct date *date, const char *separa
 static void put_words(struct buf *buf, uint64_t wall_ns, unsigned day_digits)
 {
     static const char weekdays[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct date date = date_from_ns(wall_ns);
     buf_put_string(buf, weekdays[date.weekday]);
     buf_put(buf, SLICE(", "));
@@ -227,4 +228,156 @@ bool date_parse_rfc3339(struct slice text, uint64_t *wall_ns_out)
     int64_t ns = (int64_t)(days_before(year, month, day) * 86400 * NS_PER_S + clock_ns) - offset_ns;
     *wall_ns_out = (uint64_t)ns;
     return ns >= 0;
+}
+
+/* --- of mail ---------------------------------------------------------------------------------- */
+
+/* Behind the comment that `text` begins with; comments stand in comments as deep as they like. */
+static struct slice skip_comment(struct slice text)
+{
+    size_t depth = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '\\') {
+            i++;
+        } else if (text.data[i] == '(') {
+            depth++;
+        } else if (text.data[i] == ')' && --depth == 0) {
+            return slice_skip(text, i + 1);
+        }
+    }
+    return slice_skip(text, text.size);
+}
+
+static void skip_blank(struct slice *text)
+{
+    while (text->size > 0) {
+        uint8_t byte = text->data[0];
+        if (byte == '(') {
+            *text = skip_comment(*text);
+        } else if (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n') {
+            *text = slice_skip(*text, 1);
+        } else {
+            return;
+        }
+    }
+}
+
+/* Letters at the start, which are taken off with what is blank around them. */
+static struct slice take_word(struct slice *text)
+{
+    size_t size = 0;
+    skip_blank(text);
+    while (size < text->size && ascii_lower(text->data[size]) >= 'a' &&
+           ascii_lower(text->data[size]) <= 'z') {
+        size++;
+    }
+    struct slice word = slice_first(*text, size);
+    *text = slice_skip(*text, size);
+    skip_blank(text);
+    return word;
+}
+
+/* One to `most` digits, which are taken off with what is blank around them. */
+static bool take_count(struct slice *text, size_t most, size_t *digits_out, uint64_t *value_out)
+{
+    size_t size = 0;
+    skip_blank(text);
+    while (size < text->size && text->data[size] >= '0' && text->data[size] <= '9') {
+        size++;
+    }
+    *digits_out = size;
+    if (size == 0 || size > most || !take_digits(text, size, value_out)) {
+        return false;
+    }
+    skip_blank(text);
+    return true;
+}
+
+static bool take_month(struct slice *text, uint64_t *month_out)
+{
+    struct slice word = take_word(text);
+    for (unsigned i = 0; i < COUNT_OF(months); i++) {
+        if (slice_equal_nocase(word, slice_from_string(months[i]))) {
+            *month_out = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_mail_day(struct slice *text, uint64_t *days_out)
+{
+    uint64_t day;
+    uint64_t month;
+    uint64_t year;
+    size_t digits;
+    if (take_word(text).size > 0) { /* of the week: nothing depends on it */
+        (void)take_byte(text, ',');
+    }
+    if (!take_count(text, 2, &digits, &day) || !take_month(text, &month) ||
+        !take_count(text, 4, &digits, &year) || digits == 1) {
+        return false;
+    }
+    if (digits < 4) {
+        year += digits == 2 && year < 50 ? 2000 : 1900;
+    }
+    if (year < 1970 || year > 2199 || day < 1 || day > days_in(year, month)) {
+        return false;
+    }
+    *days_out = days_before(year, month, day);
+    return true;
+}
+
+static bool take_mail_clock(struct slice *text, uint64_t *seconds_out)
+{
+    uint64_t hour;
+    uint64_t minute;
+    uint64_t second = 0;
+    size_t digits;
+    if (!take_count(text, 2, &digits, &hour) || !take_byte(text, ':') ||
+        !take_count(text, 2, &digits, &minute) ||
+        (take_byte(text, ':') && !take_count(text, 2, &digits, &second)) || hour > 23 ||
+        minute > 59 || second > 60) {
+        return false;
+    }
+    *seconds_out = (hour * 60 + minute) * 60 + second;
+    return true;
+}
+
+/* Seconds that the zone at the start of `text` is before UTC. */
+static int64_t mail_zone(struct slice text)
+{
+    static const struct {
+        const char *name;
+        int64_t hours;
+    } zones[] = {{"EDT", -4}, {"EST", -5}, {"CDT", -5}, {"CST", -6},
+                 {"MDT", -6}, {"MST", -7}, {"PDT", -7}, {"PST", -8}};
+    uint64_t hours;
+    uint64_t minutes;
+    skip_blank(&text);
+    bool behind = take_byte(&text, '-');
+    if (behind || take_byte(&text, '+')) {
+        bool good = take_digits(&text, 2, &hours) && take_digits(&text, 2, &minutes) &&
+                    minutes < 60;
+        return good ? (int64_t)(hours * 60 + minutes) * 60 * (behind ? -1 : 1) : 0;
+    }
+    struct slice name = take_word(&text);
+    for (size_t i = 0; i < COUNT_OF(zones); i++) {
+        if (slice_equal_nocase(name, slice_from_string(zones[i].name))) {
+            return zones[i].hours * 3600;
+        }
+    }
+    return 0;
+}
+
+bool date_parse_rfc5322(struct slice text, uint64_t *wall_ns_out)
+{
+    uint64_t days;
+    uint64_t seconds;
+    if (!take_mail_day(&text, &days) || !take_mail_clock(&text, &seconds)) {
+        return false;
+    }
+    int64_t total = (int64_t)(days * S_PER_DAY + seconds) - mail_zone(text);
+    *wall_ns_out = (uint64_t)total * NS_PER_S;
+    return total >= 0;
 }

@@ -30,6 +30,11 @@ void date_put_http(struct buf *buf, uint64_t wall_ns);
 void date_put_rfc3339(struct buf *buf, uint64_t wall_ns);
 /* The same, with any number of decimals or none, and any offset ("+01:00"); of 1970 … 2199. */
 MUST_USE bool date_parse_rfc3339(struct slice text, uint64_t *wall_ns_out);
+/*
+ * The date of a mail message with all that RFC 5322 4.3 calls obsolete: comments, names of zones,
+ * years of two digits. A zone that says nothing, or is missing, is UTC. Of 1970 … 2199.
+ */
+MUST_USE bool date_parse_rfc5322(struct slice text, uint64_t *wall_ns_out);
 /* "20261122-164910.123456": names of log files, which sort by time. */
 void date_put_file_name(struct buf *buf, uint64_t wall_ns);
 

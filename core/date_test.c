@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <string.h>
+
 static void assert_text(struct buf *buf, const char *expected)
 {
     assert_false(buf->overflow);
@@ -145,6 +147,67 @@ static void rfc3339_is_read_back(void **state)
     }
 }
 
+static void d06_dates_of_mail_are_read_with_all_that_is_obsolete(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t seconds; /* 0: it is none */
+    } rows[] = {
+        {"Sun, 22 Nov 2026 16:49:10 +0000", 1795366150},
+        {"Sun, 22 Nov 2026 17:49:10 +0100 (CET)", 1795366150},
+        {"22 nov 2026 14:19:10 -0230", 1795366150},
+        {" Sun ,\r\n 22 Nov 2026 16 : 49 : 10 UTC", 1795366150},
+        {"Sun, 22 Nov 2026 11:49:10 EST", 1795366150},
+        {"Sun, 22 Nov 26 16:49:10 GMT", 1795366150},
+        {"Sun, 22 Nov 126 16:49:10 Z", 1795366150},
+        {"Sun (a (b \\) c)), 22 (x) Nov 2026 16:49:10", 1795366150},
+        {"Sun, 22 Nov 2026 16:49:10 Mars/Olympus", 1795366150},
+        {"Sun, 22 Nov 2026 16:49:10 +1", 1795366150},
+        {"Sun, 22 Nov 2026 16:49:10 +0099", 1795366150},
+        {"Sun, 22 Nov 2026 16:49 +0000", 1795366140},
+        {"Wrong, 22 Nov 2026 16:49:10 +0000", 1795366150},
+        {"1 Jan 70 00:00:01 +0000", 1},
+        {"1 Jan 70 00:00:01 +0001", 0},
+        {"1 Jan 69 00:00:01 +0000", 0},
+        {"1 Jan 0 00:00:01 +0000", 0},
+        {"1 Jan 0000 00:00:01 +0000", 0},
+        {"1 Jan 1000000000 00:00:01 +0000", 0},
+        {"1 Jan 2200 00:00:01 +0000", 0},
+        {"29 Feb 2025 00:00:01 +0000", 0},
+        {"31 Apr 2025 00:00:01 +0000", 0},
+        {"1 Foo 2025 00:00:01 +0000", 0},
+        {"1 Jan 2025 24:00:01 +0000", 0},
+        {"1 Jan 2025 00:60:01 +0000", 0},
+        {"1 Jan 2025", 0},
+        {"(", 0},
+        {"", 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        uint64_t ns = 0;
+        bool good = date_parse_rfc5322(slice_from_string(rows[i].text), &ns);
+        if (good != (rows[i].seconds > 0) || (good && ns != rows[i].seconds * NS_PER_S)) {
+            fail_msg("%s: %llu", rows[i].text, (unsigned long long)ns);
+        }
+    }
+}
+
+static void d06_comments_in_dates_nest_as_deep_as_they_like(void **state)
+{
+    (void)state;
+    enum { DEPTH = 100000 };
+    static uint8_t memory[2 * DEPTH + 64];
+    struct buf buf;
+    uint64_t ns;
+    buf_init(&buf, memory, sizeof(memory));
+    memset(buf_reserve(&buf, DEPTH), '(', DEPTH);
+    memset(buf_reserve(&buf, DEPTH), ')', DEPTH);
+    buf_put(&buf, SLICE(" 22 Nov 2026 16:49:10 +0000"));
+    assert_true(date_parse_rfc5322(buf_slice(&buf), &ns));
+    assert_true(ns == 1795366150 * NS_PER_S);
+    assert_false(date_parse_rfc5322(slice_first(buf_slice(&buf), DEPTH), &ns));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +215,8 @@ int main(void)
         cmocka_unit_test(every_day_follows_the_day_before),
         cmocka_unit_test(rfc3339_is_read_in_all_its_forms),
         cmocka_unit_test(rfc3339_is_read_back),
+        cmocka_unit_test(d06_dates_of_mail_are_read_with_all_that_is_obsolete),
+        cmocka_unit_test(d06_comments_in_dates_nest_as_deep_as_they_like),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
