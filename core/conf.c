@@ -3,6 +3,7 @@
 #include "core/conf_dns.h"
 #include "core/conf_files.h"
 #include "core/conf_queues.h"
+#include "core/conf_relay.h"
 #include "core/conf_routes.h"
 #include "core/conf_sections.h"
 #include "core/conf_settings.h"
@@ -25,8 +26,8 @@ struct section {
     bool files;              /* of a helper may be named in it */
 };
 
-/* In the order in which they are applied: [node] before what takes its host name from it, [sources]
- * before what names its pools. */
+/* In the order in which they are applied: [node] before what takes its host name from it, listeners
+ * before [domains], which names them, [sources] before what names its pools. */
 static const struct section sections[] = {
     {"node", conf_apply_node, false, CONF_NOTHING, false},
     {"spool", conf_apply_spool, false, CONF_NOTHING, false},
@@ -35,12 +36,12 @@ static const struct section sections[] = {
     {"tsa", conf_apply_tsa, false, CONF_NOTHING, false},
     {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART, false},
     {"http_listener", conf_apply_http_listeners, true, CONF_RESTART, false},
+    {"domains", conf_apply_domains, true, CONF_NOW, true},
     {"sources", conf_apply_sources, true, CONF_NOW, true},
     {"queues", conf_apply_queues, true, CONF_NOW, true},
     {"shaping", conf_apply_shaping, true, CONF_NOW, false},
     {"dns", conf_apply_dns, true, CONF_NOTHING, false},
     {"redis", NULL, false, CONF_NOTHING, false},
-    {"domains", NULL, false, CONF_NOTHING, false},
     {"dkim", NULL, false, CONF_NOTHING, false},
     {"bounce_classifier", NULL, false, CONF_NOTHING, false},
 };

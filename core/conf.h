@@ -131,6 +131,26 @@ struct conf_smtp_listener {
     bool received_header;
 };
 
+/* What a listener takes that is for a domain, or from it, of those who are not in relay_hosts. */
+struct relay_options {
+    bool relay_to;                    /* mail to the domain, of anybody */
+    const struct network *relay_from; /* of whom mail from the domain, to anywhere */
+    size_t relay_from_count;
+};
+
+/* [domains.listener."ADDRESS:PORT"] */
+struct conf_relay_listener {
+    struct endpoint listen;
+    const struct conf_domains *blocks; /* of struct relay_options */
+};
+
+/* [domains] */
+struct conf_relay {
+    const struct conf_domains *blocks; /* of all listeners */
+    const struct conf_relay_listener *listeners; /* what counts before that at some of them */
+    size_t listener_count;
+};
+
 /* [[http_listener]] */
 struct conf_http_listener {
     struct endpoint listen;          /* port 0: a free one */
@@ -329,6 +349,7 @@ struct conf {
     struct conf_dns dns;
     const struct conf_smtp_listener *smtp_listeners;
     size_t smtp_listener_count;
+    struct conf_relay relay;
     const struct conf_http_listener *http_listeners;
     size_t http_listener_count;
     struct conf_sources sources;
@@ -368,6 +389,14 @@ struct conf_messages {
 MUST_USE struct conf *conf_load(const struct conf_input *input, struct conf_messages *messages);
 /* Null is nothing to free. */
 void conf_free(struct conf *conf);
+
+/*
+ * What [domains] says of a domain (any letter case) at the listener that listens there: the block
+ * of the domain, else of the longest wildcard that covers it, of this listener, else of all; "*"
+ * covers an empty one, too. It counts as a whole. Null: nothing is said. No allocation.
+ */
+const struct relay_options *conf_relay(const struct conf *conf, const struct endpoint *listen,
+                                       struct slice domain);
 
 /*
  * Options in force for a queue: [queue.default], over it [queue.DOMAIN], [tenant.TENANT],

@@ -44,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             struct queue_options options;
             conf_queue(conf, &key, &options);
             CHECK(conf_path_for(conf, bytes, bytes) != NULL && options.weight > 0);
+            (void)conf_relay(conf, &conf->smtp_listeners[0].listen, bytes);
             CHECK(conf_pool(conf, options.egress_pool) != NULL);
             conf_free(conf);
         }

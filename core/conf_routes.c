@@ -301,15 +301,20 @@ static bool is_block_name(struct slice name)
     return conf_text_is_host(slice_starts_with(name, SLICE("*.")) ? slice_skip(name, 2) : name);
 }
 
+static struct conf_domains *domains_take(struct heap *heap, size_t count, const void *fallback)
+{
+    struct conf_domains *domains = heap_take(heap, sizeof(*domains));
+    uint32_t slots = htab_slots_for((uint32_t)count + 1);
+    domains->blocks = heap_take_array(heap, count + 1, sizeof(*domains->blocks));
+    domains->fallback = fallback;
+    htab_init(&domains->table, heap_take(heap, (size_t)htab_memory(slots)), slots, TABLE_SEED,
+              block_equal, domains->blocks);
+    return domains;
+}
+
 struct conf_domains *conf_domains_new(struct conf_load *load, size_t count, const void *fallback)
 {
-    struct conf_domains *domains = heap_take(load->heap, sizeof(*domains));
-    uint32_t slots = htab_slots_for((uint32_t)count + 1);
-    domains->blocks = heap_take_array(load->heap, count + 1, sizeof(*domains->blocks));
-    domains->fallback = fallback;
-    htab_init(&domains->table, heap_take(load->heap, (size_t)htab_memory(slots)), slots,
-              TABLE_SEED, block_equal, domains->blocks);
-    return domains;
+    return domains_take(load->heap, count, fallback);
 }
 
 bool conf_domains_name(struct conf_load *load, const struct conf_value *table,
@@ -322,6 +327,14 @@ bool conf_domains_name(struct conf_load *load, const struct conf_value *table,
     return true;
 }
 
+/* There is room, and none of this name. */
+static void block_add(struct conf_domains *domains, struct conf_block block)
+{
+    uint32_t index = domains->table.count;
+    domains->blocks[index] = block;
+    CHECK(htab_insert(&domains->table, htab_hash(&domains->table, block.name), index));
+}
+
 void conf_domains_add(struct conf_load *load, struct conf_domains *domains,
                       const struct conf_value *table, struct slice name, const void *options)
 {
@@ -329,10 +342,19 @@ void conf_domains_add(struct conf_load *load, struct conf_domains *domains,
         conf_error(load, table, "\"%.*s\" has two blocks", SHOW(table->key));
         return;
     }
-    uint32_t index = domains->table.count;
-    domains->blocks[index] =
-        (struct conf_block){.name = heap_copy(load->heap, name), .options = options};
-    CHECK(htab_insert(&domains->table, htab_hash(&domains->table, name), index));
+    block_add(domains, (struct conf_block){heap_copy(load->heap, name), options});
+}
+
+struct conf_domains *conf_domains_copy(const struct conf_domains *domains,
+                                       conf_domains_copy_block *copy, struct heap *heap)
+{
+    struct conf_domains *other = domains_take(heap, domains->table.count, domains->fallback);
+    for (uint32_t i = 0; i < domains->table.count; i++) {
+        const struct conf_block *block = &domains->blocks[i];
+        block_add(other, (struct conf_block){heap_copy(heap, block->name),
+                                             copy(block->options, heap)});
+    }
+    return other;
 }
 
 /* --- sections -------------------------------------------------------------------------------- */

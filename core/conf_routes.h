@@ -1,6 +1,6 @@
 /*
- * Blocks of options by domain: the table that [queues] and [shaping] share, and [shaping] itself,
- * whose blocks are laid over "default" at load. core/conf*.c only.
+ * Blocks of options by domain: the table that [queues], [domains] and [shaping] share, and
+ * [shaping] itself, whose blocks are laid over "default" at load. core/conf*.c only.
  */
 #ifndef RINGPOST_CORE_CONF_ROUTES_H
 #define RINGPOST_CORE_CONF_ROUTES_H
@@ -13,7 +13,7 @@
 
 struct conf_block {
     struct slice name;   /* lower case, without a dot at the end; "*.x" for a wildcard */
-    const void *options; /* struct queue_options or struct path_options */
+    const void *options; /* struct queue_options, path_options or relay_options */
 };
 
 struct conf_domains {
@@ -30,6 +30,11 @@ bool conf_domains_name(struct conf_load *load, const struct conf_value *table,
 /* Adds a block, unless there is one of that name: an error. The name is copied. */
 void conf_domains_add(struct conf_load *load, struct conf_domains *domains,
                       const struct conf_value *table, struct slice name, const void *options);
+
+/* The same table in another heap; `copy` does what is in a block. */
+typedef const void *conf_domains_copy_block(const void *options, struct heap *heap);
+struct conf_domains *conf_domains_copy(const struct conf_domains *domains,
+                                       conf_domains_copy_block *copy, struct heap *heap);
 
 /* The block of exactly this name; null: there is none. */
 const struct conf_block *conf_domains_block_exact(const struct conf_domains *domains,

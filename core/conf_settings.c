@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "core/check.h"
+#include "core/conf_relay.h"
 #include "core/conf_tree.h"
 
 #define DEEPEST       (CONF_DEPTH_MAX + 3)
@@ -414,6 +415,7 @@ void conf_listeners_keep(struct conf *next, const struct conf *running, struct h
         }
         next->smtp_listeners = rows;
         next->smtp_listener_count = count;
+        conf_relay_keep(next, running, heap);
     }
     if (!http_listeners_stand(running, next)) {
         size_t count = running->http_listener_count;

@@ -5,6 +5,9 @@
 
 #include "core/check.h"
 #include "proxy/proxy_header.h"
+#include "smtp/envelope.h"
+#include "smtp/queue_of.h"
+#include "smtp/relay.h"
 #include "smtp/route.h"
 #include "smtp/server_trace.h"
 
@@ -662,10 +665,30 @@ static struct verdict conn_sender(void *context, const struct address *sender, u
     return server_sender_verdict(conn->server, size_bytes);
 }
 
+/* By the configuration that the transaction began with, as its other options. */
+static bool conn_may_relay(const struct server_conn *conn, const struct address *recipient)
+{
+    struct slice sender;
+    struct envelope_cursor cursor;
+    if (conn->options.trusted) {
+        return true;
+    }
+    if (!envelope_open(transaction_envelope(&conn->session.transaction), &sender, &cursor)) {
+        return false;
+    }
+    return relay_is_allowed(&(struct relay_question){
+        .conf = conn->lease == NULL ? conn->server->conf : conn->lease->conf,
+        .listen = &conn->listener->conf->listen,
+        .peer = &conn->peer,
+        .sender = address_domain(sender),
+        .recipient = recipient->domain,
+    });
+}
+
 static struct verdict conn_recipient(void *context, const struct address *recipient)
 {
     const struct server_conn *conn = context;
-    if (!conn->options.trusted) {
+    if (!conn_may_relay(conn, recipient)) {
         return (struct verdict){550, "5.7.1 Relaying denied"};
     }
     return route_verdict(conn->server->conf, recipient->domain);

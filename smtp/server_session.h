@@ -25,7 +25,8 @@ struct server_session;
 struct server_policy {
     /* May MAIL begin? `size_bytes` is SIZE= or 0. Memory, spool space, stopping. */
     struct verdict (*sender)(void *context, const struct address *sender, uint64_t size_bytes);
-    /* May this recipient be relayed (relay_hosts), and is there a route for its domain? */
+    /* May this recipient be relayed (relay_hosts, [domains]), and is there a route for its domain?
+       The sender stands in the transaction. */
     struct verdict (*recipient)(void *context, const struct address *recipient);
     /*
      * A MAIL, RCPT, DATA or BDAT, or the client instead of a greeting, was refused with this reply
