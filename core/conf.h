@@ -199,6 +199,7 @@ struct queue_options {
     const struct conf_host *mx_list; /* smart hosts, in their order */
     size_t mx_count;
     struct slice mx_name;           /* "mx_list:a,b": the site's name; empty without mx_list */
+    struct slice mx_lookup;         /* those of them that are names, a space before each */
     const struct conf_host *routing_domain; /* null: none */
     enum conf_class class;
     uint32_t weight;                /* 1 … 1000 */
@@ -255,6 +256,7 @@ struct conf_queue_key {
     struct slice domain;
 };
 
+#define CONF_ROUTING_BYTES_MAX  261 /* of a routing domain, with its port */
 #define CONF_TENANT_BYTES_MAX   64
 #define CONF_CAMPAIGN_BYTES_MAX 128
 

@@ -5,12 +5,14 @@
 #include "core/conf_routes.h"
 #include "core/conf_sources.h"
 #include "core/conf_text.h"
+#include "core/dns.h"
 
 #include <assert.h>
 
 #define S                NS_PER_S
 #define DAY              (86400 * NS_PER_S)
-#define MX_LIST_MAX      64
+#define MX_LIST_MAX       32
+#define MX_NAME_BYTES_MAX 256
 #define HEADER_BYTES_MAX 64 /* of a name */
 
 #define SHOW(slice) (int)(slice).size, (const char *)(slice).data
@@ -20,37 +22,49 @@
 
 /* --- hosts ----------------------------------------------------------------------------------- */
 
-/* A place given as text. It must be an address: names want DNS. */
+/* "NAME" or "NAME:PORT", which DNS knows. Lower case, without a dot at the end. */
+static bool parse_host_name(struct conf_load *load, struct slice text, struct conf_host *host_out)
+{
+    size_t colon = slice_find(text, ':');
+    struct slice name = slice_first(text, colon);
+    uint64_t port = 0;
+    if (name.size == 0 || !dns_name_normalize(name, heap_take(load->heap, name.size), &name) ||
+        (colon < text.size && (!slice_parse_u64(slice_skip(text, colon + 1), &port) ||
+                               port == 0 || port > UINT16_MAX))) {
+        return false;
+    }
+    uint8_t *lower = heap_take(load->heap, text.size);
+    for (size_t i = 0; i < text.size; i++) {
+        lower[i] = ascii_lower(text.data[i]);
+    }
+    host_out->text = slice_make(lower, text.size);
+    host_out->name = name;
+    host_out->endpoint.port = (uint16_t)port;
+    return true;
+}
+
+/* A place given as text: an address, or a name. */
 static bool apply_host(struct conf_load *load, const struct conf_value *value,
                        const char *option, struct conf_host *host_out)
 {
     struct conf_host host = {0};
     if (value->kind != TOML_STRING) {
-        conf_error(load, value, "%s wants \"[ADDRESS]:PORT\"", option);
+        conf_error(load, value, "%s wants \"[ADDRESS]:PORT\" or \"NAME:PORT\"", option);
         return false;
     }
-    if (!conf_parse_address(value->as.text, &host.endpoint)) {
-        struct slice text = value->as.text;
-        struct slice name = slice_first(text, slice_find(text, ':'));
-        uint64_t port = 25;
-        bool good = conf_text_is_host(name) &&
-                    (name.size == text.size ||
-                     slice_parse_u64(slice_skip(text, name.size + 1), &port));
-        conf_error(load, value,
-                   good && port > 0 && port <= UINT16_MAX
-                       ? "%s: \"%.*s\" is to be looked up in DNS: not built yet in this version, "
-                         "write \"[ADDRESS]:PORT\""
-                       : "%s: \"%.*s\" is neither \"[ADDRESS]:PORT\" nor \"NAME:PORT\"",
-                   option, SHOW(text));
+    if (conf_parse_address(value->as.text, &host.endpoint)) {
+        uint8_t bytes[ENDPOINT_TEXT_MAX];
+        struct buf name;
+        buf_init(&name, bytes, sizeof(bytes));
+        endpoint_put_address(&name, &host.endpoint);
+        host.text = heap_copy(load->heap, value->as.text);
+        host.name = heap_copy(load->heap, buf_slice(&name));
+        host.has_address = true;
+    } else if (!parse_host_name(load, value->as.text, &host)) {
+        conf_error(load, value, "%s: \"%.*s\" is neither \"[ADDRESS]:PORT\" nor \"NAME:PORT\"",
+                   option, SHOW(value->as.text));
         return false;
     }
-    uint8_t bytes[ENDPOINT_TEXT_MAX];
-    struct buf name;
-    buf_init(&name, bytes, sizeof(bytes));
-    endpoint_put_address(&name, &host.endpoint);
-    host.text = heap_copy(load->heap, value->as.text);
-    host.name = heap_copy(load->heap, buf_slice(&name));
-    host.has_address = true;
     *host_out = host;
     return true;
 }
@@ -67,6 +81,10 @@ static bool apply_named_host(struct conf_load *load, const struct conf_value *ta
         return false;
     }
     if (!apply_host(load, address, "mx_list", host_out)) {
+        return false;
+    }
+    if (!host_out->has_address) {
+        conf_error(load, address, "mx_list: \"%.*s\" is no address", SHOW(address->as.text));
         return false;
     }
     host_out->text = host_out->name = heap_copy(load->heap, name->as.text);
@@ -94,6 +112,24 @@ static struct slice mx_site_name(struct conf_load *load, const struct conf_host 
     return buf_slice(&name);
 }
 
+/* As smtp/site_finder.h is asked for the addresses of hosts. */
+static struct slice mx_lookup(struct conf_load *load, const struct conf_host *hosts, size_t count)
+{
+    size_t size = 0;
+    struct buf names;
+    for (size_t i = 0; i < count; i++) {
+        size += hosts[i].has_address ? 0 : hosts[i].name.size + 1;
+    }
+    buf_init(&names, heap_take(load->heap, size + 1), size + 1);
+    for (size_t i = 0; i < count; i++) {
+        if (!hosts[i].has_address) {
+            buf_put_byte(&names, ' ');
+            buf_put(&names, hosts[i].name);
+        }
+    }
+    return buf_slice(&names);
+}
+
 static void apply_mx_list(struct conf_load *load, const struct conf_option *option,
                           const struct conf_value *value, void *base)
 {
@@ -115,6 +151,11 @@ static void apply_mx_list(struct conf_load *load, const struct conf_option *opti
     queue->mx_list = hosts;
     queue->mx_count = count;
     queue->mx_name = mx_site_name(load, hosts, count);
+    queue->mx_lookup = mx_lookup(load, hosts, count);
+    if (queue->mx_name.size > MX_NAME_BYTES_MAX || queue->mx_lookup.size > MX_NAME_BYTES_MAX) {
+        conf_error(load, value, "%s wants hosts of at most %d characters together", option->name,
+                   MX_NAME_BYTES_MAX - 8);
+    }
 }
 
 static const struct conf_option smtp_rows[] = {
@@ -158,8 +199,9 @@ static void apply_routing_domain(struct conf_load *load, const struct conf_optio
     if (!apply_host(load, value, option->name, host)) {
         return;
     }
-    if (host->text.size > ENDPOINT_TEXT_MAX) {
-        conf_error(load, value, "%s wants at most %d characters", option->name, ENDPOINT_TEXT_MAX);
+    if (host->text.size > CONF_ROUTING_BYTES_MAX) {
+        conf_error(load, value, "%s wants at most %d characters", option->name,
+                   CONF_ROUTING_BYTES_MAX);
         return;
     }
     queue->routing_domain = host;
@@ -287,6 +329,7 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
         out->mx_list = layer->mx_list;
         out->mx_count = layer->mx_count;
         out->mx_name = layer->mx_name;
+        out->mx_lookup = layer->mx_lookup;
     }
     if (layer->egress_pool.size > 0) {
         out->egress_pool = layer->egress_pool;

@@ -14,6 +14,8 @@
 #define CONNS_MAX      16384
 #define TRANSFERS_MAX  32768
 #define GATES_MAX      (1u << 20)
+/* Queues whose routes are looked at again in one turn. */
+#define REROUTES_A_TURN 512
 /* Above this share of the blocks that mail is received into, kept messages that nobody sends are
  * given back to the spool. */
 #define SHED_ABOVE_PERCENT 60
@@ -23,6 +25,9 @@
 /* Of the same blocks, for what is read ahead; nor is anything, above the lines at which kept
  * messages are given back. */
 #define AHEAD_SHARE 8
+
+static void reroute_run(struct deferred *deferred);
+static void ask_again_run(struct deferred *deferred);
 
 static void pool_boot(struct pool *pool, struct boot_pages *pages, size_t object_bytes,
                       uint32_t count)
@@ -97,6 +102,8 @@ void delivery_init(struct delivery *delivery, struct boot_pages *pages)
     list_init(&delivery->unrecorded);
     list_init(&delivery->ahead);
     list_init(&delivery->gate_list);
+    deferred_init(&delivery->reroute, reroute_run);
+    deferred_init(&delivery->ask_again, ask_again_run);
     admin_local_init(delivery);
     timer_init(&delivery->tick, delivery_tick);
     shard_timer_set(delivery->shard, &delivery->tick, TICK_NS);
@@ -126,7 +133,9 @@ static struct ready_queue *delivery_route(void *context, struct sched_queue *que
         return NULL;
     }
     struct egress_pool *pool = egress_pool_there(delivery, &way);
-    if (pool == NULL) {
+    if (pool != NULL) {
+        egress_pool_lead(pool, &way);
+    } else {
         pool = egress_pool_new(delivery, &way);
     }
     return pool != NULL ? &pool->ready : NULL;
@@ -139,10 +148,57 @@ bool delivery_routed_right(struct delivery *delivery, struct sched_queue *queue)
     if (queue->ready == NULL) {
         return true;
     }
-    const struct egress_pool *pool = egress_way_find(&way, delivery, queue, &reason)
-                                         ? egress_pool_there(delivery, &way)
-                                         : NULL;
-    return pool != NULL && queue->ready == &pool->ready;
+    struct egress_pool *pool = egress_way_find(&way, delivery, queue, &reason)
+                                   ? egress_pool_there(delivery, &way)
+                                   : NULL;
+    if (pool == NULL || queue->ready != &pool->ready) {
+        return false;
+    }
+    egress_pool_lead(pool, &way);
+    return true;
+}
+
+/* --- what DNS says ---------------------------------------------------------------------------- */
+
+/* In slices; what a queue has due goes where it leads now. */
+static void reroute_run(struct deferred *deferred)
+{
+    struct delivery *delivery = CONTAINER_OF(deferred, struct delivery, reroute);
+    struct queues *queues = delivery->queues;
+    uint32_t end = queues_end(queues);
+    for (unsigned i = 0; i < REROUTES_A_TURN && delivery->reroute_next < end; i++) {
+        struct sched_queue *queue = queues_find(queues, delivery->reroute_next++);
+        if (queue != NULL && !delivery->stopping && !delivery_routed_right(delivery, queue)) {
+            queues_unroute(queues, queue);
+        }
+    }
+    if (delivery->reroute_next < end) {
+        shard_defer(delivery->shard, deferred);
+        return;
+    }
+    delivery->reroute_next = 0;
+    if (delivery->reroute_all) {
+        delivery->reroute_all = false;
+        shard_defer(delivery->shard, deferred);
+    }
+}
+
+static void ask_again_run(struct deferred *deferred)
+{
+    queues_ask_routes(CONTAINER_OF(deferred, struct delivery, ask_again)->queues);
+}
+
+void delivery_site_changed(void *context, struct slice lookup, const struct site *former,
+                           struct site *site)
+{
+    struct delivery *delivery = context;
+    (void)lookup;
+    (void)site;
+    shard_defer(delivery->shard, &delivery->ask_again);
+    if (former != NULL && former->kind == SITE_OK) { /* else its queues ask for themselves */
+        delivery->reroute_all = delivery->reroute_next > 0;
+        shard_defer(delivery->shard, &delivery->reroute);
+    }
 }
 
 static void delivery_work(void *context, struct ready_queue *ready)
@@ -252,6 +308,8 @@ void delivery_fini(struct delivery *delivery)
 {
     shard_timer_clear(delivery->shard, &delivery->tick);
     deferred_cancel(&delivery->admin.bounce);
+    deferred_cancel(&delivery->reroute);
+    deferred_cancel(&delivery->ask_again);
     egress_pools_fini(delivery);
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         deferred_cancel(&CONTAINER_OF(link, struct egress, link)->work);

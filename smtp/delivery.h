@@ -35,6 +35,7 @@
 #include "smtp/event_tap.h"
 #include "smtp/inject_keys.h"
 #include "smtp/message.h"
+#include "smtp/site_book.h"
 
 /* What operators have ordered: smtp/admin_local.h. */
 struct admin_local {
@@ -76,6 +77,11 @@ struct delivery {
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     struct admin_local admin;
+    struct site_book *site_book; /* borrowed; its `changed` is delivery_site_changed */
+    struct deferred reroute;     /* after that: queues that are to go elsewhere, … */
+    uint32_t reroute_next;       /* … from this number on */
+    bool reroute_all;            /* … then all of them once more */
+    struct deferred ask_again;   /* those that have waited for the first answer */
     struct histogram latency; /* nanoseconds, of a transaction with a server */
     struct histogram age;     /* nanoseconds, of what is delivered, a value for each recipient */
     const struct inject_voids *voids; /* borrowed from the TSA shard */
@@ -87,6 +93,10 @@ struct delivery {
 void delivery_init(struct delivery *delivery, struct boot_pages *pages);
 /* What queues asks of its user; `context` is the delivery. */
 extern const struct queues_user delivery_queues_user;
+
+/* site_book_changed; `context` is the delivery. */
+void delivery_site_changed(void *context, struct slice lookup, const struct site *former,
+                           struct site *site);
 
 /* No new transfers; connections end when theirs is over. */
 void delivery_stop(struct delivery *delivery);

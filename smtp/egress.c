@@ -65,43 +65,53 @@ static struct slice ehlo_name(struct egress *egress, const struct source_options
     return slice_make(egress->ehlo_memory, name.size);
 }
 
-/* The same of the hosts that can be reached from the source. */
-static void copy_hosts(struct egress *egress, const struct source_options *source,
-                       const struct route *route)
+/* Names of the configuration are copied, those of DNS stay with the pool's site. */
+static struct slice keep_name(struct buf *names, const struct route *route, unsigned i)
 {
-    struct buf names;
-    buf_init(&names, egress->names_memory, sizeof(egress->names_memory));
-    egress->host_count = 0;
-    for (unsigned i = 0; i < route->host_count; i++) {
-        if (source->has_address &&
-            endpoint_is_v4(&source->address) != endpoint_is_v4(&route->hosts[i])) {
-            continue;
-        }
-        uint8_t *at = names.data + names.size;
-        buf_put(&names, route->names[i]);
-        egress->host_names[egress->host_count] =
-            names.overflow ? SLICE_NONE : slice_make(at, route->names[i].size);
-        struct endpoint *host = &egress->hosts[egress->host_count++];
-        *host = route->hosts[i];
-        host->port = source->remote_port != 0 ? source->remote_port : host->port;
+    uint8_t *at = names->data + names->size;
+    if (route->lookup.size > 0) {
+        return route->names[i];
     }
+    buf_put(names, route->names[i]);
+    return names->overflow ? SLICE_NONE : slice_make(at, route->names[i].size);
 }
 
-static void init_limits(struct egress *egress)
+void egress_aim(struct egress *egress, const struct route *route)
 {
-    uint8_t memory[ROUTE_HOSTS_MAX * ENDPOINT_TEXT_MAX];
-    struct buf hosts;
-    buf_init(&hosts, memory, sizeof(memory));
-    for (unsigned i = 0; i < egress->host_count; i++) {
-        endpoint_put(&hosts, &egress->hosts[i]);
+    static const struct endpoint any = {0};
+    bool bound = !endpoint_equal_address(&egress->source, &any);
+    struct buf names;
+    buf_init(&names, egress->names_memory, sizeof(egress->names_memory));
+    egress->nowhere = route->kind == ROUTE_NOWHERE ? route->verdict : VERDICT_ACCEPT;
+    egress->host_count = 0;
+    for (unsigned i = 0; i < route->host_count; i++) {
+        if (bound && endpoint_is_v4(&egress->source) != endpoint_is_v4(&route->hosts[i])) {
+            continue; /* it cannot be reached from there */
+        }
+        unsigned at = egress->host_count++;
+        egress->host_names[at] = keep_name(&names, route, i);
+        egress->host_ranks[at] = route->ranks[i];
+        egress->hosts[at] = route->hosts[i];
+        if (egress->remote_port != 0) {
+            egress->hosts[at].port = egress->remote_port;
+        }
     }
+    if (route->kind == ROUTE_NOWHERE) {
+        buf_put(&names, slice_first(route->detail, MIN_OF(route->detail.size, buf_room(&names))));
+        egress->detail_bytes = (uint16_t)names.size;
+    }
+    egress_kick(egress);
+}
+
+static void init_limits(struct egress *egress, const struct route *route)
+{
     struct egress_limits *limits = &egress->limits;
     const struct delivery *delivery = egress->delivery;
     cell_set_init(&limits->set, delivery->shard, delivery->registry, delivery->registrar);
     limits->set.settled = cells_settled;
     limits->granted = slot_granted;
     limits->asked = egress_slot_asked;
-    egress_limits_init(limits, slice_make(egress->name, egress->name_bytes), buf_slice(&hosts),
+    egress_limits_init(limits, slice_make(egress->name, egress->name_bytes), route->shared,
                        egress->path);
 }
 
@@ -148,10 +158,11 @@ struct egress *egress_new(struct egress_pool *pool, unsigned member,
     }
     deferred_init(&egress->work, egress_work);
     put_name(egress, source, buf_slice(&way->route.site));
-    copy_hosts(egress, source, &way->route);
+    egress->remote_port = source->remote_port;
+    egress_aim(egress, &way->route);
     fill_client_options(&egress->client, ehlo_name(egress, source), path);
     timer_init(&egress->timer, egress_fire);
-    init_limits(egress);
+    init_limits(egress, &way->route);
     list_push_back(&delivery->all, &egress->link);
     admin_local_site(egress);
     cell_set_ask(&egress->limits.set);
@@ -386,8 +397,7 @@ static void conn_released(struct client_conn *client, enum client_end end)
         leave_out(egress);
     } else if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
-        if (conn->host + 1 < egress->host_count && egress->path != NULL) {
-            conn->host++;
+        if (++conn->tried < egress->host_count && egress->path != NULL) {
             conn_open(conn);
             return;
         }
@@ -413,7 +423,9 @@ struct egress_conn *egress_conn_take(struct egress *egress)
         conn->egress = egress;
         conn->transfer = NULL;
         conn->used = false;
-        conn->host = 0;
+        conn->tried = 0;
+        conn->spin = (uint32_t)prng_next(&egress->delivery->shard->prng);
+        conn->name_bytes = 0;
         conn->conn.traced = 0;
         conn->cargo.home = egress_cargo_home;
         list_init(&conn->conn.link);
@@ -421,12 +433,34 @@ struct egress_conn *egress_conn_take(struct egress *egress)
     return conn;
 }
 
+/* The next host: all of a rank, beginning anywhere among them, before the next rank's. */
+static unsigned next_host(const struct egress *egress, const struct egress_conn *conn)
+{
+    unsigned first = conn->tried;
+    unsigned end = conn->tried + 1;
+    while (first > 0 && egress->host_ranks[first - 1] == egress->host_ranks[conn->tried]) {
+        first--;
+    }
+    while (end < egress->host_count &&
+           egress->host_ranks[end] == egress->host_ranks[conn->tried]) {
+        end++;
+    }
+    return first + (conn->tried - first + conn->spin) % (end - first);
+}
+
 static void conn_open(struct egress_conn *conn)
 {
     struct egress *egress = conn->egress;
     struct delivery *delivery = egress->delivery;
+    unsigned host = next_host(egress, conn);
+    struct slice name = egress->host_names[host];
+    CHECK(name.size <= sizeof(conn->name));
+    if (name.size > 0) {
+        memcpy(conn->name, name.data, name.size);
+    }
+    conn->name_bytes = (uint8_t)name.size;
     const struct client_target target = {
-        .peer = egress->hosts[conn->host],
+        .peer = egress->hosts[host],
         .source = egress->source,
         .session = id_next(delivery->ids, delivery->shard->wall_ns),
         .congestion = delivery->conf->node.congestion,
@@ -461,6 +495,11 @@ static bool conn_new(struct egress *egress, uint32_t more)
     struct delivery *delivery = egress->delivery;
     struct egress_limits *limits = &egress->limits;
     uint64_t until_ns = 0;
+    egress_pool_refresh(egress->pool);
+    if (egress->host_count == 0) {
+        hold(egress, HOLD_no_source, 0); /* what DNS says now leaves none; it will be looked at */
+        return false;
+    }
     if (rates_ready(&limits->connects, delivery->shard->now_ns, more, &until_ns) == 0) {
         wait_for_rate(egress, HOLD_connection_rate, until_ns);
         return false;
@@ -518,12 +557,11 @@ static const char *connect_text(enum stream_end end)
     return "connection failed";
 }
 
-static void put_failure(struct buf *text, const struct egress *egress,
-                        const struct egress_conn *conn)
+static void put_failure(struct buf *text, const struct egress_conn *conn)
 {
     const struct client_conn *client = &conn->conn;
     buf_put(text, SLICE("Ringpost internal: failed to connect to any candidate hosts: "));
-    endpoint_put(text, &egress->hosts[conn->host]);
+    endpoint_put(text, &client->peer);
     buf_put(text, SLICE(": "));
     if (!client->connected) {
         buf_put_string(text, connect_text(client->connect_end));
@@ -552,7 +590,7 @@ static void fail_batches(struct egress *egress, const struct egress_conn *conn)
         }
         transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : TRANSFER_NO_HOST;
         buf_init(&transfer->transaction.texts, transfer->texts, sizeof(transfer->texts));
-        put_failure(&transfer->transaction.texts, egress, conn);
+        put_failure(&transfer->transaction.texts, conn);
         transfer_start(transfer);
     }
 }
@@ -565,8 +603,30 @@ static bool requires_tls(const struct path_options *path)
            path->enable_tls == PATH_TLS_REQUIRED_INSECURE;
 }
 
-/* Everything due is deferred, in slices: such mail never goes out in clear. */
-static void defer_for_tls(struct egress *egress)
+/* There is no way: once nothing more of its queue is due, that asks for the route again. */
+static void end_nowhere(struct egress *egress, struct transfer *transfer)
+{
+    struct queues *queues = egress->delivery->queues;
+    struct sched_queue *queue =
+        queues_at(queues, row_at(&queues->rows, transfer->rows[0])->queue);
+    struct buf *text = &transfer->transaction.texts;
+    struct slice words = slice_from_string(egress->nowhere.text);
+    CHECK(enhanced_code_parse(&words, transfer->enhanced));
+    transfer->code = egress->nowhere.code;
+    buf_init(text, transfer->texts, sizeof(transfer->texts));
+    buf_put(text, SLICE("Ringpost internal: "));
+    buf_put(text, words);
+    if (egress->detail_bytes > 0) {
+        buf_put(text, SLICE(": "));
+        buf_put(text, slice_make(egress->names_memory, egress->detail_bytes));
+    }
+    if (sched_queue_due(queue) == 0 && queue->ready == &egress->pool->ready) {
+        queues_unroute(queues, queue);
+    }
+}
+
+/* Everything due ends without a connection, in slices. */
+static void end_due(struct egress *egress, enum transfer_cause cause)
 {
     hold(egress, HOLD_none, 0);
     for (unsigned i = 0; i < FAIL_BATCHES_MAX && egress_fresh(egress) > 0; i++) {
@@ -574,7 +634,10 @@ static void defer_for_tls(struct egress *egress)
         if (transfer == NULL) {
             return;
         }
-        transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : TRANSFER_NO_TLS;
+        transfer->cause = transfer_is_expired(transfer) ? TRANSFER_EXPIRE : cause;
+        if (cause == TRANSFER_NOWHERE) {
+            end_nowhere(egress, transfer);
+        }
         transfer_start(transfer);
     }
     if (egress_fresh(egress) > 0) {
@@ -748,10 +811,12 @@ static void egress_work(struct deferred *deferred)
         hold(egress, HOLD_empty, 0);
     } else if (egress->suspended) {
         stand_still(egress, HOLD_suspended_admin, egress->suspended_until_ns);
+    } else if (egress->nowhere.code != 0) {
+        end_due(egress, TRANSFER_NOWHERE);
     } else if (egress->left_out || egress->host_count == 0) {
         stand_still(egress, HOLD_no_source, 0);
     } else if (requires_tls(egress->path)) {
-        defer_for_tls(egress);
+        end_due(egress, TRANSFER_NO_TLS); /* such mail never goes out in clear */
     } else if (cell_set_whole(set)) {
         waits = send_due(egress);
     } else {
@@ -771,8 +836,9 @@ static void egress_work(struct deferred *deferred)
 
 bool egress_takes_turns(const struct egress *egress)
 {
-    return egress->path != NULL && !egress->suspended && !egress->left_out &&
-           egress->host_count > 0 && cell_set_whole(&egress->limits.set);
+    bool led = egress->host_count > 0 || egress->nowhere.code != 0;
+    return led && egress->path != NULL && !egress->suspended && !egress->left_out &&
+           cell_set_whole(&egress->limits.set);
 }
 
 void egress_kick(struct egress *egress)

@@ -12,6 +12,7 @@ struct transfer;
 
 #define EGRESS_REFUSAL_BYTES_MAX 250
 #define EGRESS_EHLO_BYTES_MAX    256 /* a host name */
+#define EGRESS_HOST_BYTES_MAX    255
 
 struct egress {
     struct egress_pool *pool;   /* borrowed: it is there as long as this is */
@@ -49,13 +50,18 @@ struct egress {
                                                   not for delivery, as far as there is room */
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
+    struct verdict nowhere;   /* code 0: there are hosts; else why its mail ends or waits */
     unsigned host_count;      /* of those that can be reached from its source */
     struct endpoint hosts[ROUTE_HOSTS_MAX];
-    struct slice host_names[ROUTE_HOSTS_MAX]; /* in names_memory, as far as there is room */
+    struct slice host_names[ROUTE_HOSTS_MAX]; /* in names_memory, as far as there is room; or of
+                                                 the pool's site */
+    uint8_t host_ranks[ROUTE_HOSTS_MAX];
+    uint16_t remote_port;     /* of the source; 0: that of the hosts */
     uint16_t name_bytes;
     uint16_t source_bytes;    /* of the name: that of the source */
     char name[EGRESS_NAME_BYTES_MAX]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
-    uint8_t names_memory[ROUTE_SITE_BYTES_MAX + ENDPOINT_TEXT_MAX];
+    uint8_t names_memory[ROUTE_SITE_BYTES_MAX + ENDPOINT_TEXT_MAX]; /* or what DNS has said */
+    uint16_t detail_bytes;    /* of that, with `nowhere` */
     uint8_t ehlo_memory[EGRESS_EHLO_BYTES_MAX];
 };
 
@@ -64,7 +70,10 @@ struct egress_conn {
     struct egress *egress;      /* borrowed */
     struct transfer *transfer;  /* null: idle, connecting or closing; egress_conn_assign */
     bool used;                  /* has sent something since it came here */
-    unsigned host;              /* index of the one being tried */
+    unsigned tried;             /* hosts before this one */
+    uint32_t spin;              /* where it begins among equal ones */
+    uint8_t name_bytes;         /* of the host that is being tried; 0: it has none */
+    uint8_t name[EGRESS_HOST_BYTES_MAX];
     struct slot_cargo cargo;    /* while it goes to another shard, which knows the site, too */
 };
 
@@ -79,6 +88,12 @@ MUST_USE struct egress *egress_new(struct egress_pool *pool, unsigned member,
 static inline struct slice egress_source_name(const struct egress *egress)
 {
     return slice_make(egress->name, egress->source_bytes);
+}
+/* Where its pool leads now: hosts, or why there is no way. */
+void egress_aim(struct egress *egress, const struct route *route);
+static inline struct slice egress_conn_host(const struct egress_conn *conn)
+{
+    return slice_make(conn->name, conn->name_bytes);
 }
 /* May something be dealt to it? */
 bool egress_takes_turns(const struct egress *egress);

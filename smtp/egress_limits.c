@@ -46,10 +46,11 @@ static unsigned family_ask(const struct family *family, struct cell_set *set, st
     return count;
 }
 
-void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
+void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t lead,
                         const struct path_options *path)
 {
-    const struct slice own[] = {SLICE("connections"), name, hosts, path->block};
+    const struct slice own[] = {SLICE("connections"), name,
+                                slice_make((const uint8_t *)&lead, sizeof(lead)), path->block};
     const struct cell_key key = cell_key_of(own, COUNT_OF(own));
     const struct family messages = messages_of(path);
     const struct family selects = selects_of(path);

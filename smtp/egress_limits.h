@@ -39,12 +39,12 @@ struct egress_limits {
 };
 
 /*
- * `name` is the ready queue's, and `hosts` where it goes. The path's block tells two of them with
- * one name apart: a path with a high connection_limit would fill what the other's low one allows,
- * and that would never be served. The rates of a site are one, whatever else differs. Nothing is
- * asked yet: cell_set_ask.
+ * `name` is the ready queue's, and `lead` what of its route limits hold for. The path's block tells
+ * two of them with one name apart: a path with a high connection_limit would fill what the other's
+ * low one allows, and that would never be served. The rates of a site are one, whatever else
+ * differs. Nothing is asked yet: cell_set_ask.
  */
-void egress_limits_init(struct egress_limits *limits, struct slice name, struct slice hosts,
+void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t lead,
                         const struct path_options *path);
 /* Has it rates of selection? */
 static inline bool egress_limits_selects(const struct egress_limits *limits)

@@ -3,6 +3,9 @@
  * shard/queue/slots.h.
  */
 #include "smtp/egress.h"
+
+#include <string.h>
+
 #include "smtp/egress_trace.h"
 
 enum slot_class egress_class(const struct egress *egress)
@@ -98,7 +101,8 @@ void egress_take_cargo(struct egress *egress)
     struct egress_conn *conn = egress_conn_take(egress);
     if (conn != NULL) {
         struct shard *shard = egress->delivery->shard;
-        conn->host = from->host;
+        conn->name_bytes = from->name_bytes;
+        memcpy(conn->name, from->name, from->name_bytes);
         client_conn_adopt(&conn->conn, shard, &egress_client_user, &egress->client, &from->conn);
         egress_trace_begin(conn);
         egress->connections++;

@@ -16,22 +16,46 @@ static void cell_settled(struct cell_set *set);
 
 /* --- ways ------------------------------------------------------------------------------------- */
 
+/* What DNS says of it. False: that is being asked. */
+static bool way_resolve(struct egress_way *way, const struct delivery *delivery)
+{
+    way->site = site_book_find(delivery->site_book, way->route.lookup);
+    if (way->site == NULL) {
+        return false;
+    }
+    route_resolve(&way->route, way->options, way->path, way->site);
+    return true;
+}
+
 bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
                      struct sched_queue *queue, enum hold_reason *reason_out)
 {
     const struct queue_options *options = sched_queue_options(queue);
+    const struct conf_host *to = options->mx_count == 0 ? options->routing_domain : NULL;
     way->domain = queue_name_parse(sched_queue_name(delivery->queues, queue)).domain;
+    if (to != NULL && !to->has_address) {
+        way->domain = to->name;
+    }
     way->path = conf_path(delivery->conf, way->domain);
     way->pool = conf_pool(delivery->conf, options->egress_pool);
+    way->options = options;
+    way->site = NULL;
     CHECK(way->pool != NULL);
     route_find(&way->route, options, way->path, way->domain);
+    *reason_out = HOLD_dns;
+    if (way->route.kind == ROUTE_NEEDS_DNS && !way_resolve(way, delivery)) {
+        return false;
+    }
     buf_init(&way->name, way->name_memory, sizeof(way->name_memory));
     buf_put(&way->name, way->pool->name);
     buf_put(&way->name, SLICE("->"));
     buf_put(&way->name, buf_slice(&way->route.site));
     buf_put(&way->name, SLICE("@smtp_client"));
-    *reason_out = way->route.kind != ROUTE_OK ? HOLD_dns : HOLD_no_source;
-    return way->route.kind == ROUTE_OK && way->pool->turn_count > 0;
+    if (way->route.kind == ROUTE_NOWHERE && way->site == NULL) {
+        return false; /* the configuration leads nowhere, and may be another one soon */
+    }
+    *reason_out = HOLD_no_source;
+    return way->pool->turn_count > 0;
 }
 
 /* Where the same options stand in two snapshots, they are the same. */
@@ -105,6 +129,54 @@ struct egress_pool *egress_pool_there(const struct delivery *delivery,
                : NULL;
 }
 
+/* DNS says this of it now: the names of hosts are the site's, which is held as long as they are. */
+static void pool_aim(struct egress_pool *pool, struct site *site, const struct route *route)
+{
+    struct site *former = pool->site;
+    pool->site = site_hold(site);
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->members[i] != NULL) {
+            egress_aim(pool->members[i], route);
+        }
+    }
+    site_release(former);
+}
+
+void egress_pool_lead(struct egress_pool *pool, const struct egress_way *way)
+{
+    struct slice lookup = way->route.lookup;
+    if (pool->site == NULL) {
+        return;
+    }
+    CHECK(lookup.size <= sizeof(pool->lookup));
+    memcpy(pool->lookup, lookup.data, lookup.size);
+    pool->lookup_bytes = (uint16_t)lookup.size;
+    pool->mx_list = way->options->mx_list;
+    pool->mx_count = way->options->mx_count;
+    if (pool->site != way->site) {
+        pool_aim(pool, way->site, &way->route);
+    }
+}
+
+void egress_pool_refresh(struct egress_pool *pool)
+{
+    struct slice lookup = slice_make(pool->lookup, pool->lookup_bytes);
+    struct route route;
+    if (pool->site == NULL || pool->options == NULL) {
+        return;
+    }
+    struct site *site = site_book_find(pool->delivery->site_book, lookup);
+    if (site == NULL || site == pool->site || site->order != pool->site->order ||
+        !slice_equal(site->name, pool->site->name)) {
+        return; /* where it leads elsewhere, its queues will be told */
+    }
+    const struct queue_options queue = {
+        .mx_list = pool->mx_list, .mx_count = pool->mx_count, .mx_name = SLICE("mx_list")};
+    route_of_domain(&route, lookup, pool->port);
+    route_resolve(&route, &queue, pool->path, site);
+    pool_aim(pool, site, &route);
+}
+
 /* One cell for all who share the pool at this site, on whatever shard. */
 static void tickets_init(struct egress_pool *pool)
 {
@@ -123,6 +195,9 @@ static void tickets_init(struct egress_pool *pool)
 
 static void pool_free(struct egress_pool *pool)
 {
+    if (pool->site != NULL) {
+        site_release(pool->site);
+    }
     list_remove(&pool->link);
     deferred_cancel(&pool->deal);
     shard_timer_clear(pool->delivery->shard, &pool->timer);
@@ -224,6 +299,9 @@ struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egre
     timer_init(&pool->timer, pool_fire);
     list_init(&pool->link);
     list_push_back(&delivery->pool_list, &pool->link);
+    pool->port = way->route.port;
+    pool->site = way->site != NULL ? site_hold(way->site) : NULL;
+    egress_pool_lead(pool, way);
     bool whole = members_new(pool, way);
     tickets_init(pool);
     CHECK(htab_insert(&delivery->sites, htab_hash(&delivery->sites, name),

@@ -25,6 +25,7 @@
 #include "smtp/delivery.h"
 #include "smtp/route.h"
 
+#define EGRESS_LOOKUP_BYTES_MAX 256
 #define EGRESS_NAME_BYTES_MAX (CONF_SOURCE_BYTES_MAX + ROUTE_SITE_BYTES_MAX + 16)
 
 struct egress_pool {
@@ -35,6 +36,12 @@ struct egress_pool {
     const struct pool_options *options; /* borrowed from the snapshot; null: retired */
     const struct path_options *path;    /* of the site, whatever source; likewise */
     uint64_t identity;                  /* of the route */
+    uint16_t port;                      /* of hosts that DNS names */
+    struct site *site;                  /* held; null: the route does not come from DNS */
+    const struct conf_host *mx_list;    /* with `site`: whose names that is for; borrowed */
+    size_t mx_count;                    /* 0: it is for a domain */
+    uint16_t lookup_bytes;              /* of what DNS is asked for */
+    uint8_t lookup[EGRESS_LOOKUP_BYTES_MAX];
     bool dealing;                       /* tickets are drawn */
     struct cell_set set;                /* of one cell: the tickets */
     struct cell_request request;
@@ -57,7 +64,9 @@ struct egress_way {
     struct route route;
     const struct pool_options *pool; /* borrowed from the snapshot, as is the next */
     const struct path_options *path;
-    struct slice domain;             /* borrowed from the queue's name */
+    struct slice domain;             /* whose path it is; borrowed from queue's name or snapshot */
+    const struct queue_options *options; /* the queue's */
+    struct site *site;               /* what DNS says; borrowed for the turn; null: not asked */
     struct buf name;
     uint8_t name_memory[EGRESS_NAME_BYTES_MAX];
 };
@@ -85,6 +94,10 @@ static inline struct slice egress_pool_name(const struct egress_pool *pool)
 /* Of the pool alone. */
 struct slice egress_pool_label(const struct egress_pool *pool);
 
+/* A queue comes to it by this way: what DNS says of its domain is what counts from now on. */
+void egress_pool_lead(struct egress_pool *pool, const struct egress_way *way);
+/* A connection is to be made: by what DNS says now, where no more than addresses have changed. */
+void egress_pool_refresh(struct egress_pool *pool);
 /* There is work for those who send. */
 void egress_pool_kick(struct egress_pool *pool);
 /* The first that an operator has suspended; null: none. */

@@ -8,7 +8,7 @@ static struct trace_session session_of(const struct egress_conn *conn)
     return (struct trace_session){
         .peer = conn->conn.peer,
         .local = conn->conn.source,
-        .mx_host = egress->host_names[conn->host],
+        .mx_host = egress_conn_host(conn),
         .ready_queue = slice_make(egress->name, egress->name_bytes),
         .egress_source = egress_source_name(egress),
     };

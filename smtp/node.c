@@ -236,6 +236,7 @@ static void mta_drain(struct mta *mta)
     server_stop(&mta->server);
     http_server_stop(&mta->http);
     delivery_stop(&mta->delivery);
+    site_book_stop(&mta->site_book);
     rewrite_stop(&mta->rewrite);
     rebind_shard_stop(&mta->node->control->rebind, mta->shard.index);
 }
@@ -284,7 +285,7 @@ static void mta_stop_step(struct deferred *deferred)
         }
         if (server_open(&mta->server) == 0 && http_server_open(&mta->http) == 0 &&
             delivery_open(&mta->delivery) == 0 && intake_open(&mta->intake) == 0 &&
-            rewrite_open(&mta->rewrite) == 0 &&
+            rewrite_open(&mta->rewrite) == 0 && site_book_idle(&mta->site_book) &&
             rebind_shard_open(&mta->node->control->rebind, mta->shard.index) == 0) {
             mta_log(mta);
         }
@@ -610,6 +611,7 @@ static void mta_account(struct mta *mta)
         event_feed_memory(&mta->feed) + event_replay_memory(&mta->events.replay);
     used[ACCOUNT_CONNECTIONS] =
         server_memory(&mta->server) + delivery_memory(&mta->delivery);
+    used[ACCOUNT_DNS] = site_book_memory(&mta->site_book);
     used[ACCOUNT_HTTP] = http_server_memory(&mta->http) + inject_memory(&mta->inject);
     server_look(&mta->server);
     node_http_look(mta);

@@ -86,6 +86,7 @@ struct mta {
     struct queues queues;
     struct intake intake;
     struct server server;
+    struct site_book site_book;
     struct delivery delivery;
     struct trace_tap trace;
     struct recovery recovery;

@@ -21,7 +21,8 @@
 #define ROWS_MAX         (64u << 20)
 #define QUEUE_IDLE_NS    (600 * NS_PER_S)
 #define FEED_BATCHES     32
-#define SITE_BYTES       KIB        /* of a domain of which DNS has told, on average */
+#define SITE_BYTES       KIB        /* of a domain of which DNS has told, on average; and of what a
+                                       mail shard knows of it */
 #define SEARCHES_BYTES   (16 * MIB) /* of those that are being searched for */
 #define CELLS_MAX        (1u << 20)
 /* Of a thread's share of memory.limit injection may hold one part in so many. */
@@ -109,6 +110,19 @@ static int mta_wire_events(struct mta *mta)
     return event_tap_init(&mta->events, &mta->shard, &tap);
 }
 
+/* As many domains as the node has names of, on each shard. */
+static void sites_book_boot(struct mta *mta, const struct conf *conf)
+{
+    const struct site_book_options options = {
+        .finder = &mta->node->control->sites,
+        .domains_max = conf->dns.cache_size,
+        .memory_max = (uint64_t)conf->dns.cache_size * SITE_BYTES,
+        .changed = delivery_site_changed,
+        .context = &mta->delivery,
+    };
+    site_book_init(&mta->site_book, &mta->shard, &mta->pages, &options);
+}
+
 static void mta_wire_mail(struct mta *mta)
 {
     const struct conf *conf = mta->node->options.conf;
@@ -134,6 +148,7 @@ static void mta_wire_mail(struct mta *mta)
         .overload = {.shard = &mta->shard, .log = mta->node->options.log},
     };
     server_init(&mta->server, &mta->pages);
+    sites_book_boot(mta, conf);
     mta->delivery = (struct delivery){
         .shard = &mta->shard,
         .conf = conf,
@@ -142,6 +157,7 @@ static void mta_wire_mail(struct mta *mta)
         .events = &mta->events,
         .trace = &mta->trace,
         .ids = &mta->ids,
+        .site_book = &mta->site_book,
         .registry = &mta->node->control->cells,
         .registrar = mta->node->shards,
         .shards = mta->node->shards,
@@ -327,6 +343,7 @@ static void mta_close(struct mta *mta)
     http_server_fini(&mta->http);
     inject_fini(&mta->inject);
     delivery_fini(&mta->delivery);
+    site_book_fini(&mta->site_book);
     rewrite_fini(&mta->rewrite);
     rebind_shard_fini(&mta->node->control->rebind, mta->shard.index);
     event_tap_fini(&mta->events);

@@ -13,14 +13,19 @@ struct event_log_options node_log_options(const struct conf *conf)
     };
 }
 
+static void begin(struct reload *reload, const struct conf *conf)
+{
+    struct control *control = CONTAINER_OF(reload, struct control, reload);
+    resolver_set(&control->resolver, &conf->dns);
+    site_finder_set(&control->sites, conf);
+}
+
 static void apply(struct reload *reload, const struct conf *conf)
 {
     struct control *control = CONTAINER_OF(reload, struct control, reload);
     const struct event_log_options log = node_log_options(conf);
     http_server_set_conf(&control->http.server, conf);
     event_log_set(control->log, &log);
-    resolver_set(&control->resolver, &conf->dns);
-    site_finder_set(&control->sites, conf);
 }
 
 static const struct conf *conf_in_force(struct explain *explain)
@@ -38,6 +43,7 @@ void node_reload_init_tsa(struct control *control)
     const struct node_options *options = &control->node->options;
     struct reload *reload = &control->reload;
     reload->log = options->log;
+    reload->begin = begin;
     reload->apply = apply;
     control->explain.conf = conf_in_force;
     control->rebind.conf = rebind_conf;

@@ -26,7 +26,7 @@
 #define CENSUS_QUEUES_MAX   1000u
 #define CENSUS_REQUESTS_MAX 32u                     /* that wait */
 #define CENSUS_NAMES_MAX    (2 * CENSUS_QUEUES_MAX) /* that all shards are asked about */
-#define CENSUS_SITE_BYTES   448u                    /* of the name of a site */
+#define CENSUS_SITE_BYTES   464u                    /* of the name of a site */
 
 enum census_kind { CENSUS_SCHEDULED, CENSUS_READY };
 

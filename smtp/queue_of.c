@@ -1,6 +1,6 @@
 #include "smtp/queue_of.h"
 
-static_assert(CONF_CAMPAIGN_BYTES_MAX + CONF_TENANT_BYTES_MAX + 255 + ENDPOINT_TEXT_MAX + 3 <=
+static_assert(CONF_CAMPAIGN_BYTES_MAX + CONF_TENANT_BYTES_MAX + 255 + CONF_ROUTING_BYTES_MAX + 3 <=
                   QUEUE_NAME_BYTES_MAX,
               "every queue has a name");
 

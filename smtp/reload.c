@@ -209,6 +209,7 @@ static void spread(struct reload *reload, struct conf *conf)
 {
     conf_keep(conf, reload->current->conf);
     reload->next = snapshot_new(reload, conf, conf);
+    reload->begin(reload, conf);
     for (unsigned i = 0; i < reload->shards; i++) {
         reload->out++;
         reload_part_send(&reload->parts[i], &reload->next->leases[i].lease, reload->shard);

@@ -50,7 +50,9 @@ struct snapshot;
 struct reload {
     struct shard *shard;           /* borrowed */
     struct log_sink log;
-    /* What of a new configuration is the TSA shard's own. */
+    /* What of a new configuration is the TSA shard's own: before mail shards have it, for them to
+     * ask, and when all have it. */
+    void (*begin)(struct reload *reload, const struct conf *conf);
     void (*apply)(struct reload *reload, const struct conf *conf);
     unsigned shards;               /* of mail */
     struct reload_part *parts;     /* one for each of them */
@@ -75,7 +77,7 @@ struct reload {
 
 /*
  * Boot. `conf` is in force; file and sets are where it came from. All are borrowed until
- * reload_fini. `log` and `apply` are set by the caller, and parts by reload_shard_set.
+ * reload_fini. `log`, `begin` and `apply` are set by the caller, and parts by reload_shard_set.
  */
 void reload_init(struct reload *reload, struct shard *shard, struct boot_pages *pages,
                  unsigned shards, const struct conf *conf);

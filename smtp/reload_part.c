@@ -71,6 +71,7 @@ static void part_arrive(struct shard_walk *walk)
     const struct conf *conf = part->lease->conf;
     part->old = target->server->lease;
     walk->delivery->conf = conf;
+    site_book_expire(walk->delivery->site_book);
     target->server->intake->conf = conf;
     event_tap_set_conf(target->server->events, conf);
     server_set_conf(target->server, part->lease);

@@ -13,6 +13,7 @@ struct wish {
     struct site *site;       /* held; null: nothing yet */
     uint64_t expires_ns;
     bool is_away;
+    bool again;              /* what comes home may be of the configuration before */
     struct site_ask ask;
     struct list pending;
     struct site *answer;     /* on its way home, held; null: there is none */
@@ -162,7 +163,7 @@ static void wish_learn(struct site_book *book, struct wish *wish, struct site *s
     if (differs(before, site)) {
         list_remove(&wish->used); /* what looks up others in there does not drop this one */
         list_push_back(&book->used, &wish->used);
-        book->options.changed(book->options.context, wish->name, site);
+        book->options.changed(book->options.context, wish->name, before, site);
     }
 }
 
@@ -176,7 +177,9 @@ static void wish_home(struct shard *receiver, struct mail *mail)
     wish->answer = NULL;
     wish->expires_ns = receiver->now_ns + REST_NS;
     if (site != NULL) {
-        wish->expires_ns = MAX_OF(wish->expires_ns, wish->answer_expires_ns);
+        wish->expires_ns =
+            wish->again ? 0 : MAX_OF(wish->expires_ns, wish->answer_expires_ns);
+        wish->again = false;
         wish_learn(book, wish, site);
     }
 }
@@ -259,6 +262,9 @@ struct site *site_book_find(struct site_book *book, struct slice domain)
     if (wanted && !wish->is_away && !book->stopping) {
         wish_send(wish);
     }
+    if (wish->site != NULL && wish->site->kind != SITE_OK && wish->is_away) {
+        return NULL; /* it may have one now */
+    }
     return wish->site == NULL && book->stopping ? &book->scarce : wish->site;
 }
 
@@ -273,6 +279,20 @@ void site_book_stop(struct site_book *book)
     book->away++;
     book->stop_mail.arrive = stop_arrives;
     shard_send(book->shard, book->options.finder->shard->index, &book->stop_mail);
+}
+
+void site_book_expire(struct site_book *book)
+{
+    for (struct list *link = book->used.next; link != &book->used; link = link->next) {
+        struct wish *wish = CONTAINER_OF(link, struct wish, used);
+        wish->expires_ns = 0;
+        wish->again = wish->is_away;
+    }
+}
+
+uint64_t site_book_memory(const struct site_book *book)
+{
+    return book->memory.used;
 }
 
 bool site_book_idle(const struct site_book *book)

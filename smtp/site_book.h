@@ -14,10 +14,12 @@
 struct site_book;
 
 /*
- * From the loop. The first site of a domain has come, or another one that differs from the one
- * before in kind, name or order. `domain` is as it was asked for; both are borrowed for the call.
+ * From the loop. The first site of a domain has come (`former` is null), or another one that
+ * differs from the former in kind, name or order. `domain` is as it was asked for; all are borrowed
+ * for the call.
  */
-typedef void site_book_changed(void *context, struct slice domain, struct site *site);
+typedef void site_book_changed(void *context, struct slice domain, const struct site *former,
+                               struct site *site);
 
 struct site_book_options {
     struct site_finder *finder; /* borrowed: the node's */
@@ -48,13 +50,18 @@ void site_book_init(struct site_book *book, struct shard *shard, struct boot_pag
                     const struct site_book_options *options);
 /* What is being asked for comes home without an answer. */
 void site_book_stop(struct site_book *book);
+/* Another configuration is in force: all that is known is asked for again when it is looked up. */
+void site_book_expire(struct site_book *book);
+uint64_t site_book_memory(const struct site_book *book);
 bool site_book_idle(const struct site_book *book);
 /* Stopped and idle. Releases all that it holds. */
 void site_book_fini(struct site_book *book);
 
 /*
- * The site of a domain (lower case, without a dot at the end) as it is known, borrowed until the
- * turn ends unless it is held (site_hold); or null: it is asked for, and `changed` follows.
+ * The site of a domain (lower case, without a dot at the end; or of a list of hosts, see
+ * site_search.h) as it is known, borrowed until the
+ * turn ends unless it is held (site_hold); or null: it is asked for. That a domain had no site, or
+ * DNS trouble, is known no longer than it holds: what has expired of that is asked for, too.
  */
 struct site *site_book_find(struct site_book *book, struct slice domain);
 

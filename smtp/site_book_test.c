@@ -42,8 +42,10 @@ struct rig {
     unsigned count;          /* mail shards */
 };
 
-static void changed(void *context, struct slice domain, struct site *site)
+static void changed(void *context, struct slice domain, const struct site *former,
+                    struct site *site)
 {
+    (void)former;
     struct reader *reader = context;
     reader->changes++;
     if (reader->last != NULL) {
@@ -248,7 +250,7 @@ static void f17_trouble_is_asked_for_again_soon(void **state)
     assert_int_equal(rig.readers[0].last->kind, SITE_TROUBLE);
     dns_table_say(&rig.table, "a.test", DNS_MX, datas[0]);
     run(&rig, SITE_TROUBLE_S * NS_PER_S);
-    assert_int_equal(find(&rig, 0, "a.test")->kind, SITE_TROUBLE);
+    assert_null(find(&rig, 0, "a.test")); /* it may have a site by now */
     assert_int_equal(rig.readers[0].last->kind, SITE_OK);
     assert_int_equal(rig.readers[0].changes, 2);
     rig_close(&rig);

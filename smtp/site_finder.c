@@ -1,6 +1,7 @@
 #include "smtp/site_finder.h"
 
 #include "core/check.h"
+#include "smtp/idna.h"
 
 #define SWEEP_NS    NS_PER_S
 #define SWEEP_SITES 1000 /* in one go */
@@ -54,6 +55,9 @@ void site_finder_init(struct site_finder *finder, struct shard *shard, struct bo
     list_init(&finder->answers);
     deferred_init(&finder->tell, tell_run);
     timer_init(&finder->sweep, sweep_fire);
+    finder->nobody = (struct site){.kind = SITE_NO_DOMAIN,
+                                   .name = SLICE("NXDOMAIN:"),
+                                   .detail = SLICE("no domain can have this name")};
     finder->scarce = (struct site){.kind = SITE_TROUBLE,
                                    .name = SLICE("DNSFAIL:"),
                                    .detail = SLICE("no memory to search for more domains")};
@@ -64,6 +68,9 @@ void site_finder_set(struct site_finder *finder, const struct conf *conf)
     finder->options.conf = conf;
     for (struct list *at = finder->searches.next; at != &finder->searches; at = at->next) {
         CONTAINER_OF(at, struct search, link)->run.conf = conf;
+    }
+    for (struct list *at = finder->used.next; at != &finder->used; at = at->next) {
+        CONTAINER_OF(at, struct domain, used)->expires_ns = 0; /* another one may say otherwise */
     }
 }
 
@@ -81,6 +88,12 @@ static void answer(struct site_finder *finder, struct site_ask *ask, struct site
 static void answer_scarce(struct site_finder *finder, struct site_ask *ask)
 {
     answer(finder, ask, &finder->scarce, finder->shard->now_ns + SITE_TROUBLE_S * NS_PER_S);
+}
+
+/* Nobody is asked: the name cannot stand in a question. */
+static void answer_nobody(struct site_finder *finder, struct site_ask *ask)
+{
+    answer(finder, ask, &finder->nobody, finder->shard->now_ns + RESOLVER_NO_TTL_MAX_S * NS_PER_S);
 }
 
 /* Those that ask in `done` are told in the next round. */
@@ -255,11 +268,17 @@ static bool search_begin(struct site_finder *finder, struct domain *domain)
 
 void site_finder_ask(struct site_finder *finder, struct site_ask *ask)
 {
-    struct domain *domain = finder->stopped ? NULL : domain_find(finder, ask->domain);
+    uint8_t ascii[DNS_NAME_BYTES_MAX];
+    struct slice name = ask->domain;
     ask->site = NULL;
     list_init(&ask->link);
+    if (!site_search_is_list(name) && !idna_to_ascii(ask->domain, ascii, &name)) {
+        answer_nobody(finder, ask);
+        return;
+    }
+    struct domain *domain = finder->stopped ? NULL : domain_find(finder, name);
     if (domain == NULL && !finder->stopped) {
-        domain = domain_make(finder, ask->domain);
+        domain = domain_make(finder, name);
     }
     if (domain == NULL) {
         answer_scarce(finder, ask);

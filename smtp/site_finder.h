@@ -45,6 +45,7 @@ struct site_finder {
     struct list answers;        /* struct site_ask that are told at the end of the turn */
     struct deferred tell;
     struct timer sweep;         /* frees sites that nobody holds */
+    struct site nobody;         /* for who asks for what is no name */
     struct site scarce;         /* for who asks when there is no memory */
     bool stopped;
     uint64_t searched;          /* since the start */
@@ -52,7 +53,7 @@ struct site_finder {
 
 struct site_ask {
     struct list link;
-    struct slice domain; /* lower case, without a dot at the end; its bytes stay until `done` */
+    struct slice domain; /* its bytes stay until `done`. Or a list of hosts: site_search.h */
     /*
      * From the loop. The site is held for the caller: site_release. After `expires_ns` (monotonic)
      * it is to be asked for again, and holds meanwhile.
@@ -66,7 +67,7 @@ struct site_ask {
 /* Boot. */
 void site_finder_init(struct site_finder *finder, struct shard *shard, struct boot_pages *pages,
                       const struct site_finder_options *options);
-/* Another configuration is in force, and borrowed instead. */
+/* Another configuration is in force, and borrowed instead: what is known is searched for again. */
 void site_finder_set(struct site_finder *finder, const struct conf *conf);
 /* Ends all searches; who still waits hears SITE_TROUBLE, as does who asks from now on. */
 void site_finder_stop(struct site_finder *finder);

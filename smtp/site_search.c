@@ -182,7 +182,9 @@ static bool any_in_trouble(const struct site_search *search)
 static void conclude(struct site_search *search)
 {
     struct site *site = &search->site;
-    cut_own(search);
+    if (!site_search_is_list(search->domain)) {
+        cut_own(search);
+    }
     site_fill(search);
     if (site->address_count > 0) {
         site->detail = SLICE_NONE;
@@ -394,6 +396,33 @@ static void candidates_follow(struct site_search *search, const struct candidate
     }
 }
 
+/* The next host of a list that follows; empty: there is none. */
+static struct slice next_listed(struct slice *list)
+{
+    *list = slice_skip(*list, MIN_OF(1, list->size));
+    struct slice name = slice_first(*list, slice_find(*list, ' '));
+    *list = slice_skip(*list, name.size);
+    return name;
+}
+
+/* The first question was only asked for the loop to come back: its answer is known by now. */
+static void list_follow(struct site_search *search)
+{
+    struct candidates candidates = {.count = 0};
+    struct slice list = search->domain;
+    struct slice name = next_listed(&list);
+    while (name.size > 0) {
+        candidate_add(&candidates, &(struct candidate){.name = name,
+                                                       .preference =
+                                                           (uint16_t)candidates.count});
+        name = next_listed(&list);
+    }
+    if (!hosts_ask(search, &candidates, candidates.count)) {
+        say(search, "no memory", "addresses", search->domain);
+        finish(search, SITE_TROUBLE);
+    }
+}
+
 static void mx_answered(struct resolver_ask *ask, const struct dns_answer *answer,
                         uint64_t expires_ns, bool stale)
 {
@@ -401,6 +430,10 @@ static void mx_answered(struct resolver_ask *ask, const struct dns_answer *answe
     struct candidates candidates = {.count = 0};
     (void)stale;
     search->waiting--;
+    if (site_search_is_list(search->domain)) {
+        list_follow(search);
+        return;
+    }
     note(search, answer, expires_ns);
     switch (answer->status) {
     case DNS_OK:
@@ -439,6 +472,10 @@ void site_search_start(struct site_search *search)
     search->waiting = 1;
     resolver_ask_init(&search->mx);
     search->mx.question = (struct dns_question){.name = search->domain, .type = DNS_MX};
+    if (site_search_is_list(search->domain)) {
+        struct slice list = search->domain;
+        search->mx.question = (struct dns_question){.name = next_listed(&list), .type = DNS_A};
+    }
     search->mx.done = mx_answered;
     resolver_ask(search->resolver, &search->mx);
 }

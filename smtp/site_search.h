@@ -1,6 +1,8 @@
 /*
  * One search for the site of a domain (RFC 5321 5.1, RFC 7505): its MX records, then the addresses
- * of all hosts at once. On the TSA shard, in memory of its owner.
+ * of all hosts at once. Or for hosts that an operator has listed, " mx1.test mx2.test", a space
+ * before each: their addresses alone, in this order, and whatever they are. On the TSA shard, in
+ * memory of its owner.
  */
 #ifndef RINGPOST_SMTP_SITE_SEARCH_H
 #define RINGPOST_SMTP_SITE_SEARCH_H
@@ -11,6 +13,12 @@
 
 struct site_search;
 struct site_search_host;
+
+/* Is it a list of hosts? */
+static inline bool site_search_is_list(struct slice domain)
+{
+    return domain.size > 0 && domain.data[0] == ' ';
+}
 
 /* From the loop. `search->site` and what it points to are the search's, until it is given up. */
 typedef void site_search_done(struct site_search *search);

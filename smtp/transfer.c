@@ -332,6 +332,13 @@ static void end_by_cause(struct transfer *transfer)
         case TRANSFER_NO_HOST:
             set_result(recipient, 400, buf_slice(&transfer->transaction.texts));
             break;
+        case TRANSFER_NOWHERE:
+            set_result(recipient, transfer->code, buf_slice(&transfer->transaction.texts));
+            memcpy(recipient->enhanced, transfer->enhanced, sizeof(transfer->enhanced));
+            if (transfer->code >= 500) {
+                recipient->disposition = CLIENT_BOUNCED;
+            }
+            break;
         case TRANSFER_NO_TLS:
             set_result(recipient, 451, SLICE("Ringpost internal: this path requires TLS, which "
                                              "is not built yet"));
@@ -666,7 +673,7 @@ static struct outcome outcome_of(const struct transfer *transfer)
         outcome.peer = transfer->peer;
         outcome.source = transfer->source;
         outcome.session = transfer->session;
-        outcome.peer_name = transfer->peer_name;
+        outcome.peer_name = slice_make(transfer->peer_name, transfer->peer_name_bytes);
     }
     if (transfer->cause == TRANSFER_SEND && transaction->mail_sent_ns != 0) {
         uint64_t taken_ns = transaction->done_ns - transaction->mail_sent_ns;
@@ -835,7 +842,8 @@ void transfer_sent(struct transfer *transfer)
     transfer->peer = conn->conn.peer;
     transfer->source = conn->conn.source;
     transfer->session = conn->conn.id;
-    transfer->peer_name = transfer->egress->host_names[conn->host];
+    transfer->peer_name_bytes = conn->name_bytes;
+    memcpy(transfer->peer_name, conn->name, conn->name_bytes);
     transfer->conn = NULL;
     transfer_record(transfer);
 }

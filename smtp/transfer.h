@@ -14,6 +14,7 @@ enum transfer_cause {
     TRANSFER_SEND,    /* by a connection */
     TRANSFER_EXPIRE,  /* max_age is over */
     TRANSFER_NO_HOST, /* no host could be reached */
+    TRANSFER_NOWHERE, /* DNS says that there is no way, or nothing */
     TRANSFER_NO_TLS,  /* the path requires what is not built yet */
     TRANSFER_DAMAGED, /* its message could not be read back */
     TRANSFER_ADMIN,   /* an operator bounces it: no attempt, and no site */
@@ -28,9 +29,12 @@ struct transfer {
     struct endpoint peer;
     struct endpoint source;
     struct id session;
-    struct slice peer_name;     /* borrowed from the snapshot */
+    uint8_t peer_name_bytes;
+    uint8_t peer_name[EGRESS_HOST_BYTES_MAX];
     struct list link;           /* in delivery->ahead or delivery->unrecorded */
     enum transfer_cause cause;
+    uint16_t code;              /* TRANSFER_NOWHERE; its text is in transaction.texts */
+    uint8_t enhanced[3];
     uint16_t slot;              /* TRANSFER_ADMIN: of the entry that says so */
     bool loading;
     bool ahead;                 /* in the two lists below; it has no connection yet */

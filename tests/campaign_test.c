@@ -98,6 +98,14 @@ static void world_make(struct world *world, struct sim *sim, const struct campai
         world_set(world, "queues.queue.default.egress_pool=p");
         world_set(world, "shaping.default.sources.b.source_selection_rate=\"100/s\"");
     }
+    if (sim_chance(sim, 300)) { /* by names */
+        world_set(world, "dns.servers=[]");
+        world_set(world, "dns.static=\"d0.test. MX 1 mx.test.\\nmx.test. A 10.0.3.0\\n"
+                         "d1.test. CNAME d0.test.\\nd2.test. A 10.0.3.1\\n\"");
+        for (unsigned i = 0; i < WORLD_DOMAINS; i++) {
+            world_set(world, "queues.queue.\"d%u.test\".protocol=smtp", i);
+        }
+    }
     if (campaign->sync != NULL) {
         world_set(world, "spool.sync=%s", campaign->sync);
     }

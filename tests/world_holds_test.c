@@ -96,12 +96,20 @@ static void disk_takes_again(struct stage *stage)
     sim_disk_failing_set(stage->world.disk, false, false, false);
 }
 
-/* As when the configuration has changed: its smart host is no more. */
+/* As when the configuration has changed: its smart host is no more, and DNS says nothing. */
 static void route_is_lost(struct stage *stage)
 {
+    struct endpoint names = sim_endpoint(8 * 256 + 8, 53);
+    sim_reach_set(stage->sim, &names, SIM_REACH_SILENT);
     struct queue_options *options = sched_queue_options(queue(stage));
     options->mx_count = 0;
     queues_unroute(&mta(stage)->queues, queue(stage));
+}
+
+static void source_is_missing(struct stage *stage)
+{
+    struct endpoint source = sim_endpoint(9 * 256 + 1, 0);
+    sim_reach_set(stage->sim, &source, SIM_REACH_NONE);
 }
 
 typedef void act(struct stage *stage);
@@ -150,8 +158,19 @@ static const struct trial trials[] = {
               "queues.tenant.acme.overall_max_message_rate=\"1/h\""},
      .mails = 2, .reason = HOLD_queue_rate, .for_s = 600, .least_ms = 600500,
      .most_ms = 601100, .known_until = true},
+    {.name = "rate of selection",
+     .sets = {"shaping.default.source_selection_rate=\"1/h\""}, .mails = 2,
+     .reason = HOLD_source_rate, .for_s = 600, .least_ms = 600500, .most_ms = 601100,
+     .known_until = true},
+    {.name = "missing source",
+     .sets = {"sources.source.s.source_address=\"10.0.9.1\"", "sources.pool.p.s.weight=1",
+              "queues.queue.default.egress_pool=p"},
+     .before = source_is_missing, .mails = 1, .reason = HOLD_no_source, .for_s = 60,
+     .least_ms = 60500, .most_ms = 61100},
     /* Due again after five seconds and a little. */
-    {.name = "no route", .sets = {"queues.queue.default.retry_interval=5s"},
+    {.name = "no route",
+     .sets = {"queues.queue.default.retry_interval=5s", "dns.servers=[\"10.0.8.8\"]",
+              "dns.timeout=60s"},
      .before = sink_defers, .mails = 1, .after = route_is_lost, .reason = HOLD_dns,
      .for_s = 60, .least_ms = 54000, .most_ms = 57000},
     /* One of five is deferred every five seconds, one connection at a time. */

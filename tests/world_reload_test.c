@@ -118,12 +118,20 @@ static void good_file(struct sim *sim, unsigned limit, char *text, size_t capaci
         "[sources.pool]\np.a.weight = %u\np.b.weight = 2\nq.b.weight = 1\n",
         1 + (unsigned)sim_below(sim, 2), (unsigned)sim_below(sim, 4));
     for (unsigned i = 0; i < 3; i++) {
-        size += (size_t)snprintf(text + size, capacity - size,
-                                 "[queues.queue.\"d%u.test\"]\n"
-                                 "protocol = { smtp = { mx_list = [\"[10.0.3.%u]:25\"] } }\n%s%s",
-                                 i, (unsigned)sim_below(sim, 2), more[sim_below(sim, 4)],
-                                 pools[sim_below(sim, 3)]);
+        size += (size_t)snprintf(text + size, capacity - size, "[queues.queue.\"d%u.test\"]\n%s%s",
+                                 i, more[sim_below(sim, 4)], pools[sim_below(sim, 3)]);
+        if (sim_chance(sim, 600)) { /* else DNS knows it */
+            size += (size_t)snprintf(
+                text + size, capacity - size,
+                "protocol = { smtp = { mx_list = [\"[10.0.3.%u]:25\"] } }\n",
+                (unsigned)sim_below(sim, 2));
+        }
     }
+    size += (size_t)snprintf(
+        text + size, capacity - size,
+        "[dns]\nservers = []\nstatic = \"\"\"\nd0.test. A 10.0.3.%u\nd1.test. MX %u mx.test.\n"
+        "d2.test. MX 5 mx.test.\nmx.test. A 10.0.3.%u\n\"\"\"\n",
+        (unsigned)sim_below(sim, 2), 5 + (unsigned)sim_below(sim, 2), (unsigned)sim_below(sim, 2));
     snprintf(text + size, capacity - size,
              "[shaping.default]\nadditional_connection_limits = { all = %u }\n%s"
              "[shaping.\"%s\"]\n%s", limit, shaping[sim_below(sim, 7)],

@@ -691,7 +691,7 @@ static void drain_run(struct deferred *deferred)
     drain_due(CONTAINER_OF(deferred, struct queues, drain));
 }
 
-static void route_again(struct queues *queues)
+void queues_ask_routes(struct queues *queues)
 {
     struct list waiting;
     list_init(&waiting);
@@ -709,7 +709,7 @@ static void tick_fire(struct timer *timer)
     struct queues *queues = CONTAINER_OF(timer, struct queues, tick);
     uint64_t now = queues->shard->now_ns;
     drain_due(queues);
-    route_again(queues);
+    queues_ask_routes(queues);
     forget_idle(queues, now > queues->idle_ns ? now - queues->idle_ns : 0);
     shard_timer_set(queues->shard, &queues->tick, TICK_NS);
 }

@@ -221,6 +221,9 @@ struct sched_queue *queues_doomed(const struct queues *queues);
 unsigned queues_take_doomed(struct queues *queues, struct sched_queue *queue, unsigned limit,
                             uint32_t *handles_out);
 
+/* Asks for the routes of queues that have none, as the next tick does: there may be some now. */
+void queues_ask_routes(struct queues *queues);
+
 /* Undoes the route of a queue (its options changed, or its ready queue goes); what is due in it is
  * routed again at the next tick. What is hot goes on where it is. */
 void queues_unroute(struct queues *queues, struct sched_queue *queue);

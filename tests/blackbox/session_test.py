@@ -31,9 +31,9 @@ class Listener(BlackBox):
         server.wait_events("Rejection", 1)
         server.stop()
 
-    def test_without_a_route_the_recipient_is_refused_for_now(self):
+    def test_a_recipient_at_an_address_of_our_own_is_refused(self):
         server = self.server(Config())
-        self.starts(self.client(server).envelope("a@b.test", ["c@d.test"])[1], "451 4.4.4")
+        self.starts(self.client(server).envelope("a@b.test", ["c@[127.0.0.1]"])[1], "550 5.4.4")
         server.stop()
 
     def test_required_tls_defers(self):

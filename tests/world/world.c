@@ -196,6 +196,7 @@ static void node_drop(struct node *node)
         recovery_fini(&mta->recovery);
         http_server_fini(&mta->http);
         inject_fini(&mta->inject);
+        metered_fini(&mta->site_book.memory);
         queues_fini(&mta->queues);
         shard_drop(&mta->shard);
         block_pool_close(mta->blocks);

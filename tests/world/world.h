@@ -17,7 +17,7 @@
 #include "smtp/node.h"
 #include "tests/sim/sim.h"
 
-#define WORLD_SETS_MAX       32
+#define WORLD_SETS_MAX       48
 #define WORLD_SET_BYTES      192
 #define WORLD_CLIENTS_MAX    16
 #define WORLD_RECIPIENTS_MAX 16
