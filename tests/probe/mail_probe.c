@@ -7,6 +7,10 @@
  *   {"do": "compose", "from": {"email": "…", "name": "…"}, "headers": {"X-A": "…"}, …} with the
  *   fields of the builder, "to" and "id"
  *       {"message": "…", "to_header": "…", "utf8": false} or {"problem": "…"}
+ *   {"do": "report", "message": "…"}
+ *       {"kind": "none"}, {"kind": "delivery", "recipients": […], …} or {"kind": "feedback", …}
+ *   {"do": "report_make", "recipients": [{"address": "…", "text": "…", …}], "message": "…", …}
+ *       {"message": "…", "eightbit": false, "smtputf8": false}
  *
  * usage: mail-probe < REQUESTS      exit 2 at the first line that is no request
  */
@@ -16,6 +20,7 @@
 #include "core/json.h"
 #include "smtp/compose.h"
 #include "smtp/template.h"
+#include "tests/probe/probe_report.h"
 
 #define MEMORY_BYTES (64u * MIB)
 #define OUTPUT_BYTES (8u * MIB)
@@ -198,6 +203,14 @@ static bool answer(struct probe *probe, struct slice line)
         answer_render(probe, request, &json);
     } else if (slice_equal(text_at(request, "do"), SLICE("compose"))) {
         answer_compose(probe, request, &json);
+    } else if (slice_equal(text_at(request, "do"), SLICE("report"))) {
+        buf_reset(&probe->text);
+        probe->text.capacity = OUTPUT_BYTES;
+        probe_report(text_at(request, "message"), &probe->text, &json);
+    } else if (slice_equal(text_at(request, "do"), SLICE("report_make"))) {
+        buf_reset(&probe->text);
+        probe->text.capacity = OUTPUT_BYTES;
+        probe_report_make(request, &probe->arena, &probe->text, &json);
     } else {
         fputs("mail-probe: a request for nothing that is known\n", stderr);
         return false;
