@@ -68,6 +68,17 @@ struct conf_memory {
     uint64_t queued_max;    /* recipients on the node; 0: as memory allows */
 };
 
+/* Names that a list in the configuration is about: each whole, or all that begin as one of them
+ * does before its `*`. */
+struct conf_names {
+    const struct slice *names;
+    size_t count;
+};
+
+MUST_USE bool conf_names_have(const struct conf_names *names, struct slice name);
+/* The same without regard to ASCII case. */
+MUST_USE bool conf_names_have_nocase(const struct conf_names *names, struct slice name);
+
 /* [log] */
 struct conf_log {
     const char *path;
@@ -79,6 +90,10 @@ struct conf_log {
     uint64_t max_total_bytes; /* of all files; 0: no limit */
     struct conf_amount backlog_max; /* of the spool, not yet in the event log; percent of its
                                        file system */
+    struct conf_names meta;    /* what records tell of a message's metadata */
+    struct conf_names headers; /* … and of its header fields */
+    uint32_t muted;            /* types of which no record is written: a bit for each enum
+                                  event_type */
 };
 
 #define CONF_DNS_SERVERS_MAX 8

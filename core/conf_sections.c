@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/conf_limits.h"
+#include "core/conf_log.h"
 #include "core/conf_text.h"
 
 #define MS  NS_PER_MS
@@ -78,9 +79,9 @@ static const struct conf_option log_rows[] = {
     {FIELD("max_total_size", OPTION_SIZE, conf_log, max_total_bytes),
      .min = 64 * KIB, .max = INT64_MAX, RELOADS},
     {FIELD("max_backlog", OPTION_AMOUNT, conf_log, backlog_max), RESTARTS},
-    {.name = "meta", .kind = OPTION_LATER},
-    {.name = "headers", .kind = OPTION_LATER},
-    {.name = "per_record", .kind = OPTION_LATER},
+    {FIELD("meta", OPTION_OWN, conf_log, meta), .apply = conf_log_names, RELOADS},
+    {FIELD("headers", OPTION_OWN, conf_log, headers), .apply = conf_log_names, RELOADS},
+    {.name = "per_record", .kind = OPTION_OWN, .apply = conf_log_records, RELOADS},
 };
 
 /* Nothing runs yet that the two modes would tell apart. */

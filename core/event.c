@@ -206,8 +206,14 @@ static void put_origin(struct buf *buf, const struct event *event)
         buf_put(buf, SLICE("\"orig_received_from\":\""));
         endpoint_put(buf, &event->origin);
         buf_put_byte(buf, '"');
+        if (event->meta.size > 0) {
+            buf_put_byte(buf, ',');
+        }
     }
-    buf_put(buf, SLICE("},\"headers\":{},\"nodeid\":"));
+    buf_put(buf, event->meta);
+    buf_put(buf, SLICE("},\"headers\":{"));
+    buf_put(buf, event->headers);
+    buf_put(buf, SLICE("},\"nodeid\":"));
     put_uuid(buf, &event->node);
     if (!is_zero(event->session.bytes, sizeof(event->session.bytes))) {
         buf_put(buf, SLICE(",\"session_id\":"));

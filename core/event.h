@@ -23,7 +23,9 @@ enum event_type {
 
 /* Largest record there is, when no text is longer than EVENT_TEXT_BYTES_MAX. */
 #define EVENT_TEXT_BYTES_MAX 1024
-#define EVENT_JSON_BYTES_MAX (60 * KIB)
+#define EVENT_JSON_BYTES_MAX (64 * KIB)
+/* Of `meta` and of `headers`, each. */
+#define EVENT_MEMBERS_BYTES_MAX (2 * KIB)
 
 /* All slices borrowed for the call; text beyond EVENT_TEXT_BYTES_MAX is cut. */
 struct event {
@@ -56,6 +58,8 @@ struct event {
     struct slice source_name;
     struct slice command;   /* what the reply answered, "." the final dot; empty: null */
     struct slice content;   /* text of the reply after its codes, one line */
+    struct slice meta;      /* members of the object, as JSON; at most EVENT_MEMBERS_BYTES_MAX */
+    struct slice headers;   /* the same */
 };
 
 /* "Reception", "Delivery", "TransientFailure" … */

@@ -288,3 +288,9 @@ void json_null(struct json *json)
     separate(json);
     buf_put(json->buf, SLICE("null"));
 }
+
+void json_raw(struct json *json, struct slice value)
+{
+    separate(json);
+    buf_put(json->buf, value);
+}

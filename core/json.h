@@ -45,5 +45,7 @@ void json_i64(struct json *json, int64_t value);
 void json_fixed(struct json *json, double value, unsigned decimals);
 void json_bool(struct json *json, bool value);
 void json_null(struct json *json);
+/* A value that is JSON already. */
+void json_raw(struct json *json, struct slice value);
 
 #endif

@@ -2,6 +2,10 @@
 
 #include "core/check.h"
 
+#include <assert.h>
+
+static_assert(EVENT_BATCH_BYTES >= EVENT_JSON_BYTES_MAX, "a batch holds any record");
+
 static void feed_batch_home(struct shard *shard, struct mail *mail);
 
 static void feed_timer_fire(struct timer *timer)

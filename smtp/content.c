@@ -41,8 +41,16 @@ void content_begin(struct content *content, struct block_pool *pool, XXH3_state_
     header_scan_init(&content->header, labels);
 }
 
+void content_pick(struct content *content, const struct conf_names *names)
+{
+    if (content->size == 0) {
+        header_pick_init(&content->pick, names);
+    }
+}
+
 void content_drop(struct content *content)
 {
+    header_pick_drop(&content->pick, content->pool);
     chain_clear(&content->body, content->pool);
     chain_clear(&content->dots, content->pool);
 }
@@ -214,6 +222,21 @@ static struct block *content_room(struct content *content, size_t input_bytes)
     return chain_room(&content->body, content->pool, (size_t)hint);
 }
 
+/* More of the header section, and perhaps what follows it. */
+static void content_header(struct content *content, struct content_pass *pass, struct slice bytes)
+{
+    uint64_t before = content->header.bytes;
+    header_scan_take(&content->header, bytes);
+    if (header_pick_wants(&content->pick)) {
+        bytes = slice_first(bytes, (size_t)(content->header.bytes - before));
+        header_pick_take(&content->pick, content->pool, bytes);
+        if (content->pick.no_memory) {
+            content_fail(content, pass, CONTENT_NO_MEMORY);
+            content_drop(content);
+        }
+    }
+}
+
 /* One stretch from the start of `input`. True when the end mark was met. */
 static bool content_stretch(struct content *content, struct slice *input, bool unstuff)
 {
@@ -245,16 +268,25 @@ static bool content_stretch(struct content *content, struct slice *input, bool u
     block->size += stored;
     content->body.size += stored;
     if (!content->header.ended) {
-        header_scan_take(&content->header, slice_make(from, stored));
+        content_header(content, &pass, slice_make(from, stored));
     }
     return ended;
+}
+
+/* The header section is over, or all of the content is. */
+static void content_header_end(struct content *content)
+{
+    header_scan_end(&content->header);
+    if (content->pick.block != NULL) {
+        header_pick_end(&content->pick);
+    }
 }
 
 bool content_data(struct content *content, struct slice *input)
 {
     while (input->size > 0) {
         if (content_stretch(content, input, true)) {
-            header_scan_end(&content->header);
+            content_header_end(content);
             return true;
         }
     }
@@ -276,7 +308,7 @@ void content_bdat_end(struct content *content)
         content_fail(content, &pass, CONTENT_BARE_CR_LF);
         content_drop(content);
     }
-    header_scan_end(&content->header);
+    content_header_end(content);
 }
 
 void content_spill(struct content *content, struct chain *out)

@@ -23,6 +23,7 @@
 #include "core/base.h"
 #include "core/slice.h"
 #include "shard/blocks.h"
+#include "smtp/header_pick.h"
 #include "smtp/header_scan.h"
 
 #include <xxhash.h>
@@ -64,6 +65,7 @@ struct content {
     enum content_kernel kernel;
     enum content_fault fault; /* the highest ranking so far */
     struct header_scan header;
+    struct header_pick pick;
 };
 
 /*
@@ -72,6 +74,8 @@ struct content {
  */
 void content_begin(struct content *content, struct block_pool *pool, XXH3_state_t *hash,
                    uint64_t size_max, uint64_t size_hint, const struct conf_label *labels);
+/* Fields that are kept of the header (header_pick.h); before the first byte. Borrowed. */
+void content_pick(struct content *content, const struct conf_names *names);
 /* Gives all blocks back. May be called at any time after content_begin, also twice. */
 void content_drop(struct content *content);
 

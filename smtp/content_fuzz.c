@@ -25,6 +25,10 @@ struct plan {
     uint8_t spill; /* after every this many pieces; 0 = never */
 };
 
+/* All fields are picked. */
+static const struct slice all = {(const uint8_t *)"*", 1};
+static const struct conf_names names = {.names = &all, .count = 1};
+
 static void run(struct result *result, enum content_kernel kernel, const struct plan *plan,
                 struct slice wire, struct block_pool *pool, XXH3_state_t *hash)
 {
@@ -32,6 +36,7 @@ static void run(struct result *result, enum content_kernel kernel, const struct 
     *result = (struct result){0};
     chain_init(&result->body);
     content_begin(content, pool, hash, 64 * KIB, 0, NULL);
+    content_pick(content, &names);
     for (size_t round = 1; result->consumed < wire.size && !result->ended; round++) {
         size_t bytes = MIN_OF(plan->piece, wire.size - result->consumed);
         struct slice input = slice_make(wire.data + result->consumed, bytes);

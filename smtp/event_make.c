@@ -3,23 +3,33 @@
 #include "core/check.h"
 #include "shard/spool/outcome.h"
 #include "smtp/envelope.h"
+#include "smtp/event_details.h"
 #include "smtp/metadata.h"
 #include "smtp/queue_of.h"
 
+/* What records are made of. */
+struct making {
+    struct event event;
+    struct metadata metadata;
+    struct envelope_cursor cursor;
+    struct event_details details;
+};
+
 /* The fields that every record of a message shares. False: the message makes no sense. */
 static bool begin(const struct event_maker *maker, const struct event_facts *facts,
-                  struct event *event_out, struct metadata *metadata_out,
-                  struct envelope_cursor *cursor_out)
+                  struct making *making)
 {
+    struct event *event_out = &making->event;
+    struct metadata *metadata_out = &making->metadata;
     *event_out = (struct event){
         .node = maker->node,
         .spool = maker->spool,
         .lane = maker->lane,
     };
     *metadata_out = (struct metadata){0};
-    *cursor_out = (struct envelope_cursor){0};
+    making->cursor = (struct envelope_cursor){0};
     if (facts == NULL || !metadata_parse(facts->metadata, metadata_out) ||
-        !envelope_open(facts->envelope, &event_out->sender, cursor_out)) {
+        !envelope_open(facts->envelope, &event_out->sender, &making->cursor)) {
         event_out->sender = SLICE_NONE;
         return false;
     }
@@ -29,11 +39,17 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
     event_out->id = facts->id;
     event_out->size = facts->size;
     event_out->created_ns = facts->created_ns;
+    if (maker->conf != NULL) {
+        event_details_fill(&making->details, &maker->conf->log, metadata_out, event_out);
+    }
     return true;
 }
 
 static bool put(const struct event_maker *maker, const struct event *event)
 {
+    if (maker->conf != NULL && (maker->conf->log.muted >> event->type & 1) != 0) {
+        return true;
+    }
     if (maker->keep > 0 && !event_feed_room(maker->feed, maker->keep + 1)) {
         event_feed_wait(maker->feed);
         return false;
@@ -60,27 +76,27 @@ static bool put_recipient(const struct event_maker *maker, struct event *event,
 bool event_make_receptions(const struct event_maker *maker, const struct event_facts *facts,
                            uint64_t sequence, uint32_t *next)
 {
-    struct event event;
-    struct metadata metadata;
-    struct envelope_cursor cursor;
+    struct making making;
+    struct event *event = &making.event;
+    const struct metadata *metadata = &making.metadata;
     struct envelope_recipient recipient;
-    if (!begin(maker, facts, &event, &metadata, &cursor)) {
+    if (!begin(maker, facts, &making)) {
         return true;
     }
-    event.type = EVENT_RECEPTION;
-    event.wall_ns = facts->created_ns;
-    event.session = metadata.session;
-    event.peer = metadata.peer;
-    event.source = metadata.local;
-    event.peer_name = metadata.hello;
-    event.code = 250;
-    event.content = SLICE("OK");
-    for (uint32_t i = 0; envelope_next(&cursor, &recipient) == 1; i++) {
-        event.sequence = sequence + i;
+    event->type = EVENT_RECEPTION;
+    event->wall_ns = facts->created_ns;
+    event->session = metadata->session;
+    event->peer = metadata->peer;
+    event->source = metadata->local;
+    event->peer_name = metadata->hello;
+    event->code = 250;
+    event->content = SLICE("OK");
+    for (uint32_t i = 0; envelope_next(&making.cursor, &recipient) == 1; i++) {
+        event->sequence = sequence + i;
         if (i < *next) {
             continue;
         }
-        if (!put_recipient(maker, &event, &metadata, &recipient)) {
+        if (!put_recipient(maker, event, metadata, &recipient)) {
             return false;
         }
         *next = i + 1;
@@ -146,28 +162,27 @@ static void fill_outcome(struct event *event, const struct outcome *outcome)
 bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
                          struct slice payload, uint32_t *next)
 {
-    struct event event;
-    struct metadata metadata;
-    struct envelope_cursor cursor;
+    struct making making;
+    struct event *event = &making.event;
     struct outcome outcome;
     struct outcome_cursor results;
     struct outcome_recipient result;
-    bool known = begin(maker, facts, &event, &metadata, &cursor);
+    bool known = begin(maker, facts, &making);
     if (!outcome_open(payload, &outcome, &results)) {
         return true;
     }
-    fill_outcome(&event, &outcome);
-    event.created_ns = known ? event.created_ns : outcome.wall_ns;
+    fill_outcome(event, &outcome);
+    event->created_ns = known ? event->created_ns : outcome.wall_ns;
     for (uint32_t i = 0; outcome_next(&results, &result) == 1; i++) {
         struct envelope_recipient recipient;
-        bool found = known && find_recipient(&cursor, result.index, &recipient);
+        bool found = known && find_recipient(&making.cursor, result.index, &recipient);
         if (i < *next) {
             continue;
         }
-        fill_result(&event, &result);
-        event.sequence = outcome.event_sequence + i;
-        if (!(found ? put_recipient(maker, &event, &metadata, &recipient)
-                    : put(maker, &event))) {
+        fill_result(event, &result);
+        event->sequence = outcome.event_sequence + i;
+        if (!(found ? put_recipient(maker, event, &making.metadata, &recipient)
+                    : put(maker, event))) {
             return false;
         }
         *next = i + 1;

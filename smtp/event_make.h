@@ -22,7 +22,8 @@ struct event_maker {
     struct event_feed *feed; /* borrowed */
     unsigned keep;           /* batches of the feed that are left to others */
     struct id node;
-    const struct conf *conf; /* borrowed: names of queues; null: without routing domains */
+    const struct conf *conf; /* borrowed: names of queues; what [log] lists; null: neither
+                                routing domains nor that */
     uint64_t spool;          /* UUID: first half of every event id */
     uint16_t lane;
 };

@@ -11,6 +11,7 @@
 #include "shard/spool/outcome.h"
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
+#include "smtp/named_values.h"
 #include "tests/sim/shards.h"
 
 #define LOG_BYTES (4 * MIB)
@@ -287,6 +288,46 @@ static void an_outcome_without_its_message_is_told_all_the_same(void **state)
     expect_in(1, "\"event_id\":\"000000000000abcd0000000000000015\"");
 }
 
+/* Made now or again: what [log] lists stands in all of them, and what it mutes is passed over. */
+static void records_tell_what_is_listed_and_muted_types_are_passed_over(void **state)
+{
+    (void)state;
+    static const struct slice listed[] = {{(const uint8_t *)"*", 1}};
+    struct conf conf = {.log = {.meta = {listed, 1},
+                                .headers = {listed, 1},
+                                .muted = 1u << EVENT_BOUNCE}};
+    uint8_t list[64];
+    struct buf buf;
+    struct payload payload;
+    uint32_t next = 0;
+    buf_init(&buf, list, sizeof(list));
+    named_value_put(&buf, SLICE("Subject"), SLICE("hello"));
+    const struct metadata metadata = {
+        .protocol = SLICE("ESMTP"), .campaign = SLICE("spring"), .headers = buf_slice(&buf)};
+    uint8_t section[256];
+    buf_init(&buf, section, sizeof(section));
+    metadata_put(&buf, &metadata);
+    stage.facts.metadata = buf_slice(&buf);
+    stage.maker.conf = &conf;
+    assert_true(event_make_receptions(&stage.maker, &stage.facts, 10, &next));
+    payload_begin(&payload, 20, 3);
+    payload_put(&payload, 0, DISPOSITION_DELIVERED, 250, false);
+    payload_put(&payload, 1, DISPOSITION_BOUNCED, 550, false);
+    payload_put(&payload, 2, DISPOSITION_DEFERRED, 450, false);
+    next = 0;
+    assert_true(event_make_outcomes(&stage.maker, &stage.facts, buf_slice(&payload.buf), &next));
+    assert_int_equal(next, 3);
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 5);
+    for (unsigned i = 0; i < 5; i++) {
+        expect_in(i, "\"meta\":{\"reception_protocol\":\"ESMTP\",\"campaign\":\"spring\"},"
+                     "\"headers\":{\"Subject\":\"hello\"}");
+    }
+    expect_in(3, "\"event_id\":\"000000000000abcd0000000000000014\"");
+    expect_in(4, "\"event_id\":\"000000000000abcd0000000000000016\"");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -296,6 +337,7 @@ int main(void)
         TEST(what_is_refused_goes_on_where_it_was),
         TEST(a_part_of_the_feed_is_left_to_others),
         TEST(an_outcome_without_its_message_is_told_all_the_same),
+        TEST(records_tell_what_is_listed_and_muted_types_are_passed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

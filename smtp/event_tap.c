@@ -1,6 +1,7 @@
 #include "smtp/event_tap.h"
 
 #include "core/check.h"
+#include "smtp/event_details.h"
 #include "smtp/queue_of.h"
 #include "smtp/reply.h"
 
@@ -315,6 +316,25 @@ bool event_tap_idle(const struct event_tap *tap)
 
 /* --- rejections ------------------------------------------------------------------------------- */
 
+/* With what [log] lists of it, where its records are written. */
+static void offer(struct event_tap *tap, const struct rejection *rejection, struct event *event)
+{
+    const struct conf *conf = tap->options.conf;
+    const struct metadata metadata = {
+        .protocol = event->protocol,
+        .peer = rejection->peer,
+        .local = rejection->local,
+        .hello = rejection->hello,
+    };
+    struct event_details details;
+    if (conf != NULL) {
+        event_details_fill(&details, &conf->log, &metadata, event);
+    }
+    if (conf == NULL || (conf->log.muted >> EVENT_REJECTION & 1) == 0) {
+        event_feed_offer(tap->options.feed, event);
+    }
+}
+
 void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
 {
     struct slice reply = rejection->reply;
@@ -342,6 +362,6 @@ void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
     if (!enhanced_code_parse(&event.content, event.enhanced)) {
         event.enhanced[0] = 0; /* none: the text stays whole */
     }
-    event_feed_offer(tap->options.feed, &event);
+    offer(tap, rejection, &event);
     counters_add(&tap->shard->counters, COUNTER_rejections, 1);
 }

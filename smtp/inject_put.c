@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "smtp/inject_job.h"
+#include "smtp/inject_meta.h"
 #include "smtp/limits.h"
 #include "smtp/route.h"
 
@@ -277,6 +278,7 @@ static void step_make(struct inject_job *job)
     conf_lease_move(&job->lease, job->inject->server->lease);
     transaction_begin_content(&job->transaction, job->inject->message_bytes_max,
                               job->inject->server->conf->queues.labels);
+    content_pick(&job->transaction.content, &job->inject->server->conf->log.headers);
     inject_job_set_state(job, INJECT_FEEDING);
 }
 
@@ -359,11 +361,19 @@ static void put_done(void *context, struct slice reply)
 static struct intake_ticket *put_message(struct inject_job *job, struct slice *refusal_out)
 {
     struct server *server = job->inject->server;
+    const struct json_value *metadata = job->request.recipients[job->first].metadata;
+    uint8_t memory[INJECT_META_BYTES_MAX];
+    struct buf extra;
+    buf_init(&extra, memory, sizeof(memory));
+    if (metadata != NULL && inject_meta_put(&extra, metadata) != NULL) {
+        CHECK(false); /* the request was read, and its metadata checked */
+    }
     const struct reception reception = {
         .hostname = server->conf->node.hostname,
         .peer = job->exchange->peer,
         .http = true,
         .received_header = job->request.trace.received_header,
+        .extra = buf_slice(&extra),
         .request = job->is_keyed ? &job->ask.claim.request : NULL,
     };
     const struct intake_owner owner = {
@@ -393,13 +403,20 @@ static void store(struct inject_job *job)
     next_message(job);
 }
 
+/* Metadata are a message's, as it stands in the spool. */
+static bool is_next_alike(const struct inject_job *job)
+{
+    const struct inject_recipient *recipients = job->request.recipients;
+    return inject_meta_equal(recipients[job->first].metadata, recipients[job->next].metadata);
+}
+
 /* One recipient more of a message that many share, or its end. */
 static void step_gather(struct inject_job *job)
 {
     struct transaction *transaction = &job->transaction;
     struct address recipient;
     if (!job->is_shared || job->next == job->request.recipient_count ||
-        transaction->recipient_count == INJECT_GROUP_MAX) {
+        transaction->recipient_count == INJECT_GROUP_MAX || !is_next_alike(job)) {
         store(job);
         return;
     }

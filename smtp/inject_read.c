@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "smtp/inject_job.h"
+#include "smtp/inject_meta.h"
 
 #define ARENA_BYTES_LEAST (64 * KIB)
 /* The arena of a request in bytes of its body: first what most want, then what all do. */
@@ -40,17 +41,20 @@ static void refuse_json(struct inject_refusal *refusal, const struct json_proble
     refusal->problem.text[buf.size] = '\0';
 }
 
-/* What KumoMTA has and we have not is refused by name, lest it be missed silently. */
-static void check_supported(const struct inject_job *job, struct inject_refusal *refusal)
+/* What would not fit into a message's metadata is refused, lest a part of it be missed silently. */
+static void check_metadata(const struct inject_job *job, struct inject_refusal *refusal)
 {
     const struct inject_request *request = &job->request;
     for (uint32_t i = 0; i < request->recipient_count; i++) {
         const struct json_value *metadata = request->recipients[i].metadata;
-        if (metadata != NULL && metadata->size > 0) {
-            struct buf buf;
+        uint8_t memory[INJECT_META_BYTES_MAX];
+        struct buf buf;
+        buf_init(&buf, memory, sizeof(memory));
+        const char *wrong = metadata == NULL ? NULL : inject_meta_put(&buf, metadata);
+        if (wrong != NULL) {
             refusal->status = 400;
-            buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text));
-            buf_printf(&buf, "recipients[%u].metadata: not supported, leave it out", i);
+            buf_init(&buf, refusal->problem.text, sizeof(refusal->problem.text) - 1);
+            buf_printf(&buf, "recipients[%u].metadata: %s", i, wrong);
             refusal->problem.text[buf.size] = '\0';
             return;
         }
@@ -75,7 +79,7 @@ static void read_body(struct inject_job *job)
         refusal->status = 400;
         return;
     }
-    check_supported(job, refusal);
+    check_metadata(job, refusal);
     if (refusal->status == 0 &&
         !inject_compile(&job->request, &job->arena, &job->templates, &refusal->problem)) {
         refusal->status = 422;

@@ -7,6 +7,7 @@
 #include "smtp/body_cursor.h"
 #include "smtp/egress.h"
 #include "smtp/envelope.h"
+#include "smtp/named_values.h"
 
 /* Rows looked at in a turn, and iovecs of a body taken at once. */
 #define ROWS_MAX   4096u
@@ -31,6 +32,22 @@ void inspection_init(struct inspection *inspection, struct delivery *delivery, u
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
+/* What an injection said of its recipient. */
+static void put_extra(struct json *json, struct slice list)
+{
+    struct named_value member;
+    if (list.size == 0) {
+        return;
+    }
+    json_key(json, "extra");
+    json_object(json);
+    while (named_value_next(&list, &member)) {
+        json_key_text(json, member.name);
+        json_raw(json, member.value);
+    }
+    json_object_end(json);
+}
+
 static void put_meta(struct json *json, const struct message *message)
 {
     struct metadata metadata;
@@ -44,6 +61,7 @@ static void put_meta(struct json *json, const struct message *message)
         json_member_text(json, "tenant", metadata.tenant);
         json_member_text(json, "campaign", metadata.campaign);
         json_member_text(json, "class", metadata.urgent ? SLICE("urgent") : SLICE("bulk"));
+        put_extra(json, metadata.extra);
     }
     json_object_end(json);
 }

@@ -185,10 +185,11 @@ void intake_release(struct intake *intake, struct row_list *held)
 
 /* The block in which envelope, metadata, trace field and part list stand together. */
 static struct block *make_head(struct intake *intake, const struct transaction *transaction,
-                               const struct chain *parts)
+                               const struct chain *parts, struct slice extra)
 {
     struct block *envelope = transaction->envelope;
-    size_t need = envelope->size + HEAD_EXTRA_BYTES + 8 + parts->size;
+    size_t kept = extra.size + header_pick_list(&transaction->content.pick).size;
+    size_t need = envelope->size + HEAD_EXTRA_BYTES + kept + 8 + parts->size;
     if (need > BLOCK_BYTES_MAX - sizeof(struct block)) {
         return NULL;
     }
@@ -201,7 +202,7 @@ static struct block *make_head(struct intake *intake, const struct transaction *
 }
 
 static struct slice put_metadata(struct buf *buf, const struct reception *reception,
-                                 const struct labels *labels, bool urgent)
+                                 const struct labels *labels, bool urgent, struct slice headers)
 {
     size_t start = buf->size;
     struct metadata metadata = {
@@ -215,6 +216,8 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
         .tenant = labels->tenant,
         .campaign = labels->campaign,
         .has_request = reception->request != NULL,
+        .extra = reception->extra,
+        .headers = headers,
     };
     if (reception->request != NULL) {
         metadata.request = *reception->request;
@@ -318,7 +321,8 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
     message->envelope = slice_make(head->data, head->size);
     buf_init(&buf, head->data, head->capacity);
     buf.size = head->size;
-    message->metadata = put_metadata(&buf, reception, labels, ticket->urgent);
+    message->metadata = put_metadata(&buf, reception, labels, ticket->urgent,
+                                     header_pick_list(&transaction->content.pick));
     if (reception->received_header) {
         message->prepend = put_received(&buf, message, transaction, reception);
     }
@@ -450,7 +454,7 @@ struct intake_ticket *intake_put(struct intake *intake, struct transaction *tran
         return NULL;
     }
     struct block *envelope = transaction->envelope;
-    ticket->message->head = make_head(intake, transaction, parts);
+    ticket->message->head = make_head(intake, transaction, parts, reception->extra);
     refusal = ticket->message->head == NULL
                   ? no_memory
                   : make_rows(ticket, &labels, slice_make(envelope->data, envelope->size));

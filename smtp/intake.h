@@ -39,6 +39,7 @@ struct reception {
     bool extended;
     bool http;              /* by injection, else by SMTP */
     bool received_header;
+    struct slice extra;     /* metadata of its recipients, smtp/inject_meta.h */
     const struct id *request; /* by a request with an Idempotency-Key; null: by none */
 };
 

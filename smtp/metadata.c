@@ -54,6 +54,12 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     if (metadata->origin.port != 0) {
         put_endpoint(buf, METADATA_ORIGIN, &metadata->origin);
     }
+    if (metadata->extra.size > 0) {
+        put_field(buf, METADATA_EXTRA, metadata->extra);
+    }
+    if (metadata->headers.size > 0) {
+        put_field(buf, METADATA_HEADERS, metadata->headers);
+    }
 }
 
 static bool parse_id(struct slice value, struct id *id)
@@ -136,6 +142,12 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
         return parse_id(value, &metadata->request);
     case METADATA_ORIGIN:
         return parse_endpoint(value, &metadata->origin);
+    case METADATA_EXTRA:
+        metadata->extra = value;
+        return true;
+    case METADATA_HEADERS:
+        metadata->headers = value;
+        return true;
     default:
         return true; /* of a later version */
     }

@@ -21,6 +21,8 @@ enum metadata_key {
     METADATA_CAMPAIGN = 8,  /* the same */
     METADATA_REQUEST = 9,   /* 16 bytes, only when there is one */
     METADATA_ORIGIN = 10,   /* 18 bytes, only when there is one */
+    METADATA_EXTRA = 11,    /* smtp/named_values.h, only when there are any: values are JSON */
+    METADATA_HEADERS = 12,  /* the same: values are text */
 };
 
 struct metadata {
@@ -35,6 +37,8 @@ struct metadata {
     bool has_request;
     struct id request; /* that injected it, and had an Idempotency-Key */
     struct endpoint origin; /* who was connected and spoke for the peer; port 0: nobody */
+    struct slice extra;     /* what its injection said of the recipients */
+    struct slice headers;   /* fields that events tell ([log] headers) */
 };
 
 /* What another queue wants to be said. */

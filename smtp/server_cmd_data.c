@@ -24,12 +24,19 @@ static void end_content(struct server_session *session, enum verb verb, struct b
     server_forget_transaction(session);
 }
 
+/* Before the first octet; for each further chunk, too. */
+static void begin_content(struct server_session *session)
+{
+    const struct server_options *options = session->options;
+    transaction_begin_content(&session->transaction, options->message_bytes_max, options->labels);
+    content_pick(&session->transaction.content, options->header_names);
+}
+
 void server_data(struct server_session *session, const struct command *command,
                  struct buf *replies)
 {
     (void)command;
-    transaction_begin_content(&session->transaction, session->options->message_bytes_max,
-                              session->options->labels);
+    begin_content(session);
     server_set_state(session, SERVER_DATA);
     server_accept("354 Send the message, then CR LF dot CR LF", replies);
 }
@@ -106,8 +113,7 @@ static const char *chunk_reply(struct server_session *session, bool valid, uint6
     if (transaction->chunks > SERVER_CHUNKS_MAX) {
         return "421 4.7.0 Too many chunks";
     }
-    transaction_begin_content(transaction, session->options->message_bytes_max,
-                              session->options->labels);
+    begin_content(session);
     const struct content *content = &transaction->content;
     CHECK(content->size <= session->options->message_bytes_max);
     return size > session->options->message_bytes_max - content->size

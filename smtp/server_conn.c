@@ -714,6 +714,7 @@ static void conn_options(struct server_conn *conn)
         .messages_max = conf->messages_max,
         .received_max = RECEIVED_FIELDS_MAX,
         .labels = server->conf->queues.labels,
+        .header_names = &server->conf->log.headers,
         .xclient = networks_contain(conf->xclient_hosts, conf->xclient_host_count, &conn->speaker),
         .trusted = networks_contain(conf->relay_hosts, conf->relay_host_count, &conn->peer),
         .policy = &conn_policy,

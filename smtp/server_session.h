@@ -47,6 +47,7 @@ struct server_options {
     uint32_t received_max;       /* Received fields before 554 5.4.6 */
     const struct conf_label *labels; /* fields to look for, CONF_LABELS of them; null: none.
                                         Borrowed, outlives the session */
+    const struct conf_names *header_names; /* fields that are kept; null: none. The same */
     bool xclient;                /* it may speak for another client, and is told so */
     bool trusted;                /* in relay_hosts: exempt from budgets and early-talker rules */
     const struct server_policy *policy;

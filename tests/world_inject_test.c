@@ -265,8 +265,8 @@ static const struct refusal {
     {"{\"email\":\"a@d0.test\"}", "Subject: {{ s }}\\n\\nx",
      ",\"substitutions\":{\"s\":\"a\\nB: c\"}", "422", "content: line 1, column 10"},
     {"{\"email\":\"a@d0.test\"}", "no header\\n\\nx", "", "422", "content: line 1"},
-    {"{\"email\":\"a@d0.test\",\"metadata\":{\"a\":1}}", "Subject: x\\n\\nx", "", "400",
-     "recipients[0].metadata: not supported"},
+    {"{\"email\":\"a@d0.test\",\"metadata\":{\"\":1}}", "Subject: x\\n\\nx", "", "400",
+     "recipients[0].metadata: a name is empty or longer than 64 bytes"},
     {"{\"email\":\"a@d0.test\"}", "Subject: x\\n\\nx", ",\"odd\":1", "400", "odd: unknown field"},
     {"", "Subject: x\\n\\nx", "", "400", "recipients: empty"},
 };

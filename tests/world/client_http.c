@@ -46,8 +46,10 @@ static void put_request(struct buf *buf, struct world_client *client)
     buf_printf(buf, "{\"envelope_sender\":\"m%u@client.test\",\"template_dialect\":\"%s\","
                "\"recipients\":[", client->number, message->apart ? "Jinja" : "Static");
     for (unsigned i = 0; i < message->recipient_count; i++) {
-        buf_printf(buf, "%s{\"email\":\"r%u.%u@d%u.test\"}", i == 0 ? "" : ",", i, client->number,
-                   message->recipients[i].domain);
+        buf_printf(buf,
+                   "%s{\"email\":\"r%u.%u@d%u.test\",\"metadata\":{\"x_of\":[%u,\"\\u0001\"]}}",
+                   i == 0 ? "" : ",", i, client->number, message->recipients[i].domain,
+                   client->number);
     }
     buf_printf(buf, "],\"trace_headers\":{\"received_header\":%s},\"content\":\"",
                client->number % 2 == 0 ? "true" : "false");

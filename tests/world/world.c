@@ -83,6 +83,10 @@ void world_log_vary(struct world *world)
     if (sim_chance(world->sim, 300)) {
         world_set(world, "log.max_file_size=1MiB");
     }
+    if (sim_chance(world->sim, 500)) {
+        world_set(world, "log.meta=[\"*\"]");
+        world_set(world, "log.headers=[\"*\"]");
+    }
 }
 
 static void load_conf(struct world *world)
