@@ -2,11 +2,33 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/toml.h"
+
+/* Whoever may write there decides what runs here. A folder like /tmp keeps others' files apart. */
+static const char *others_write(int fd, const char *path)
+{
+    char folder[PATH_MAX];
+    struct stat info;
+    const char *end = strrchr(path, '/');
+    size_t size = end == NULL ? 0 : MAX_OF((size_t)(end - path), (size_t)1);
+    if (fstat(fd, &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
+        return "others may write to it";
+    }
+    if (size >= sizeof(folder)) {
+        return NULL; /* no such path was opened */
+    }
+    memcpy(folder, size == 0 ? "." : path, MAX_OF(size, (size_t)1));
+    folder[MAX_OF(size, (size_t)1)] = '\0';
+    if (stat(folder, &info) == 0 && (info.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH) {
+        return "others may write to its folder";
+    }
+    return NULL;
+}
 
 static int file_read(struct heap *heap, int fd, struct slice *bytes_out)
 {
@@ -44,14 +66,14 @@ bool conf_file_read(void *heap, const char *path, struct slice *bytes_out, struc
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int result = fd < 0 ? -errno : file_read(heap, fd, bytes_out);
+    const char *problem = result < 0 ? strerror(-result) : others_write(fd, path);
     if (fd >= 0) {
         close(fd);
     }
-    if (result < 0) {
-        buf_put_string(reason_out, strerror(-result));
-        return false;
+    if (problem != NULL) {
+        buf_put_string(reason_out, problem);
     }
-    return true;
+    return problem == NULL;
 }
 
 struct conf *conf_file_load(const char *file, const char *const *sets, size_t set_count,

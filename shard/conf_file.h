@@ -8,7 +8,8 @@
 #include "core/conf.h"
 #include "core/heap.h"
 
-/* A conf_read; the context is a struct heap, in which the bytes stay. Regular files ≤ 16 MiB. */
+/* A conf_read; the context is a struct heap, in which the bytes stay. Regular files ≤ 16 MiB that
+ * others may not write, nor put another one in their place (G-06). */
 bool conf_file_read(void *heap, const char *path, struct slice *bytes_out,
                     struct buf *reason_out);
 

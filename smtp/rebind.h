@@ -11,8 +11,9 @@
  * and in the new one once that was answered. Nothing else has to know of it: recovery takes a row's
  * queue from the metadata, and a checkpoint names it.
  *
- * What is being sent meanwhile, or cannot be read or written now, stays where it is and is counted
- * as left; what came later is not counted. One request is dealt with at a time. Each is a line in
+ * What is being sent meanwhile, or cannot be read or written now, is looked at once more a second
+ * later, with what has come until then; what still cannot be moved stays where it is and is counted
+ * as left. One request is dealt with at a time. Each is a line in
  * the log: event=admin action=rebind reason=….
  */
 #ifndef RINGPOST_SMTP_REBIND_H
@@ -65,6 +66,7 @@ struct rebind_part {
     struct rebind *rebind;        /* borrowed, like the next one */
     const struct rebind_request *request;
     enum rebind_stage stage;
+    uint8_t pass;
     struct timer pause;           /* while memory, or the spool, has no room */
     bool stopping;                /* the shard is */
     uint32_t scanned;             /* rows below were looked at */

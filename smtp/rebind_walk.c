@@ -1,7 +1,8 @@
 /*
  * The work of a rebind on a mail shard: queues that are meant are marked, their rows collected and
  * sorted by place, so that those of one message come together, and each message written again by a
- * job. While jobs are under way the walk rests.
+ * job. While jobs are under way the walk rests. Where some could not be moved
+ * there is a second pass.
  */
 #include "smtp/rebind.h"
 
@@ -14,6 +15,10 @@
 #define QUEUES_MAX 512u
 #define ROWS_MAX   2048u
 #define PAUSE_NS   (100 * NS_PER_MS)
+/* Between the two passes. */
+#define AGAIN_NS   NS_PER_S
+
+enum { PASS_FIRST, PASS_PAUSE, PASS_SECOND };
 
 static struct rebind_part *part_of(struct shard_walk *walk)
 {
@@ -214,6 +219,36 @@ static uint32_t message_end(const struct rebind_part *part, uint32_t first)
     return end;
 }
 
+/*
+ * All that was collected is moved. What was being sent when its turn came may wait again a moment
+ * later: there is a second pass for that, in which what has come meanwhile is moved, too.
+ */
+static enum walk_slice pass_end(struct rebind_part *part)
+{
+    if (part->stopping) {
+        part->stage = REBIND_OVER;
+        return WALK_OVER;
+    }
+    if (!all_scanned(part)) {
+        part->stage = REBIND_SCAN;
+        return WALK_GOES_ON;
+    }
+    if (part->pass == PASS_FIRST && part->meant > part->moved) {
+        part->pass = PASS_PAUSE;
+        shard_timer_set(part->mover.shard, &part->pause, AGAIN_NS);
+        return WALK_RESTS;
+    }
+    if (part->pass == PASS_PAUSE) {
+        part->pass = PASS_SECOND;
+        part->scanned = 0;
+        part->meant = part->moved;
+        part->stage = REBIND_SCAN;
+        return WALK_GOES_ON;
+    }
+    part->stage = REBIND_OVER;
+    return WALK_OVER;
+}
+
 /* Begins what may begin. */
 static enum walk_slice move(struct rebind_part *part)
 {
@@ -242,8 +277,8 @@ static enum walk_slice move(struct rebind_part *part)
         return WALK_GOES_ON;
     }
     part->row_count = 0;
-    part->stage = all_scanned(part) || part->stopping ? REBIND_OVER : REBIND_SCAN;
-    return part->stage == REBIND_OVER ? WALK_OVER : WALK_GOES_ON;
+    part->row_next = 0;
+    return pass_end(part);
 }
 
 static void pause_over(struct timer *timer)
@@ -280,6 +315,7 @@ static void arrive(struct shard_walk *walk)
 {
     struct rebind_part *part = part_of(walk);
     part->stage = REBIND_QUEUES;
+    part->pass = PASS_FIRST;
     part->scanned = 0;
     part->row_count = 0;
     part->row_next = 0;

@@ -240,6 +240,25 @@ static void b07_what_is_being_sent_stays_and_is_counted(void **state)
     assert_int_equal(rows_of("t.test"), 1);
 }
 
+static void b09_what_was_being_sent_is_moved_when_it_waits_again(void **state)
+{
+    struct question question = to_campaign("t.test", "spring");
+    (void)state;
+    mail(2);
+    stage.sink.hold = true;
+    assert_true(stage_mail(&stage, "a@t.test", BODY));
+    assert_true(sim_run_for(stage.sim, NS_PER_S));
+    put(&stage.world, &question);
+    assert_true(sim_run_for(stage.sim, 300 * NS_PER_MS));
+    assert_false(question.answered);
+    assert_int_equal(rows_of("spring:@t.test"), 2);
+    sim_peer_send(stage.sink.last, slice_from_string(stage.sink.defer));
+    assert_true(sim_run_until(stage.sim, is_answered, &question, 60 * NS_PER_S));
+    assert_int_equal(question.request.moved, 3);
+    assert_int_equal(question.request.left, 0);
+    assert_int_equal(rows_of("spring:@t.test"), 3);
+}
+
 static void b08_a_stop_answers_everybody(void **state)
 {
     struct question questions[3];
@@ -376,6 +395,7 @@ int main(void)
         ON_STAGE(b05_what_is_to_be_flushed_is_due_at_once),
         ON_STAGE(b06_what_makes_no_sense_is_refused),
         ON_STAGE(b07_what_is_being_sent_stays_and_is_counted),
+        ON_STAGE(b09_what_was_being_sent_is_moved_when_it_waits_again),
         ON_STAGE(b08_a_stop_answers_everybody),
         cmocka_unit_test(
             b09_a_crash_finds_every_recipient_in_one_queue_and_answered_ones_in_the_new),

@@ -416,8 +416,7 @@ int cmd_flush(const struct verb_options *options)
 
 int cmd_rebind(const struct verb_options *options)
 {
-    const char *problem = verb_options_given(options, OPTION_SET) ? order_set_problem(options)
-                                                                  : "say what is to be: --set";
+    const char *problem = order_change_problem(options);
     if (problem != NULL) {
         fprintf(stderr, "ringpost rebind: %s\n", problem);
         return EXIT_USAGE;

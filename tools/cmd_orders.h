@@ -8,7 +8,8 @@
 #define FLUSH_OPTIONS                                                                              \
     (OPTIONS_COMMON | OPTIONS_CRITERIA | OPTION_BIT(REASON) | OPTION_BIT(DRY_RUN) |                \
      OPTION_BIT(YES))
-#define REBIND_OPTIONS  (FLUSH_OPTIONS | OPTION_BIT(SET) | OPTION_BIT(ALWAYS_FLUSH))
+#define REBIND_OPTIONS                                                                             \
+    (FLUSH_OPTIONS | OPTION_BIT(SET) | OPTION_BIT(DATA) | OPTION_BIT(ALWAYS_FLUSH))
 #define BOUNCE_OPTIONS  (FLUSH_OPTIONS | OPTION_BIT(DURATION) | OPTION_BIT(LIST))
 #define SUSPEND_OPTIONS (BOUNCE_OPTIONS | OPTION_BIT(READY_QUEUE))
 #define RESUME_OPTIONS                                                                             \

@@ -1,7 +1,14 @@
 #include "tools/order_text.h"
 
+#include <stdlib.h>
+
+#include "core/check.h"
 #include "core/json_member.h"
 #include "tools/answer.h"
+
+/* What reading --data takes, beside its text. */
+#define DATA_ARENA_BYTES  4096
+#define DATA_ARENA_FACTOR 24
 
 static const struct {
     enum verb_option option;
@@ -58,12 +65,34 @@ static const char *take_set(struct slice *text, struct slice *value_out)
     return NULL;
 }
 
-const char *order_set_problem(const struct verb_options *options)
+static bool is_object(struct slice text)
+{
+    size_t capacity = DATA_ARENA_BYTES + DATA_ARENA_FACTOR * text.size;
+    struct json_reader *reader = json_reader_open();
+    struct json_problem problem;
+    struct arena arena;
+    void *memory = malloc(capacity);
+    CHECK(memory != NULL);
+    arena_init(&arena, memory, capacity);
+    const struct json_value *value = json_value_read(reader, text, &arena, &problem);
+    bool object = value != NULL && value->kind == JSON_OBJECT;
+    free(memory);
+    json_reader_close(reader);
+    return object;
+}
+
+const char *order_change_problem(const struct verb_options *options)
 {
     struct slice value;
-    struct slice text = verb_options_given(options, OPTION_SET)
-                            ? slice_from_string(options->values[OPTION_SET])
-                            : SLICE_NONE;
+    const char *set = options->values[OPTION_SET];
+    const char *data = options->values[OPTION_DATA];
+    if ((set == NULL) == (data == NULL)) {
+        return "say what is to be: --set or --data";
+    }
+    if (data != NULL) {
+        return is_object(slice_from_string(data)) ? NULL : "--data takes an object as JSON";
+    }
+    struct slice text = slice_from_string(set);
     while (text.size > 0) {
         if (take_set(&text, &value) == NULL) {
             return "--set takes tenant=, campaign= and class=, with commas between them";
@@ -109,6 +138,10 @@ void order_put(struct buf *buf, const struct verb_options *options, bool dry_run
     put_option(&json, options, OPTION_DURATION, "duration");
     if (verb_options_given(options, OPTION_SET)) {
         put_set(&json, slice_from_string(options->values[OPTION_SET]));
+    }
+    if (verb_options_given(options, OPTION_DATA)) {
+        json_key(&json, "data");
+        json_raw(&json, slice_from_string(options->values[OPTION_DATA]));
     }
     if (verb_options_given(options, OPTION_ALWAYS_FLUSH)) {
         json_key(&json, "always_flush");

@@ -10,8 +10,8 @@
 
 /* Null: these options say which queues. Else what is wrong with them, without full stop. */
 const char *order_criteria_problem(const struct verb_options *options);
-/* The same of --set; null, too, when it is not given. */
-const char *order_set_problem(const struct verb_options *options);
+/* The same of --set and --data, of which one is wanted. */
+const char *order_change_problem(const struct verb_options *options);
 /* {"domain":…, "reason":…, "dry_run":…} */
 void order_put(struct buf *buf, const struct verb_options *options, bool dry_run);
 /* An entry of a list is about what these options say, and about nothing else. */

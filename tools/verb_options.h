@@ -32,6 +32,8 @@
     X(ONCE,           "once",           NULL,       "prints one frame as text, and ends")          \
     X(SET,            "set",            "KEY=VALUE,…",                                             \
       "what is to be: tenant=, campaign= and class=urgent or bulk; no value: none")      \
+    X(DATA,           "data",           "JSON",                                                    \
+      "the same as an object, as KumoMTA has it; null: none")                            \
     X(ALWAYS_FLUSH,   "always-flush",   NULL,       "what is moved is due now, too")               \
     X(ENDPOINT,       "endpoint",       "URL",                                                     \
       "where the server listens ($RINGPOST_ENDPOINT; http://127.0.0.1:8000)")             \

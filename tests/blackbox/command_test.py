@@ -161,6 +161,12 @@ class Command(BlackBox):
                          "meant were 1 queue with 2 recipients: 2 are in another queue now, "
                          "0 stayed\n")
         self.assertIn("spring:@x.test", self.ask(server, "explain", "spring:@x.test"))
+        self.assertEqual(self.ask(server, *which, "--data", '{"campaign": "fall"}', "--yes"),
+                         "meant were 1 queue with 2 recipients: 2 are in another queue now, "
+                         "0 stayed\n")
+        for wrong in (("--data", "[1]"), ("--data", "{"), ("--data", "{} {}"), (),
+                      ("--data", "{}", "--set", "class=bulk"), ("--data", '{"odd": 1}')):
+            self.assertEqual(self.run_verb(server, *which, *wrong, "--yes")[0], 2, wrong)
         self.assertEqual(self.ask(server, *which, "--set", "campaign=", "--yes"),
                          "meant were 1 queue with 2 recipients: 2 are in another queue now, "
                          "0 stayed\n")

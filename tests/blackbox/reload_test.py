@@ -92,6 +92,70 @@ class Reload(BlackBox):
         sink.wait(1)
         server.stop()
 
+    def test_g06_a_file_that_others_may_write_changes_nothing(self):
+        config = Config(2626)
+        server = self.server(config)
+        server.configure(Config(2626, shaping={"max_ready": 7}))
+        os.chmod(server.config_path, 0o666)
+        status, said = self.reload(server)
+        self.assertEqual((status, said["applied"]), (422, False), said)
+        self.assertIn("others may write to it", said["errors"][0])
+        self.assertEqual(self.hang_up(server)["applied"], "no")
+        os.chmod(server.config_path, 0o644)
+        self.assertEqual(self.hang_up(server)["changed"], "1")
+        server.stop()
+
+    def test_who_is_trusted_over_http_follows_at_once(self):
+        config = Config(2626, extra='trusted_hosts = ["127.0.0.1"]\n')
+        server = self.server(config)
+        server.configure(Config(2626, extra='trusted_hosts = ["192.0.2.1"]\n'))
+        self.assertEqual(self.reload(server)[0], 200)
+        connection = http.client.HTTPConnection(*address_of(server.ready["http"]),
+                                                timeout=SECONDS)
+        connection.request("GET", "/api/admin/queues/v1")
+        self.assertEqual(connection.getresponse().status, 403)
+        connection.close()
+        server.configure(config)
+        self.assertEqual(self.hang_up(server)["changed"], "1")
+        self.assertEqual(self.reload(server)[0], 200)
+        server.stop()
+
+    def test_the_event_log_has_its_new_options_with_what_is_under_way(self):
+        sink = self.sink()
+        server = self.server(Config(sink.port, log={"flush_interval": "60s"}))
+        self.client(server).submit(CONTENT)
+        sink.wait(1)
+        self.assertEqual(server.events(), [])
+        server.configure(Config(sink.port, log={"flush_interval": "50ms",
+                                                "compression_level": 9}))
+        line = self.hang_up(server)
+        self.assertEqual((line["applied"], line["changed"], line["restart"]), ("yes", "2", "0"))
+        self.client(server).submit(CONTENT)
+        server.wait_events("Delivery", 2)
+        server.stop()
+
+    def test_mail_of_a_tenant_that_is_removed_goes_on_by_the_defaults(self):
+        sink = self.sink()
+
+        def config(tenant):
+            return Config(sink.port, extra='[queues]\ntenant_header = "X-Tenant"\n' + tenant)
+
+        gone = (f'[queues.tenant.t]\nprotocol.smtp.mx_list = ["[127.0.0.1]:{free_port()}"]\n'
+                'max_retry_interval = "1s"\n')
+        server = self.server(config(gone))
+        client = self.client(server)
+        client.submit(b"X-Tenant: t\r\n" + CONTENT, ["a@x.test"])
+        server.wait_events("TransientFailure", 1)
+        server.configure(config(""))
+        status, said = self.reload(server)
+        self.assertEqual((status, said["applied"]), (200, True), said)
+        record, = server.wait_events("Delivery", 1)
+        self.assertEqual(record["queue"], "t@x.test")
+        # Mail that names it is refused from now on.
+        client.envelope("a@c.test", ["a@x.test"])
+        self.assertEqual(client.data(b"X-Tenant: t\r\n" + CONTENT).code, 550)
+        server.stop()
+
     def test_f26_a_bad_file_changes_nothing_at_any_moment(self):
         sink = self.sink()
         trap = self.sink()

@@ -82,6 +82,22 @@ class Start(BlackBox):
         self.write("more.toml", '[node]\nhostname = "b.test"\n')
         self.refused('include = ["more.toml"]\n[node]\nhostname = "a.test"\n', 3, "hostname")
 
+    def test_g06_what_others_may_write_is_refused(self):
+        more = self.write("more.toml", '[node]\nhostname = "b.test"\n')
+        good = 'include = ["more.toml"]\n'
+        os.chmod(more, 0o666)
+        self.refused(good, 3, "more.toml", "others may write to it")
+        os.chmod(more, 0o664)  # a group is the administrator's business
+        path = self.write("t.toml", good)
+        self.assertEqual(self.run_daemon("-c", path, "--check")[0], 0)
+        os.chmod(path, 0o602)
+        self.refused(good, 3, "t.toml", "others may write to it")
+        os.chmod(path, 0o600)
+        os.chmod(self.folder, 0o777)
+        self.refused(good, 3, "t.toml", "others may write to its folder")
+        os.chmod(self.folder, 0o1777)
+        self.assertEqual(self.run_daemon("-c", path, "--check")[0], 0)
+
     def test_what_is_not_built_is_a_named_error(self):
         for name, lines in (("tls", '[[smtp_listener]]\nlisten = "127.0.0.1:0"\ntls = "starttls"'),
                             ("redis", '[redis]\nnode = "redis://127.0.0.1"')):
@@ -218,7 +234,7 @@ class Start(BlackBox):
         if os.getuid() != 0:
             self.skipTest("needs root to become somebody else")
         with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-            os.chmod(folder, 0o777)
+            os.chmod(folder, 0o1777)
             os.mkdir(os.path.join(folder, owned), mode)
             program = shutil.copy(RINGPOSTD, folder)
             path = os.path.join(folder, "t.toml")
