@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "shard/thread.h"
-#include "tests/kit/dns_table.h"
+#include "tests/dns/dns_table.h"
 
 #define READERS     3
 #define SHARDS      (READERS + 1)
@@ -62,10 +62,12 @@ static void look_at(const struct site *site)
     }
 }
 
-static void changed(void *context, struct slice domain, struct site *site)
+static void changed(void *context, struct slice domain, const struct site *former,
+                    struct site *site)
 {
     struct office *office = context;
     (void)domain;
+    (void)former;
     office->told++;
     office->silent = 0;
     look_at(site);

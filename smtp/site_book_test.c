@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "tests/kit/dns_table.h"
+#include "tests/dns/dns_table.h"
 #include "tests/sim/shards.h"
 
 #define DOMAINS_MAX 16

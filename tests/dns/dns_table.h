@@ -2,8 +2,8 @@
  * A resolver that says what a table says, after a while and in any order. It takes the place of
  * shard/io/resolver.h at link time in a test that uses it.
  */
-#ifndef RINGPOST_TESTS_KIT_DNS_TABLE_H
-#define RINGPOST_TESTS_KIT_DNS_TABLE_H
+#ifndef RINGPOST_TESTS_DNS_DNS_TABLE_H
+#define RINGPOST_TESTS_DNS_DNS_TABLE_H
 
 #include "shard/io/resolver.h"
 

@@ -1,4 +1,4 @@
-#include "tests/kit/dns_table.h"
+#include "tests/dns/dns_table.h"
 
 #include <stdlib.h>
 #include <string.h>
