@@ -88,11 +88,11 @@ static void drop_rows(struct intake_ticket *ticket)
     }
 }
 
-/* Where RCPT could not tell, for want of the tenant, whether there is a route. */
+/* Where RCPT could not tell, for want of the tenant, whether there is a route: without a domain
+ * ("postmaster") DNS knows none. */
 static bool has_route(const struct queue_options *options, struct slice domain)
 {
-    return options->mx_count > 0 || options->routing_domain != NULL ||
-           (domain.size > 0 && domain.data[0] == '[');
+    return options->mx_count > 0 || options->routing_domain != NULL || domain.size > 0;
 }
 
 /* A message is of the class it names, else urgent when it goes to any queue that is: all of it. */
