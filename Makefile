@@ -96,6 +96,8 @@ install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	    install -m 644 packaging/etc/ringpost.toml $(DESTDIR)$(CONFDIR)/
 	test -e $(DESTDIR)$(CONFDIR)/listener_domains.toml || \
 	    install -m 644 packaging/etc/listener_domains.toml $(DESTDIR)$(CONFDIR)/
+	test -e $(DESTDIR)$(CONFDIR)/iana.toml || \
+	    install -m 644 packaging/etc/iana.toml $(DESTDIR)$(CONFDIR)/
 	sed -e 's|@SBINDIR@|$(PREFIX)/sbin|' -e 's|@CONFDIR@|$(CONFDIR)|' \
 	    packaging/systemd/ringpostd.service \
 	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringpostd.service

@@ -1,5 +1,6 @@
 #include "core/conf.h"
 
+#include "core/conf_classifier.h"
 #include "core/conf_dns.h"
 #include "core/conf_files.h"
 #include "core/conf_queues.h"
@@ -23,27 +24,29 @@ struct section {
     section_apply *apply; /* null: not built yet */
     bool always;          /* applied without a section too, with a null value */
     enum conf_effect effect; /* of what stands in it and is no row of a table of options */
-    bool files;              /* of a helper may be named in it */
+    /* Reads what its `files` name, a helper's content; null: it has none. */
+    void (*files)(struct conf_load *load, const struct conf_input *input,
+                  struct conf_value *section);
 };
 
 /* In the order in which they are applied: [node] before what takes its host name from it, listeners
  * before [domains], which names them, [sources] before what names its pools. */
 static const struct section sections[] = {
-    {"node", conf_apply_node, false, CONF_NOTHING, false},
-    {"spool", conf_apply_spool, false, CONF_NOTHING, false},
-    {"memory", conf_apply_memory, false, CONF_NOTHING, false},
-    {"log", conf_apply_log, false, CONF_NOTHING, false},
-    {"tsa", conf_apply_tsa, false, CONF_NOTHING, false},
-    {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART, false},
-    {"http_listener", conf_apply_http_listeners, true, CONF_RESTART, false},
-    {"domains", conf_apply_domains, true, CONF_NOW, true},
-    {"sources", conf_apply_sources, true, CONF_NOW, true},
-    {"queues", conf_apply_queues, true, CONF_NOW, true},
-    {"shaping", conf_apply_shaping, true, CONF_NOW, false},
-    {"dns", conf_apply_dns, true, CONF_NOTHING, false},
-    {"redis", NULL, false, CONF_NOTHING, false},
-    {"dkim", NULL, false, CONF_NOTHING, false},
-    {"bounce_classifier", NULL, false, CONF_NOTHING, false},
+    {"node", conf_apply_node, false, CONF_NOTHING, NULL},
+    {"spool", conf_apply_spool, false, CONF_NOTHING, NULL},
+    {"memory", conf_apply_memory, false, CONF_NOTHING, NULL},
+    {"log", conf_apply_log, false, CONF_NOTHING, NULL},
+    {"tsa", conf_apply_tsa, false, CONF_NOTHING, NULL},
+    {"smtp_listener", conf_apply_smtp_listeners, true, CONF_RESTART, NULL},
+    {"http_listener", conf_apply_http_listeners, true, CONF_RESTART, NULL},
+    {"domains", conf_apply_domains, true, CONF_NOW, conf_files_section},
+    {"sources", conf_apply_sources, true, CONF_NOW, conf_files_section},
+    {"queues", conf_apply_queues, true, CONF_NOW, conf_files_section},
+    {"shaping", conf_apply_shaping, true, CONF_NOW, NULL},
+    {"dns", conf_apply_dns, true, CONF_NOTHING, NULL},
+    {"redis", NULL, false, CONF_NOTHING, NULL},
+    {"dkim", NULL, false, CONF_NOTHING, NULL},
+    {"bounce_classifier", conf_apply_classifier, false, CONF_NOW, conf_files_apart},
 };
 
 /* The names above as rows, for the message about an unknown one. */
@@ -62,8 +65,8 @@ static void sections_complete(struct conf_load *load, const struct conf_input *i
 {
     for (size_t i = 0; i < COUNT_OF(sections); i++) {
         struct conf_value *value = conf_tree_member(load->root, sections[i].name);
-        if (value != NULL && sections[i].files) {
-            conf_files_section(load, input, value);
+        if (value != NULL && sections[i].files != NULL) {
+            sections[i].files(load, input, value);
         }
     }
 }
@@ -164,5 +167,6 @@ void conf_free(struct conf *conf)
         return;
     }
     struct heap heap = CONTAINER_OF(conf, struct conf_whole, conf)->heap;
+    conf_classifier_free(conf->classifier);
     heap_fini(&heap);
 }

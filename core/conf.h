@@ -357,6 +357,8 @@ struct conf_queues {
     const struct conf_domains *blocks;
 };
 
+struct classifier;
+
 struct conf {
     const char *file; /* the main file; null without one */
     struct conf_node node;
@@ -372,6 +374,7 @@ struct conf {
     struct conf_sources sources;
     struct conf_queues queues;
     const struct conf_domains *paths;
+    struct classifier *classifier; /* core/classifier.h; owned; null: there are no rules */
     const struct conf_setting *settings; /* core/conf_settings.h; by key */
     size_t setting_count;
 };

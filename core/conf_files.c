@@ -71,30 +71,54 @@ void conf_files_main(struct conf_load *load, const struct conf_input *input)
     includes_add(load, input);
 }
 
-void conf_files_section(struct conf_load *load, const struct conf_input *input,
-                        struct conf_value *section)
+/* The elements of a section's `files`, as many as there are. */
+static size_t files_find(struct conf_load *load, const struct conf_value *section,
+                         const struct conf_value **places)
 {
-    const struct conf_value *places[CONF_INCLUDES_MAX];
     size_t count = 0;
     const struct conf_value *files =
         section->kind == TOML_TABLE ? conf_tree_member(section, "files") : NULL;
     if (files == NULL || !names_are_good(load, files)) {
-        return;
+        return 0;
     }
     for (const struct conf_value *at = files->first; at != NULL; at = at->next) {
         places[count++] = at;
     }
-    while (count > 0) { /* what is there stays: so the last file comes first */
-        const struct conf_value *at = places[--count];
-        struct slice bytes;
-        if (slice_ends_with(at->as.text, SLICE(".json"))) {
-            conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
-                       SHOW(at->as.text));
-        } else {
-            const char *path = conf_place_path(load, at->as.text);
-            if (file_read(load, input, at, path, &bytes)) {
-                conf_tree_under(load, section, path, bytes);
-            }
+    return count;
+}
+
+static void file_add(struct conf_load *load, const struct conf_input *input,
+                     const struct conf_value *at, struct conf_value *table)
+{
+    const char *path = conf_place_path(load, at->as.text);
+    struct slice bytes;
+    if (slice_ends_with(at->as.text, SLICE(".json"))) {
+        conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
+                   SHOW(at->as.text));
+    } else if (file_read(load, input, at, path, &bytes)) {
+        conf_tree_under(load, table, path, bytes);
+    }
+}
+
+void conf_files_apart(struct conf_load *load, const struct conf_input *input,
+                      struct conf_value *section)
+{
+    const struct conf_value *places[CONF_INCLUDES_MAX];
+    size_t count = files_find(load, section, places);
+    for (size_t i = 0; i < count; i++) {
+        struct conf_value *table = conf_tree_table_add(load, section, places[i]);
+        if (table != NULL) {
+            file_add(load, input, places[i], table);
         }
+    }
+}
+
+void conf_files_section(struct conf_load *load, const struct conf_input *input,
+                        struct conf_value *section)
+{
+    const struct conf_value *places[CONF_INCLUDES_MAX];
+    size_t count = files_find(load, section, places);
+    while (count > 0) { /* what is there stays: so the last file comes first */
+        file_add(load, input, places[--count], section);
     }
 }

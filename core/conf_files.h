@@ -16,5 +16,11 @@ void conf_files_main(struct conf_load *load, const struct conf_input *input);
  */
 void conf_files_section(struct conf_load *load, const struct conf_input *input,
                         struct conf_value *section);
+/*
+ * The same for files that are not merged: each becomes a table of its own in the section, by its
+ * name as written in `files`.
+ */
+void conf_files_apart(struct conf_load *load, const struct conf_input *input,
+                      struct conf_value *section);
 
 #endif

@@ -118,12 +118,12 @@ const struct conf_value *conf_tree_table(const struct conf_value *table, const c
     return at != NULL && at->kind == TOML_TABLE ? at : NULL;
 }
 
-static struct conf_value *child_append(struct adding *adding, struct conf_value *target,
+static struct conf_value *child_append(struct conf_load *load, struct conf_value *target,
                                        struct slice key)
 {
-    struct conf_value *value = heap_take(&adding->load->scratch, sizeof(*value));
-    value->key = heap_copy(&adding->load->scratch, key);
-    value->mark = heap_take(&adding->load->scratch, sizeof(*value->mark));
+    struct conf_value *value = heap_take(&load->scratch, sizeof(*value));
+    value->key = heap_copy(&load->scratch, key);
+    value->mark = heap_take(&load->scratch, sizeof(*value->mark));
     if (target->last == NULL) {
         target->first = value;
     } else {
@@ -214,7 +214,7 @@ static void visit_index(struct adding *adding, struct conf_value *array,
         return;
     }
     if (index == array->count) {
-        value_fill(adding, child_append(adding, array, SLICE_NONE), entry);
+        value_fill(adding, child_append(adding->load, array, SLICE_NONE), entry);
         return;
     }
     for (; index > 0; index--) {
@@ -237,12 +237,12 @@ static void visit(void *context, const struct toml_entry *entry)
             visit_index(adding, target, entry);
             return;
         }
-        value_fill(adding, child_append(adding, target, SLICE_NONE), entry);
+        value_fill(adding, child_append(adding->load, target, SLICE_NONE), entry);
         return;
     }
     struct conf_value *old = member_find(target, entry->key);
     if (old == NULL) {
-        value_fill(adding, child_append(adding, target, entry->key), entry);
+        value_fill(adding, child_append(adding->load, target, entry->key), entry);
         return;
     }
     bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;
@@ -320,6 +320,24 @@ void conf_tree_under(struct conf_load *load, struct conf_value *table, const cha
         tree_merge(&adding, tree, table);
         toml_free(tree);
     }
+}
+
+struct conf_value *conf_tree_table_add(struct conf_load *load, struct conf_value *table,
+                                       const struct conf_value *name)
+{
+    const struct conf_value *old = member_find(table, name->as.text);
+    if (old != NULL) {
+        conf_error(load, name, "%.*s stands there already, in %s, line %u",
+                   (int)name->as.text.size, (const char *)name->as.text.data, old->file,
+                   old->line);
+        return NULL;
+    }
+    struct conf_value *value = child_append(load, table, name->as.text);
+    value->kind = TOML_TABLE;
+    value->file = name->file;
+    value->line = name->line;
+    value->column = name->column;
+    return value;
 }
 
 /* --- --set ----------------------------------------------------------------------------------- */

@@ -61,6 +61,10 @@ void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
 /* The same, under a table of the tree: what stands there stays, and tables merge. */
 void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
                      struct slice bytes);
+/* A new table in `table`, named by a string and placed where that stands; null, and it is told,
+   when there is such a member. */
+struct conf_value *conf_tree_table_add(struct conf_load *load, struct conf_value *table,
+                                       const struct conf_value *name);
 /* One "section.key=VALUE" over the tree. */
 void conf_tree_set(struct conf_load *load, const char *text);
 

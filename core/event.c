@@ -23,6 +23,24 @@ const char *event_type_name(enum event_type type)
     return type_names[type];
 }
 
+bool event_type_is_classified(enum event_type type)
+{
+    switch (type) {
+    case EVENT_RECEPTION:
+    case EVENT_DELIVERY:
+        return false;
+    case EVENT_TRANSIENT_FAILURE:
+    case EVENT_BOUNCE:
+    case EVENT_EXPIRATION:
+    case EVENT_ADMIN_BOUNCE:
+    case EVENT_REJECTION:
+        return true;
+    case EVENT_TYPES:
+        break;
+    }
+    CHECK(false);
+}
+
 bool event_type_parse(struct slice name, enum event_type *type_out)
 {
     for (unsigned i = 0; i < EVENT_TYPES; i++) {
@@ -193,8 +211,10 @@ static void put_attempt(struct buf *buf, const struct event *event)
     }
     buf_put(buf, SLICE(",\"reception_protocol\":"));
     put_text_or_null(buf, event->protocol);
-    if (event->type == EVENT_BOUNCE) {
-        buf_put(buf, SLICE(",\"bounce_classification\":\"Uncategorized\""));
+    if (event_type_is_classified(event->type)) {
+        buf_put(buf, SLICE(",\"bounce_classification\":"));
+        put_text(buf, event->classification.size > 0 ? event->classification
+                                                     : SLICE("Uncategorized"));
     }
 }
 

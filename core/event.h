@@ -58,12 +58,15 @@ struct event {
     struct slice source_name;
     struct slice command;   /* what the reply answered, "." the final dot; empty: null */
     struct slice content;   /* text of the reply after its codes, one line */
+    struct slice classification; /* of such a type; empty: "Uncategorized" */
     struct slice meta;      /* members of the object, as JSON; at most EVENT_MEMBERS_BYTES_MAX */
     struct slice headers;   /* the same */
 };
 
 /* "Reception", "Delivery", "TransientFailure" … */
 const char *event_type_name(enum event_type type);
+/* Of mail that was refused or did not arrive: it has a classification. */
+bool event_type_is_classified(enum event_type type);
 /* Exactly such a name. */
 MUST_USE bool event_type_parse(struct slice name, enum event_type *type_out);
 

@@ -88,8 +88,9 @@ static void what_a_type_lacks_is_null_or_left_out(void **state)
         bool classified;
     } cases[] = {
         {EVENT_RECEPTION, false, false}, {EVENT_DELIVERY, true, false},
-        {EVENT_TRANSIENT_FAILURE, true, false}, {EVENT_BOUNCE, true, true},
-        {EVENT_EXPIRATION, false, false}, {EVENT_REJECTION, false, false},
+        {EVENT_TRANSIENT_FAILURE, true, true}, {EVENT_BOUNCE, true, true},
+        {EVENT_EXPIRATION, false, true}, {EVENT_ADMIN_BOUNCE, false, true},
+        {EVENT_REJECTION, false, true},
     };
     struct json_reader *reader = json_reader_open();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -9,9 +9,11 @@
 
 #include "core/check.h"
 #include "core/conf.h"
+#include "core/patterns.h"
 
 struct conf_lease {
     const struct conf *conf; /* borrowed from its maker, until `ended` */
+    struct patterns_scratch *scratch; /* of its classifier; null: it has none; its maker's */
     uint32_t holders;
     bool current;
     void (*ended)(struct conf_lease *lease); /* it is not current, and nobody holds it */

@@ -1,6 +1,7 @@
 #include "smtp/event_make.h"
 
 #include "core/check.h"
+#include "core/classifier.h"
 #include "shard/spool/outcome.h"
 #include "smtp/envelope.h"
 #include "smtp/event_details.h"
@@ -43,6 +44,12 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
         event_details_fill(&making->details, &maker->conf->log, metadata_out, event_out);
     }
     return true;
+}
+
+void event_classify(const struct event_maker *maker, struct event *event)
+{
+    const struct conf *conf = maker->conf;
+    classifier_judge(conf == NULL ? NULL : conf->classifier, maker->scratch, event);
 }
 
 static bool put(const struct event_maker *maker, const struct event *event)
@@ -180,6 +187,7 @@ bool event_make_outcomes(const struct event_maker *maker, const struct event_fac
             continue;
         }
         fill_result(event, &result);
+        event_classify(maker, event);
         event->sequence = outcome.event_sequence + i;
         if (!(found ? put_recipient(maker, event, &making.metadata, &recipient)
                     : put(maker, event))) {

@@ -1,7 +1,8 @@
 /*
  * Events of what stands in the spool: Receptions from a MESSAGE, all others from an OUTCOME and the
  * message it belongs to. The one code for what is stored now and for what is read again later, so
- * that a record derived twice is the same to the byte, event_id included.
+ * that a record derived twice is the same to the byte, event_id included, as long as the rules of
+ * classification are the same: an outcome is classified when its record is made, by those in force.
  */
 #ifndef RINGPOST_SMTP_EVENT_MAKE_H
 #define RINGPOST_SMTP_EVENT_MAKE_H
@@ -22,8 +23,10 @@ struct event_maker {
     struct event_feed *feed; /* borrowed */
     unsigned keep;           /* batches of the feed that are left to others */
     struct id node;
-    const struct conf *conf; /* borrowed: names of queues; what [log] lists; null: neither
-                                routing domains nor that */
+    /* Borrowed: names of queues, what [log] lists, classification; null: without routing domains,
+       and none of these. */
+    const struct conf *conf;
+    struct patterns_scratch *scratch; /* borrowed: of its classifier; null: without rules */
     uint64_t spool;          /* UUID: first half of every event id */
     uint16_t lane;
 };
@@ -44,5 +47,8 @@ MUST_USE bool event_make_receptions(const struct event_maker *maker,
  */
 MUST_USE bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
                                   struct slice payload, uint32_t *next);
+
+/* Sets the classification of an event that is made elsewhere. */
+void event_classify(const struct event_maker *maker, struct event *event);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "core/classifier.h"
 #include "shard/spool/outcome.h"
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
@@ -215,6 +216,54 @@ static void an_outcome_is_one_record_for_each_of_its_recipients(void **state)
     expect_in(1, "\"event_id\":\"000000000000abcd0000000000000015\"");
 }
 
+static struct conf *conf_of(const char *rules)
+{
+    uint8_t text[1024];
+    struct conf_messages messages = {0};
+    const struct conf_input input = {.sets = &rules, .set_count = 1, .hostname = SLICE("a.test")};
+    buf_init(&messages.text, text, sizeof(text));
+    struct conf *conf = conf_load(&input, &messages);
+    assert_non_null(conf);
+    return conf;
+}
+
+static void make_with(const char *rules, const struct payload *payload)
+{
+    uint32_t next = 0;
+    struct event_maker maker = stage.maker;
+    struct conf *conf = conf_of(rules);
+    maker.conf = conf;
+    maker.scratch = patterns_scratch_open(conf->classifier->patterns);
+    assert_true(event_make_outcomes(&maker, &stage.facts, buf_slice(&payload->buf), &next));
+    event_feed_flush(&stage.feed);
+    run();
+    patterns_scratch_close(maker.scratch);
+    conf_free(conf);
+}
+
+/* The same outcome again: the same record by the same rules, another word by others. */
+static void an_outcome_is_classified_by_the_rules_in_force_when_its_record_is_made(void **state)
+{
+    (void)state;
+    static const char rules[] = "bounce_classifier.rules.Peer=[\"^451 .*word of the peer$\"]";
+    struct payload payload;
+    payload_begin(&payload, 20, 2);
+    payload_put(&payload, 0, DISPOSITION_DELIVERED, 250, false);
+    payload_put(&payload, 2, DISPOSITION_DEFERRED, 451, false);
+    make_with(rules, &payload);
+    make_with(rules, &payload);
+    make_with("bounce_classifier.rules.Other=[\"451\"]", &payload);
+    make_with("bounce_classifier.rules.None=[\"452\"]", &payload);
+    assert_null(strstr(line(0), "bounce_classification"));
+    expect_in(1, "\"bounce_classification\":\"Peer\"");
+    char first[8192];
+    snprintf(first, sizeof(first), "%s", line(1));
+    assert_string_equal(line(3), first);
+    expect_in(5, "\"bounce_classification\":\"Other\"");
+    expect_in(5, "\"event_id\":\"000000000000abcd0000000000000015\"");
+    expect_in(7, "\"bounce_classification\":\"Uncategorized\"");
+}
+
 /* A batch is full in the middle of an outcome: what is put again later is the rest, no more. */
 static void what_is_refused_goes_on_where_it_was(void **state)
 {
@@ -334,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_reception_is_one_record_for_each_recipient),
         TEST(an_outcome_is_one_record_for_each_of_its_recipients),
+        TEST(an_outcome_is_classified_by_the_rules_in_force_when_its_record_is_made),
         TEST(what_is_refused_goes_on_where_it_was),
         TEST(a_part_of_the_feed_is_left_to_others),
         TEST(an_outcome_without_its_message_is_told_all_the_same),

@@ -30,11 +30,13 @@ int event_tap_init(struct event_tap *tap, struct shard *shard,
     return error;
 }
 
-void event_tap_set_conf(struct event_tap *tap, const struct conf *conf)
+void event_tap_set_conf(struct event_tap *tap, const struct conf_lease *lease)
 {
-    tap->options.conf = conf;
-    tap->maker.conf = conf;
-    tap->again.conf = conf;
+    tap->options.conf = lease->conf;
+    tap->maker.conf = lease->conf;
+    tap->maker.scratch = lease->scratch;
+    tap->again.conf = lease->conf;
+    tap->again.scratch = lease->scratch;
 }
 
 void event_tap_fini(struct event_tap *tap)
@@ -362,6 +364,7 @@ void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
     if (!enhanced_code_parse(&event.content, event.enhanced)) {
         event.enhanced[0] = 0; /* none: the text stays whole */
     }
+    event_classify(&tap->maker, &event);
     offer(tap, rejection, &event);
     counters_add(&tap->shard->counters, COUNTER_rejections, 1);
 }

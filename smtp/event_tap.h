@@ -18,8 +18,8 @@
 #ifndef RINGPOST_SMTP_EVENT_TAP_H
 #define RINGPOST_SMTP_EVENT_TAP_H
 
-#include "core/conf.h"
 #include "core/logline.h"
+#include "smtp/conf_lease.h"
 #include "smtp/event_replay.h"
 
 enum event_tap_state { EVENT_TAP_LIVE, EVENT_TAP_BEHIND };
@@ -73,8 +73,8 @@ struct event_source {
 MUST_USE int event_tap_init(struct event_tap *tap, struct shard *shard,
                             const struct event_tap_options *options);
 void event_tap_fini(struct event_tap *tap);
-/* Names of queues are by this configuration from now on. */
-void event_tap_set_conf(struct event_tap *tap, const struct conf *conf);
+/* Names of queues and classifications are by this configuration from now on. */
+void event_tap_set_conf(struct event_tap *tap, const struct conf_lease *lease);
 /*
  * Before spool_begin: events of lanes to be adopted (F-27). `done`, from the loop: they are durable
  * in the event log; or not `told`: it takes nothing any more, and the lanes have to stay.

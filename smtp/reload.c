@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "core/classifier.h"
 
 #define RETRY_NS (100 * NS_PER_MS)
 /* Changes and errors that have a line in the log; the answer over HTTP has room for more. */
@@ -35,6 +36,9 @@ static void snapshot_free(struct snapshot *snapshot)
 {
     struct heap heap = snapshot->heap;
     list_remove(&snapshot->link);
+    for (unsigned i = 0; i < snapshot->reload->shards; i++) {
+        patterns_scratch_close(snapshot->leases[i].lease.scratch);
+    }
     conf_free(snapshot->owned);
     heap_fini(&heap);
 }
@@ -59,6 +63,12 @@ static void lease_ended(struct conf_lease *ended)
     shard_send(lease->shard, lease->registrar, &lease->mail);
 }
 
+/* What a shard scans with, made here because shards do not allocate. */
+static struct patterns_scratch *scratch_new(const struct conf *conf)
+{
+    return conf->classifier == NULL ? NULL : patterns_scratch_open(conf->classifier->patterns);
+}
+
 static struct snapshot *snapshot_new(struct reload *reload, const struct conf *conf,
                                      struct conf *owned)
 {
@@ -74,7 +84,10 @@ static struct snapshot *snapshot_new(struct reload *reload, const struct conf *c
     for (unsigned i = 0; i < reload->shards; i++) {
         const struct delivery *delivery = reload->parts[i].walk.delivery;
         snapshot->leases[i] = (struct snapshot_lease){
-            .lease = {.conf = conf, .current = true, .ended = lease_ended},
+            .lease = {.conf = conf,
+                      .scratch = scratch_new(conf),
+                      .current = true,
+                      .ended = lease_ended},
             .shard = delivery != NULL ? delivery->shard : NULL,
             .registrar = reload->shard->index,
             .snapshot = snapshot,
@@ -340,6 +353,7 @@ void reload_shard_set(struct reload *reload, unsigned index, struct delivery *de
     part->context = reload;
     lease->shard = delivery->shard;
     target->server->lease = &lease->lease;
+    event_tap_set_conf(target->server->events, &lease->lease);
 }
 
 void reload_stop(struct reload *reload)

@@ -73,7 +73,7 @@ static void part_arrive(struct shard_walk *walk)
     walk->delivery->conf = conf;
     site_book_expire(walk->delivery->site_book);
     target->server->intake->conf = conf;
-    event_tap_set_conf(target->server->events, conf);
+    event_tap_set_conf(target->server->events, part->lease);
     server_set_conf(target->server, part->lease);
     http_server_set_conf(target->http, conf);
     inject_set_conf(target->inject);
