@@ -389,10 +389,10 @@ static uint32_t room_of(const struct egress *egress)
 static bool deal_to(struct egress *egress, uint64_t *until_out)
 {
     uint64_t until_ns = 0;
-    uint64_t now_ns = egress->delivery->shard->now_ns;
-    if (egress == NULL || room_of(egress) == 0) {
+    if (room_of(egress) == 0) {
         return false;
     }
+    uint64_t now_ns = egress->delivery->shard->now_ns;
     if (rates_ready(&egress->limits.selects, now_ns, 1, &until_ns) == 0) {
         *until_out = *until_out == 0 ? until_ns : MIN_OF(*until_out, until_ns);
         return false;
