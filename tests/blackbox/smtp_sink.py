@@ -168,7 +168,7 @@ class Sink:
 
     on_banner = on_mail = on_rcpt = on_data = on_content = staticmethod(nothing)
 
-    def __init__(self, extensions=EVERYTHING, port=0, **hooks):
+    def __init__(self, extensions=EVERYTHING, port=0, address="127.0.0.1", **hooks):
         self.extensions = extensions
         for name, hook in hooks.items():
             assert hasattr(self, name), name
@@ -177,7 +177,7 @@ class Sink:
         self.open_now = self.open_peak = 0
         self.changed = threading.Condition()
         self.closing = False
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self.listener = socket.create_server((address, port), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.threads = [threading.Thread(target=self.accept)]
         self.threads[0].start()
