@@ -113,7 +113,8 @@ void client_transaction_init(struct client_transaction *transaction,
         .message = message, .sender = sender, .recipients = recipients, .count = count};
     for (uint32_t i = 0; i < count; i++) {
         recipients[i] = (struct client_recipient){.index = recipients[i].index,
-                                                  .address = recipients[i].address};
+                                                  .address = recipients[i].address,
+                                                  .dsn = recipients[i].dsn};
     }
 }
 

@@ -3,7 +3,7 @@
  * recipient. It knows no descriptor, no operation, no clock; those are the connection's.
  *
  * RFC 5321; PIPELINING 2920, SIZE 1870, 8BITMIME 6152, SMTPUTF8 6531, CHUNKING 3030,
- * ENHANCEDSTATUSCODES 2034. All calls on the shard of its connection.
+ * ENHANCEDSTATUSCODES 2034, DSN 3461. All calls on the shard of its connection.
  *
  * Output is pulled: whenever the connection's send slot is idle it asks client_session_output,
  * which gives all that may be sent now. Commands sent ahead leave a step in a bounded queue of
@@ -30,6 +30,7 @@
 
 #include "core/buf.h"
 #include "smtp/body_cursor.h"
+#include "smtp/envelope.h"
 #include "smtp/reply.h"
 
 /* Replies that may be outstanding, and how many of them may be for RCPT. */
@@ -91,6 +92,7 @@ struct client_recipient {
     /* in */
     uint16_t index;       /* within the message */
     struct slice address; /* without angle brackets; borrowed until done */
+    struct envelope_dsn dsn; /* NOTIFY and ORCPT; borrowed as long */
     /* out */
     uint8_t disposition;  /* enum client_disposition */
     uint8_t answer;       /* enum client_answer */
@@ -105,6 +107,7 @@ struct client_recipient {
 struct client_transaction {
     const struct message *message; /* borrowed: the user holds a reference */
     struct slice sender;           /* empty: the null sender */
+    struct envelope_dsn dsn;       /* RET and ENVID; borrowed; set by the user after the init */
     struct client_recipient *recipients;
     uint32_t count;                /* ≥ 1 */
     struct buf texts;              /* memory of the user's for reply texts, ≥ 2 KiB; equal
@@ -116,7 +119,7 @@ struct client_transaction {
     uint64_t done_ns;              /* by client_conn */
 };
 
-/* Inputs only; clears the rest. `recipients` have index and address set by the caller. */
+/* Inputs only; clears the rest. `recipients` have index, address and dsn set by the caller. */
 void client_transaction_init(struct client_transaction *transaction,
                              const struct message *message, struct slice sender,
                              struct client_recipient *recipients, uint32_t count);
@@ -173,6 +176,7 @@ struct client_extensions {
     bool size;
     bool eightbitmime;
     bool smtputf8;
+    bool dsn;
     uint64_t size_max; /* 0: no limit was named */
 };
 

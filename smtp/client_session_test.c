@@ -36,6 +36,7 @@ struct world {
     uint8_t texts[8192];
     struct message message;
     struct block_pool *pool;
+    struct envelope_dsn dsn; /* of the transaction that begins */
     uint8_t commands[4096];
     uint8_t wire[WIRE_MAX];
     size_t wire_bytes;
@@ -173,6 +174,7 @@ static void begin(struct world *world, uint32_t count, bool careful)
     }
     client_transaction_init(&world->transaction, &world->message, SLICE("s@a.test"),
                             world->recipients, count);
+    world->transaction.dsn = world->dsn;
     buf_init(&world->transaction.texts, world->texts, sizeof(world->texts));
     client_session_begin(&world->session, &world->transaction, careful);
 }
@@ -690,6 +692,46 @@ static const struct need_case needs[] = {
     {SPOOL_MESSAGE_SMTPUTF8 | SPOOL_MESSAGE_8BIT, "250-x\r\n250 SMTPUTF8\r\n", false, "", 554},
 };
 
+static void c23_requests_about_notifications_go_to_who_offers_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hello;
+        struct envelope_dsn mail;
+        struct envelope_dsn rcpts[2];
+        const char *wire;
+    } rows[] = {
+        {"250-x\r\n250-PIPELINING\r\n250 DSN\r\n", {ENVELOPE_RETURN_HDRS, {NULL, 0}},
+         {{0}, {0}},
+         "MAIL FROM:<s@a.test> RET=HDRS\r\nRCPT TO:<r0@t.test>\r\nRCPT TO:<r1@t.test>\r\n"},
+        {"250-x\r\n250-PIPELINING\r\n250 dsn\r\n",
+         {ENVELOPE_RETURN_FULL, {(const uint8_t *)"i+2Bd", 5}},
+         {{ENVELOPE_NOTIFY_NEVER, {NULL, 0}},
+          {ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE | ENVELOPE_NOTIFY_DELAY,
+           {(const uint8_t *)"rfc822;o+3D@t", 13}}},
+         "MAIL FROM:<s@a.test> RET=FULL ENVID=i+2Bd\r\nRCPT TO:<r0@t.test> NOTIFY=NEVER\r\n"
+         "RCPT TO:<r1@t.test> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;o+3D@t\r\n"},
+        {"250-x\r\n250-PIPELINING\r\n250 DSN\r\n", {0}, {{0}, {0}},
+         "MAIL FROM:<s@a.test>\r\nRCPT TO:<r0@t.test>\r\nRCPT TO:<r1@t.test>\r\n"},
+        {"250-x\r\n250 PIPELINING\r\n", {ENVELOPE_RETURN_FULL, {(const uint8_t *)"id", 2}},
+         {{ENVELOPE_NOTIFY_NEVER, {NULL, 0}}, {0, {(const uint8_t *)"rfc822;o", 8}}},
+         "MAIL FROM:<s@a.test>\r\nRCPT TO:<r0@t.test>\r\nRCPT TO:<r1@t.test>\r\n"},
+    };
+    static struct world world;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        open_world(&world, rows[i].hello, 0);
+        world.dsn = rows[i].mail;
+        world.recipients[0].dsn = rows[i].rcpts[0];
+        world.recipients[1].dsn = rows[i].rcpts[1];
+        begin(&world, 2, false);
+        pump(&world);
+        size_t bytes = strlen(rows[i].wire);
+        assert_true(world.wire_bytes >= bytes);
+        assert_memory_equal(world.wire, rows[i].wire, bytes);
+        end_world(&world);
+    }
+}
+
 static void c23_message_that_needs_what_is_not_offered_bounces_unsent(void **state)
 {
     (void)state;
@@ -842,6 +884,7 @@ int main(void)
         cmocka_unit_test(scripts_without_an_id_give_their_results),
         cmocka_unit_test(many_recipients_go_out_in_windows_and_in_order),
         cmocka_unit_test(last_reply_keeps_its_text_when_refusals_fill_the_room),
+        cmocka_unit_test(c23_requests_about_notifications_go_to_who_offers_them),
         cmocka_unit_test(c23_message_that_needs_what_is_not_offered_bounces_unsent),
         cmocka_unit_test(enable_rset_resets_after_a_success_too),
         cmocka_unit_test(a_reset_that_is_still_due_does_not_hold_up_quit),

@@ -119,6 +119,8 @@ void client_note_keyword(struct client_session *session, struct slice line)
         extensions->eightbitmime = true;
     } else if (slice_equal_nocase(keyword, SLICE("SMTPUTF8"))) {
         extensions->smtputf8 = true;
+    } else if (slice_equal_nocase(keyword, SLICE("DSN"))) {
+        extensions->dsn = true;
     } else if (slice_equal_nocase(keyword, SLICE("SIZE"))) {
         /* No number, or one beyond 64 bits, is no limit that could bind us. */
         extensions->size = true;
@@ -129,6 +131,39 @@ void client_note_keyword(struct client_session *session, struct slice line)
 }
 
 /* --- envelope --------------------------------------------------------------------------------- */
+
+/*
+ * What the client asked for about notifications goes to a server that offers them, as it was asked,
+ * and never anything that was not (RFC 3461 5.2.1, 5.2.2).
+ */
+static void put_mail_dsn(struct buf *commands, const struct envelope_dsn *dsn)
+{
+    if (dsn->word != ENVELOPE_RETURN_ANY) {
+        buf_put_string(commands,
+                       dsn->word == ENVELOPE_RETURN_FULL ? " RET=FULL" : " RET=HDRS");
+    }
+    if (dsn->text.size > 0) {
+        buf_put(commands, SLICE(" ENVID="));
+        buf_put(commands, dsn->text);
+    }
+}
+
+static void put_rcpt_dsn(struct buf *commands, const struct envelope_dsn *dsn)
+{
+    static const char *const words[] = {"NEVER", "SUCCESS", "FAILURE", "DELAY"}; /* by their bits */
+    const char *before = " NOTIFY=";
+    for (unsigned i = 0; i < COUNT_OF(words); i++) {
+        if ((dsn->word & 1u << i) != 0) {
+            buf_put_string(commands, before);
+            buf_put_string(commands, words[i]);
+            before = ",";
+        }
+    }
+    if (dsn->text.size > 0) {
+        buf_put(commands, SLICE(" ORCPT="));
+        buf_put(commands, dsn->text);
+    }
+}
 
 static void mail_send(struct client_session *session, struct buf *commands)
 {
@@ -146,6 +181,9 @@ static void mail_send(struct client_session *session, struct buf *commands)
     }
     if ((message->flags & SPOOL_MESSAGE_SMTPUTF8) != 0 && session->extensions.smtputf8) {
         buf_put(commands, SLICE(" SMTPUTF8"));
+    }
+    if (session->extensions.dsn) {
+        put_mail_dsn(commands, &transaction->dsn);
     }
     buf_put(commands, SLICE("\r\n"));
     client_expect(session, STEP_MAIL);
@@ -171,9 +209,15 @@ static void mail_reply(struct client_session *session, const struct reply *reply
 
 static void rcpt_send(struct client_session *session, struct buf *commands)
 {
+    const struct client_recipient *recipient =
+        &session->transaction->recipients[session->rcpt_next];
     buf_put(commands, SLICE("RCPT TO:<"));
-    buf_put(commands, session->transaction->recipients[session->rcpt_next].address);
-    buf_put(commands, SLICE(">\r\n"));
+    buf_put(commands, recipient->address);
+    buf_put_byte(commands, '>');
+    if (session->extensions.dsn) {
+        put_rcpt_dsn(commands, &recipient->dsn);
+    }
+    buf_put(commands, SLICE("\r\n"));
     client_expect(session, STEP_RCPT);
     session->rcpt_next++;
     if (session->rcpt_next == session->rcpt_end) {

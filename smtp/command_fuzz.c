@@ -12,12 +12,24 @@ static void check_inside(struct slice part, struct slice whole)
     CHECK(part.data >= whole.data && part.data + part.size <= whole.data + whole.size);
 }
 
+/* What is kept can be said to the next server as it stands. */
+static void check_dsn(const struct envelope_dsn *dsn, struct slice line)
+{
+    if (dsn->text.size > 0) {
+        check_inside(dsn->text, line);
+    }
+    for (size_t i = 0; i < dsn->text.size; i++) {
+        CHECK(dsn->text.data[i] > ' ' && dsn->text.data[i] != 0x7F);
+    }
+}
+
 static void check_path(const struct command *command, struct slice keyword)
 {
     struct slice path;
     struct slice rest;
     struct address address;
     struct mail_params params;
+    struct envelope_dsn dsn;
     if (!command_path(command->argument, keyword, &path) ||
         !address_parse_path(path, true, &address, &rest)) {
         return;
@@ -26,7 +38,13 @@ static void check_path(const struct command *command, struct slice keyword)
     check_inside(rest, command->line);
     if (params_parse_mail(rest, true, &params) == PARAMS_OK) {
         CHECK(params.size_given || params.size == 0);
-        CHECK(params_parse_rcpt(rest) == (rest.size == 0 ? PARAMS_OK : PARAMS_NOT_OFFERED));
+        CHECK(params.dsn.text.size <= DSN_ENVID_BYTES_MAX);
+        check_dsn(&params.dsn, command->line);
+    }
+    if (params_parse_rcpt(rest, true, &dsn) == PARAMS_OK) {
+        CHECK(dsn.word <= ENVELOPE_NOTIFY_ALL && dsn.text.size <= DSN_ORCPT_BYTES_MAX);
+        CHECK(dsn.word == ENVELOPE_NOTIFY_NEVER || (dsn.word & ENVELOPE_NOTIFY_NEVER) == 0);
+        check_dsn(&dsn, command->line);
     }
 }
 

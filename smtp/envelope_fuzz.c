@@ -18,13 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(memory != NULL);
     struct buf buf;
     buf_init(&buf, memory, size);
-    envelope_put_sender(&buf, sender);
+    envelope_put_sender(&buf, sender, &cursor.dsn);
     struct envelope_recipient recipient;
     int result = 0;
     while ((result = envelope_next(&cursor, &recipient)) == 1) {
         CHECK(recipient.address.size > 0);
         CHECK(recipient.address.data + recipient.address.size <= data + size);
-        envelope_put_recipient(&buf, recipient.index, recipient.address);
+        envelope_put_recipient(&buf, recipient.index, recipient.address, &recipient.dsn);
     }
     CHECK(!buf.overflow && (result == -1) == (buf.size < size));
     struct envelope_cursor again;

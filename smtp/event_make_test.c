@@ -66,10 +66,10 @@ static void make_facts(void)
     struct event_facts *facts = &stage.facts;
     struct buf buf;
     buf_init(&buf, stage.head, sizeof(stage.head));
-    envelope_put_sender(&buf, SLICE("a@c.test"));
-    envelope_put_recipient(&buf, 0, SLICE("r0@t.test"));
-    envelope_put_recipient(&buf, 1, SLICE("r1@u.test"));
-    envelope_put_recipient(&buf, 2, SLICE("r2@t.test"));
+    envelope_put_sender(&buf, SLICE("a@c.test"), NULL);
+    envelope_put_recipient(&buf, 0, SLICE("r0@t.test"), NULL);
+    envelope_put_recipient(&buf, 1, SLICE("r1@u.test"), NULL);
+    envelope_put_recipient(&buf, 2, SLICE("r2@t.test"), NULL);
     facts->envelope = buf_slice(&buf);
     const struct metadata metadata = {.protocol = SLICE("ESMTP"), .hello = SLICE("client.test")};
     size_t start = buf.size;

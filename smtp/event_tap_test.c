@@ -354,10 +354,10 @@ static void message_fill(struct mail_item *item, unsigned number)
     struct buf buf;
     char address[64];
     buf_init(&buf, item->head, sizeof(item->head));
-    envelope_put_sender(&buf, SLICE("a@c.test"));
+    envelope_put_sender(&buf, SLICE("a@c.test"), NULL);
     for (uint16_t i = 0; i < item->recipients; i++) {
         snprintf(address, sizeof(address), "r%u.n%u@d%u.test", i, number, number % 7);
-        envelope_put_recipient(&buf, i, slice_from_string(address));
+        envelope_put_recipient(&buf, i, slice_from_string(address), NULL);
     }
     message->envelope = buf_slice(&buf);
     const struct metadata metadata = {.protocol = SLICE("ESMTP"), .hello = SLICE("client.test")};

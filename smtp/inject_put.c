@@ -198,7 +198,7 @@ static bool begin_envelope(struct inject_job *job, const struct address *recipie
         .smtputf8 = utf8 || sender.utf8 || recipient->utf8,
     };
     return transaction_begin(&job->transaction, &sender, &params) &&
-           transaction_add_recipient(&job->transaction, recipient) == RECIPIENT_ADDED;
+           transaction_add_recipient(&job->transaction, recipient, NULL) == RECIPIENT_ADDED;
 }
 
 /* Keeps what was made until it is all passed through. */
@@ -424,7 +424,7 @@ static void step_gather(struct inject_job *job)
         job->next++;
         return;
     }
-    if (transaction_add_recipient(transaction, &recipient) != RECIPIENT_ADDED) {
+    if (transaction_add_recipient(transaction, &recipient, NULL) != RECIPIENT_ADDED) {
         store(job); /* it is the first of the next message */
         return;
     }

@@ -2,7 +2,12 @@
 
 #include <string.h>
 
+#include "smtp/xtext.h"
+
 #define SIZE_DIGITS_MAX 20 /* RFC 1870 3 */
+
+_Static_assert(XTEXT_BYTES_MAX >= DSN_ORCPT_BYTES_MAX && XTEXT_BYTES_MAX >= DSN_ENVID_BYTES_MAX,
+               "what is taken can be decoded");
 
 struct param {
     struct slice keyword;
@@ -92,6 +97,90 @@ static enum params_fault take_smtputf8(const struct param *param, struct mail_pa
     return PARAMS_OK;
 }
 
+/* --- notifications (RFC 3461 4) --------------------------------------------------------------- */
+
+static bool is_xtext(struct slice text)
+{
+    uint8_t memory[XTEXT_BYTES_MAX];
+    struct buf decoded;
+    buf_init(&decoded, memory, sizeof(memory));
+    return text.size > 0 && xtext_decode(text, &decoded);
+}
+
+static enum params_fault take_ret(const struct param *param, struct envelope_dsn *dsn)
+{
+    uint8_t word = slice_equal_nocase(param->value, SLICE("FULL"))   ? ENVELOPE_RETURN_FULL
+                   : slice_equal_nocase(param->value, SLICE("HDRS")) ? ENVELOPE_RETURN_HDRS
+                                                                     : ENVELOPE_RETURN_ANY;
+    if (dsn->word != 0 || word == ENVELOPE_RETURN_ANY) {
+        return PARAMS_SYNTAX;
+    }
+    dsn->word = word;
+    return PARAMS_OK;
+}
+
+static enum params_fault take_envid(const struct param *param, struct envelope_dsn *dsn)
+{
+    if (dsn->text.size > 0 || param->value.size > DSN_ENVID_BYTES_MAX || !is_xtext(param->value)) {
+        return PARAMS_SYNTAX;
+    }
+    dsn->text = param->value;
+    return PARAMS_OK;
+}
+
+/* The bit of a word of NOTIFY; 0: it is none. */
+static uint8_t notify_bit(struct slice word)
+{
+    return slice_equal_nocase(word, SLICE("NEVER"))     ? ENVELOPE_NOTIFY_NEVER
+           : slice_equal_nocase(word, SLICE("SUCCESS")) ? ENVELOPE_NOTIFY_SUCCESS
+           : slice_equal_nocase(word, SLICE("FAILURE")) ? ENVELOPE_NOTIFY_FAILURE
+           : slice_equal_nocase(word, SLICE("DELAY"))   ? ENVELOPE_NOTIFY_DELAY
+                                                        : 0;
+}
+
+/* NEVER alone, or any of the others, each once. */
+static enum params_fault take_notify(const struct param *param, struct envelope_dsn *dsn)
+{
+    struct slice rest = param->value;
+    uint8_t bits = 0;
+    bool more = true;
+    while (more) {
+        size_t size = slice_find(rest, ',');
+        uint8_t bit = notify_bit(slice_first(rest, size));
+        if (bit == 0 || (bits & bit) != 0) {
+            return PARAMS_SYNTAX;
+        }
+        bits |= bit;
+        more = size < rest.size;
+        rest = slice_skip(rest, MIN_OF(size + 1, rest.size));
+    }
+    bool alone = bits == ENVELOPE_NOTIFY_NEVER || (bits & ENVELOPE_NOTIFY_NEVER) == 0;
+    if (dsn->word != 0 || !alone) {
+        return PARAMS_SYNTAX;
+    }
+    dsn->word = bits;
+    return PARAMS_OK;
+}
+
+/* "type;text" */
+static enum params_fault take_orcpt(const struct param *param, struct envelope_dsn *dsn)
+{
+    size_t type = slice_find(param->value, ';');
+    if (dsn->text.size > 0 || param->value.size > DSN_ORCPT_BYTES_MAX ||
+        type == param->value.size || !keyword_is_valid(slice_first(param->value, type))) {
+        return PARAMS_SYNTAX;
+    }
+    struct slice text = slice_skip(param->value, type + 1);
+    bool utf8 = slice_equal_nocase(slice_first(param->value, type), SLICE("utf-8"));
+    if (utf8 ? text.size == 0 || !slice_is_utf8(text) : !is_xtext(text)) {
+        return PARAMS_SYNTAX;
+    }
+    dsn->text = param->value;
+    return PARAMS_OK;
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
 static enum params_fault take_mail_param(const struct param *param, struct mail_params *params)
 {
     if (slice_equal_nocase(param->keyword, SLICE("SIZE"))) {
@@ -102,6 +191,23 @@ static enum params_fault take_mail_param(const struct param *param, struct mail_
     }
     if (slice_equal_nocase(param->keyword, SLICE("SMTPUTF8"))) {
         return take_smtputf8(param, params);
+    }
+    if (slice_equal_nocase(param->keyword, SLICE("RET"))) {
+        return take_ret(param, &params->dsn);
+    }
+    if (slice_equal_nocase(param->keyword, SLICE("ENVID"))) {
+        return take_envid(param, &params->dsn);
+    }
+    return PARAMS_NOT_OFFERED;
+}
+
+static enum params_fault take_rcpt_param(const struct param *param, struct envelope_dsn *dsn)
+{
+    if (slice_equal_nocase(param->keyword, SLICE("NOTIFY"))) {
+        return take_notify(param, dsn);
+    }
+    if (slice_equal_nocase(param->keyword, SLICE("ORCPT"))) {
+        return take_orcpt(param, dsn);
     }
     return PARAMS_NOT_OFFERED;
 }
@@ -122,13 +228,20 @@ enum params_fault params_parse_mail(struct slice text, bool extended,
     return fault;
 }
 
-enum params_fault params_parse_rcpt(struct slice text)
+enum params_fault params_parse_rcpt(struct slice text, bool extended,
+                                    struct envelope_dsn *dsn_out)
 {
-    struct param param;
-    if (text.size == 0) {
-        return PARAMS_OK;
+    struct envelope_dsn dsn = {0};
+    enum params_fault fault = PARAMS_OK;
+    while (text.size > 0 && fault == PARAMS_OK) {
+        struct param param;
+        if (!param_next(&text, &param)) {
+            return PARAMS_SYNTAX;
+        }
+        fault = extended ? take_rcpt_param(&param, &dsn) : PARAMS_NOT_OFFERED;
     }
-    return param_next(&text, &param) ? PARAMS_NOT_OFFERED : PARAMS_SYNTAX;
+    *dsn_out = dsn;
+    return fault;
 }
 
 /* --- XCLIENT ---------------------------------------------------------------------------------- */

@@ -1,12 +1,16 @@
 /*
  * The parameters of MAIL and RCPT (RFC 5321 4.1.1.11): SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8
- * (RFC 6531). RCPT has none that we offer. And the attributes of XCLIENT, which is Postfix's.
- * Parses in place. Pure.
+ * (RFC 6531), and those of DSN (RFC 3461 4): RET, ENVID, NOTIFY, ORCPT. And the attributes of
+ * XCLIENT, which is Postfix's. Parses in place. Pure.
  */
 #ifndef RINGPOST_SMTP_PARAMS_H
 #define RINGPOST_SMTP_PARAMS_H
 
 #include "core/endpoint.h"
+#include "smtp/envelope.h"
+
+#define DSN_ENVID_BYTES_MAX 100 /* RFC 3461 4.4 */
+#define DSN_ORCPT_BYTES_MAX 500 /* RFC 3461 4.2 */
 
 enum mail_body {
     MAIL_BODY_7BIT, /* default, RFC 6152 */
@@ -25,6 +29,7 @@ struct mail_params {
     enum mail_body body;
     bool body_given;
     bool smtputf8;
+    struct envelope_dsn dsn; /* RET, ENVID */
 };
 
 /*
@@ -34,7 +39,12 @@ struct mail_params {
  */
 enum params_fault params_parse_mail(struct slice text, bool extended,
                                     struct mail_params *params_out);
-enum params_fault params_parse_rcpt(struct slice text);
+/*
+ * NOTIFY, ORCPT. What an ORCPT of type "utf-8" (RFC 6533 3) has beyond ASCII is the caller's to
+ * refuse; of any other type it is xtext that says printable ASCII.
+ */
+enum params_fault params_parse_rcpt(struct slice text, bool extended,
+                                    struct envelope_dsn *dsn_out);
 
 /* What a client that speaks for another says of that one (XCLIENT); what it leaves out, or says is
  * [UNAVAILABLE], is not set. */

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+
 static void mail_parameters_that_are_offered(void **state)
 {
     (void)state;
@@ -53,8 +55,14 @@ static void s18_s19_faults_of_mail_parameters(void **state)
         {" BODY=BINARYMIME", PARAMS_NOT_OFFERED},
         {" SMTPUTF8=1", PARAMS_SYNTAX},
         {" SMTPUTF8 SMTPUTF8", PARAMS_SYNTAX},
-        {" RET=FULL", PARAMS_NOT_OFFERED},
-        {" ENVID=x", PARAMS_NOT_OFFERED},
+        {" RET=X", PARAMS_SYNTAX},
+        {" RET", PARAMS_SYNTAX},
+        {" RET=FULL RET=FULL", PARAMS_SYNTAX},
+        {" ENVID=x ENVID=x", PARAMS_SYNTAX},
+        {" ENVID=", PARAMS_SYNTAX},
+        {" ENVID=a+0D+0A", PARAMS_SYNTAX},
+        {" ENVID=a+2b", PARAMS_SYNTAX},
+        {" NOTIFY=NEVER", PARAMS_NOT_OFFERED},
         {" AUTH=<>", PARAMS_NOT_OFFERED},
         {" REQUIRETLS", PARAMS_NOT_OFFERED},
         {" X-Y=1", PARAMS_NOT_OFFERED},
@@ -85,17 +93,110 @@ static void after_helo_nothing_is_offered(void **state)
     assert_int_equal(params_parse_mail(SLICE(""), false, &params), PARAMS_OK);
     assert_int_equal(params_parse_mail(SLICE(" SIZE=1"), false, &params), PARAMS_NOT_OFFERED);
     assert_int_equal(params_parse_mail(SLICE(" =1"), false, &params), PARAMS_SYNTAX);
+    struct envelope_dsn dsn;
+    assert_int_equal(params_parse_rcpt(SLICE(""), false, &dsn), PARAMS_OK);
+    assert_int_equal(params_parse_rcpt(SLICE(" NOTIFY=NEVER"), false, &dsn), PARAMS_NOT_OFFERED);
 }
 
-static void rcpt_has_no_parameter(void **state)
+#define X10 "xxxxxxxxxx"
+#define X50 X10 X10 X10 X10 X10
+#define X100 X50 X50
+#define X490 X100 X100 X100 X100 X50 X10 X10 X10 X10
+
+static void mail_says_what_is_returned_and_under_which_name(void **state)
 {
     (void)state;
-    assert_int_equal(params_parse_rcpt(SLICE("")), PARAMS_OK);
-    assert_int_equal(params_parse_rcpt(SLICE(" NOTIFY=NEVER,SUCCESS")), PARAMS_NOT_OFFERED);
-    assert_int_equal(params_parse_rcpt(SLICE(" ORCPT=rfc822;a+0D+0A@b")), PARAMS_NOT_OFFERED);
-    assert_int_equal(params_parse_rcpt(SLICE(" SIZE=1")), PARAMS_NOT_OFFERED);
-    assert_int_equal(params_parse_rcpt(SLICE("x")), PARAMS_SYNTAX);
-    assert_int_equal(params_parse_rcpt(SLICE(" =")), PARAMS_SYNTAX);
+    static const struct {
+        const char *text;
+        enum params_fault fault;
+        uint8_t ret;
+        const char *envid;
+    } rows[] = {
+        {"", PARAMS_OK, ENVELOPE_RETURN_ANY, ""},
+        {" RET=FULL", PARAMS_OK, ENVELOPE_RETURN_FULL, ""},
+        {" ret=hdrs ENVID=QQ+2B1 SIZE=1", PARAMS_OK, ENVELOPE_RETURN_HDRS, "QQ+2B1"},
+        {" ENVID=" X100, PARAMS_OK, ENVELOPE_RETURN_ANY, X100},
+        {" ENVID=" X100 "x", PARAMS_SYNTAX, 0, ""},
+        {" ENVID=a\xC3\xA9", PARAMS_SYNTAX, 0, ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct mail_params params;
+        assert_int_equal(params_parse_mail(slice_from_string(rows[i].text), true, &params),
+                         rows[i].fault);
+        if (rows[i].fault == PARAMS_OK) {
+            assert_int_equal(params.dsn.word, rows[i].ret);
+            assert_true(slice_equal(params.dsn.text, slice_from_string(rows[i].envid)));
+        }
+    }
+}
+
+static void s19_rcpt_says_of_what_to_notify(void **state)
+{
+    (void)state;
+    enum { NEVER = 1, SUCCESS = 2, FAILURE = 4, DELAY = 8 };
+    static const struct {
+        const char *text;
+        enum params_fault fault;
+        uint8_t notify;
+        const char *orcpt;
+    } rows[] = {
+        {"", PARAMS_OK, 0, ""},
+        {" NOTIFY=NEVER", PARAMS_OK, NEVER, ""},
+        {" notify=failure,SUCCESS,Delay", PARAMS_OK, FAILURE | SUCCESS | DELAY, ""},
+        {" ORCPT=rfc822;a+2Bb@c NOTIFY=DELAY", PARAMS_OK, DELAY, "rfc822;a+2Bb@c"},
+        {" ORCPT=X-400;/C+3DDE/", PARAMS_OK, 0, "X-400;/C+3DDE/"},
+        {" ORCPT=utf-8;z\xC3\xB6@b", PARAMS_OK, 0, "utf-8;z\xC3\xB6@b"},
+        {" ORCPT=UTF-8;z\\x{F6}@b", PARAMS_OK, 0, "UTF-8;z\\x{F6}@b"},
+        {" ORCPT=rfc822;" X490 "xxx", PARAMS_OK, 0, "rfc822;" X490 "xxx"},
+        {" ORCPT=rfc822;" X490 "xxxx", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=NEVER,SUCCESS", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=SUCCESS,NEVER", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=SUCCESS,SUCCESS", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=SUCCESS,", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=,DELAY", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=ALWAYS", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY", PARAMS_SYNTAX, 0, ""},
+        {" NOTIFY=DELAY NOTIFY=DELAY", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=a@b", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=;a@b", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=rfc822;", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=utf-8;", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=rf c;a@b", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=rfc822;a+2bb@c", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=rfc822;z\xC3\xB6@b", PARAMS_SYNTAX, 0, ""},
+        {" ORCPT=rfc822;a ORCPT=rfc822;a", PARAMS_SYNTAX, 0, ""},
+        {" SIZE=1", PARAMS_NOT_OFFERED, 0, ""},
+        {" RET=FULL", PARAMS_NOT_OFFERED, 0, ""},
+        {"x", PARAMS_SYNTAX, 0, ""},
+        {" =", PARAMS_SYNTAX, 0, ""},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct envelope_dsn dsn;
+        enum params_fault fault = params_parse_rcpt(slice_from_string(rows[i].text), true, &dsn);
+        if (fault != rows[i].fault) {
+            fail_msg("%s: fault is %d", rows[i].text, fault);
+        }
+        if (fault == PARAMS_OK) {
+            assert_int_equal(dsn.word, rows[i].notify);
+            assert_true(slice_equal(dsn.text, slice_from_string(rows[i].orcpt)));
+        }
+    }
+}
+
+static void s17_xtext_hides_no_line_end(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"+0D+0A", "a+0Ab", "+00", "+7F", "+1B", "+C3+A9"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char line[64];
+        struct mail_params params;
+        struct envelope_dsn dsn;
+        snprintf(line, sizeof(line), " ENVID=%s", texts[i]);
+        assert_int_equal(params_parse_mail(slice_from_string(line), true, &params), PARAMS_SYNTAX);
+        snprintf(line, sizeof(line), " ORCPT=rfc822;%s", texts[i]);
+        assert_int_equal(params_parse_rcpt(slice_from_string(line), true, &dsn), PARAMS_SYNTAX);
+    }
 }
 
 static void xclient_has_four_attributes(void **state)
@@ -160,7 +261,9 @@ int main(void)
         cmocka_unit_test(mail_parameters_that_are_offered),
         cmocka_unit_test(s18_s19_faults_of_mail_parameters),
         cmocka_unit_test(after_helo_nothing_is_offered),
-        cmocka_unit_test(rcpt_has_no_parameter),
+        cmocka_unit_test(mail_says_what_is_returned_and_under_which_name),
+        cmocka_unit_test(s19_rcpt_says_of_what_to_notify),
+        cmocka_unit_test(s17_xtext_hides_no_line_end),
         cmocka_unit_test(xclient_has_four_attributes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -377,12 +377,12 @@ static void replay_message(const struct step *step)
     char address[24];
     struct buf envelope;
     buf_init(&envelope, memory, sizeof(memory));
-    envelope_put_sender(&envelope, SLICE("a@c.test"));
+    envelope_put_sender(&envelope, SLICE("a@c.test"), NULL);
     for (unsigned i = 0; i < RECIPIENTS_MAX; i++) {
         if (step->named[i]) {
             struct slice domain = domain_name(domain_of(step->message, i), name);
             snprintf(address, sizeof(address), "r@%.*s", (int)domain.size, name);
-            envelope_put_recipient(&envelope, (uint16_t)i, slice_from_string(address));
+            envelope_put_recipient(&envelope, (uint16_t)i, slice_from_string(address), NULL);
         }
     }
     assert_false(envelope.overflow);

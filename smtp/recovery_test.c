@@ -101,10 +101,10 @@ static int tear_down(void **state)
 
 static void put_envelope(struct buf *buf, unsigned recipients, unsigned step)
 {
-    envelope_put_sender(buf, SLICE("a@c.test"));
+    envelope_put_sender(buf, SLICE("a@c.test"), NULL);
     for (unsigned i = 0; i < recipients; i += step) {
         envelope_put_recipient(buf, (uint16_t)i,
-                               i % 2 == 0 ? SLICE("r@d0.test") : SLICE("r@d1.test"));
+                               i % 2 == 0 ? SLICE("r@d0.test") : SLICE("r@d1.test"), NULL);
     }
     assert_false(buf->overflow);
 }
@@ -297,7 +297,7 @@ static void b05_a_message_of_no_sense_leaves_no_row_and_is_damage(void **state)
     struct buf buf;
     buf_init(&buf, memory, sizeof(memory));
     put_envelope(&buf, 2, 1);
-    envelope_put_recipient(&buf, 2, SLICE("r@d0.test>\r\nQUIT\r\n"));
+    envelope_put_recipient(&buf, 2, SLICE("r@d0.test>\r\nQUIT\r\n"), NULL);
     const struct spool_found found = {
         .location = {1, 64}, .body_bytes = 65, .envelope = buf_slice(&buf)};
     assert_false(stage.replay.message(stage.replay.context, &found));

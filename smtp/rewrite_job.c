@@ -132,11 +132,12 @@ static bool copy_recipients(struct rewrite_job *job, struct buf *envelope)
     if (!envelope_open(job->load.envelope, &sender, &cursor)) {
         return false;
     }
-    envelope_put_sender(envelope, sender);
+    envelope_put_sender(envelope, sender, &cursor.dsn);
     while (envelope_next(&cursor, &recipient) == 1) {
         uint64_t word = *index_word(job->mover, recipient.index);
         if ((word >> (recipient.index % 64) & 1) != 0) {
-            envelope_put_recipient(envelope, recipient.index, recipient.address);
+            envelope_put_recipient(envelope, recipient.index, recipient.address,
+                                   &recipient.dsn);
             found++;
         }
     }

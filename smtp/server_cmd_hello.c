@@ -30,7 +30,7 @@ static void greet_client(struct server_session *session, const struct command *c
     buf_put(replies, session->options->hostname);
     buf_put(replies, SLICE("\r\n250-PIPELINING\r\n250-SIZE "));
     buf_put_u64(replies, session->options->message_bytes_max);
-    buf_put(replies, SLICE("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"));
+    buf_put(replies, SLICE("\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250-DSN\r\n"));
     if (session->options->xclient) {
         buf_put(replies, SLICE("250-XCLIENT ADDR PORT DESTADDR DESTPORT\r\n"));
     }

@@ -77,7 +77,7 @@ void server_mail(struct server_session *session, const struct command *command,
 
 /* What is wrong with a RCPT by itself; null when nothing is. */
 static const char *parse_rcpt(const struct server_session *session, struct slice argument,
-                              struct address *recipient_out)
+                              struct address *recipient_out, struct envelope_dsn *dsn_out)
 {
     struct slice path;
     struct slice rest;
@@ -88,8 +88,9 @@ static const char *parse_rcpt(const struct server_session *session, struct slice
         (rest.size > 0 && rest.data[0] != ' ')) {
         return "501 5.1.3 Malformed recipient address";
     }
-    const char *reply = params_reply(params_parse_rcpt(rest));
-    if (reply == NULL && recipient_out->utf8 && !session->transaction.smtputf8) {
+    const char *reply = params_reply(params_parse_rcpt(rest, session->extended, dsn_out));
+    if (reply == NULL && !session->transaction.smtputf8 &&
+        (recipient_out->utf8 || !slice_is_ascii(dsn_out->text))) {
         return "553 5.6.7 A recipient address beyond ASCII needs SMTPUTF8";
     }
     return reply;
@@ -123,7 +124,8 @@ void server_rcpt(struct server_session *session, const struct command *command,
 {
     const struct server_options *options = session->options;
     struct address recipient;
-    const char *reply = parse_rcpt(session, command->argument, &recipient);
+    struct envelope_dsn dsn;
+    const char *reply = parse_rcpt(session, command->argument, &recipient, &dsn);
     if (reply != NULL) {
         server_refuse_command(session, command, reply, replies);
         return;
@@ -137,7 +139,8 @@ void server_rcpt(struct server_session *session, const struct command *command,
         server_refuse_verdict(session, command, verdict, replies);
         return;
     }
-    enum recipient_result result = transaction_add_recipient(&session->transaction, &recipient);
+    enum recipient_result result =
+        transaction_add_recipient(&session->transaction, &recipient, &dsn);
     if (result != RECIPIENT_ADDED) {
         refuse_no_room(session, command, result, replies);
         return;

@@ -413,6 +413,7 @@ static void ehlo_names_what_is_offered(void **state)
     assert_true(slice_equal(buf_slice(&replies),
                             SLICE("250-mta.test\r\n250-PIPELINING\r\n250-SIZE 1048576\r\n"
                                   "250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n"
+                                  "250-DSN\r\n"
                                   "250 ENHANCEDSTATUSCODES\r\n")));
     assert_true(slice_equal(server_session_hello(&dialogue.session), SLICE("[192.0.2.1]")));
     dialogue_fini(&dialogue);

@@ -284,12 +284,13 @@ static void client_mail(struct client *client)
     } rows[] = {
         {"MAIL FROM:<a@b.test>\r\n", "a@b.test", 250, false, false},
         {"MAIL FROM:<>\r\n", "", 250, false, false},
-        {"mail from:<A@B> SIZE=100\r\n", "A@b", 250, true, false},
+        {"mail from:<A@B> SIZE=100 RET=FULL ENVID=x\r\n", "A@b", 250, true, false},
         {"MAIL FROM:<a@b> BODY=8BITMIME SMTPUTF8\r\n", "a@b", 250, true, true},
         {"MAIL FROM:<\xC3\xA9@b> SMTPUTF8\r\n", "\xC3\xA9@b", 250, true, true},
         {"MAIL FROM:<\xC3\xA9@b>\r\n", "", 550, false, false},
         {"MAIL FROM:<a@b> SIZE=201\r\n", "", 552, true, false},
-        {"MAIL FROM:<a@b> RET=FULL\r\n", "", 555, true, false},
+        {"MAIL FROM:<a@b> AUTH=<>\r\n", "", 555, true, false},
+        {"MAIL FROM:<a@b> RET=NONE\r\n", "", 501, true, false},
         {"MAIL FROM:<a@b> BODY=X\r\n", "", 501, true, false},
         {"MAIL FROM:<a>\r\n", "", 501, false, false},
         {"MAIL FROM:a@b\r\n", "", 501, false, false},
@@ -319,7 +320,8 @@ static void client_rcpt(struct client *client)
         {"RCPT TO:<u@later.test>\r\n", "", 451, false},
         {"RCPT TO:<>\r\n", "", 501, false},
         {"RCPT TO:<u@d:25>\r\n", "", 501, false},
-        {"RCPT TO:<u@d> NOTIFY=NEVER\r\n", "", 555, false},
+        {"RCPT TO:<u@d> X-Y=1\r\n", "", 555, false},
+        {"RCPT TO:<u@d> NOTIFY==\r\n", "", 501, false},
     };
     size_t i = prng_chance(&client->prng, 700) ? prng_below(&client->prng, 5)
                                                : prng_below(&client->prng, COUNT_OF(rows));

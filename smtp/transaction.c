@@ -10,7 +10,8 @@
 
 _Static_assert(ENVELOPE_BYTES_MAX < BLOCK_BYTES_MAX, "an envelope stands in one block");
 _Static_assert(ENVELOPE_BYTES_MAX >= SENDER_HEADER_BYTES + ADDRESS_BYTES_MAX +
-                                         100 * (ENVELOPE_RECIPIENT_OVERHEAD + ADDRESS_BYTES_MAX),
+                                         100 * (ENVELOPE_RECIPIENT_OVERHEAD + ADDRESS_BYTES_MAX +
+                                                ENVELOPE_DSN_OVERHEAD + DSN_ORCPT_BYTES_MAX),
                "RFC 5321 4.5.3.1.8: a hundred recipients of any length");
 
 void transaction_init(struct transaction *transaction, struct block_pool *pool,
@@ -74,11 +75,13 @@ bool transaction_begin(struct transaction *transaction, const struct address *se
                        const struct mail_params *params)
 {
     CHECK(transaction->envelope == NULL);
-    if (envelope_grow(transaction, SENDER_HEADER_BYTES + sender->whole.size) != RECIPIENT_ADDED) {
+    size_t bytes = SENDER_HEADER_BYTES + sender->whole.size + ENVELOPE_DSN_OVERHEAD +
+                   params->dsn.text.size;
+    if (envelope_grow(transaction, bytes) != RECIPIENT_ADDED) {
         return false;
     }
     struct buf buf = envelope_buf(transaction);
-    envelope_put_sender(&buf, sender->whole);
+    envelope_put_sender(&buf, sender->whole, &params->dsn);
     envelope_commit(transaction, &buf);
     transaction->size_hint = params->size;
     transaction->body_type = params->body;
@@ -87,19 +90,21 @@ bool transaction_begin(struct transaction *transaction, const struct address *se
 }
 
 enum recipient_result transaction_add_recipient(struct transaction *transaction,
-                                                const struct address *recipient)
+                                                const struct address *recipient,
+                                                const struct envelope_dsn *dsn)
 {
     CHECK(transaction->envelope != NULL);
     if (transaction->recipient_count == ID_INDEX_MESSAGE) {
         return RECIPIENT_FULL;
     }
-    enum recipient_result result =
-        envelope_grow(transaction, ENVELOPE_RECIPIENT_OVERHEAD + recipient->whole.size);
+    size_t bytes = ENVELOPE_RECIPIENT_OVERHEAD + recipient->whole.size;
+    bytes += envelope_dsn_asks(dsn) ? ENVELOPE_DSN_OVERHEAD + dsn->text.size : 0;
+    enum recipient_result result = envelope_grow(transaction, bytes);
     if (result != RECIPIENT_ADDED) {
         return result;
     }
     struct buf buf = envelope_buf(transaction);
-    envelope_put_recipient(&buf, (uint16_t)transaction->recipient_count, recipient->whole);
+    envelope_put_recipient(&buf, (uint16_t)transaction->recipient_count, recipient->whole, dsn);
     envelope_commit(transaction, &buf);
     transaction->recipient_count++;
     return RECIPIENT_ADDED;

@@ -44,7 +44,8 @@ enum recipient_result {
 };
 
 MUST_USE enum recipient_result transaction_add_recipient(struct transaction *transaction,
-                                                         const struct address *recipient);
+                                                         const struct address *recipient,
+                                                         const struct envelope_dsn *dsn);
 
 /* The envelope section so far; empty before MAIL. Borrowed until the next call. */
 struct slice transaction_envelope(const struct transaction *transaction);

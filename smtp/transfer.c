@@ -269,7 +269,8 @@ bool transfer_admit(struct transfer *transfer, uint32_t most)
 /* --- the message ------------------------------------------------------------------------------ */
 
 /* The addresses of the rows; rows and envelope ascend. */
-static bool fill_recipients(struct transfer *transfer, struct slice *sender_out)
+static bool fill_recipients(struct transfer *transfer, struct slice *sender_out,
+                            struct envelope_dsn *dsn_out)
 {
     struct envelope_cursor cursor;
     struct envelope_recipient recipient;
@@ -280,9 +281,11 @@ static bool fill_recipients(struct transfer *transfer, struct slice *sender_out)
     if (!envelope_open(transfer->message->envelope, sender_out, &cursor)) {
         return false;
     }
+    *dsn_out = cursor.dsn;
     while (found < transfer->count && envelope_next(&cursor, &recipient) == 1) {
         if (transfer->recipients[found].index == recipient.index) {
-            transfer->recipients[found++].address = recipient.address;
+            transfer->recipients[found].address = recipient.address;
+            transfer->recipients[found++].dsn = recipient.dsn;
         }
     }
     return found == transfer->count;
@@ -390,7 +393,8 @@ static bool is_stopped(const struct transfer *transfer)
 static void transfer_go(struct transfer *transfer)
 {
     struct slice sender;
-    bool whole = fill_recipients(transfer, &sender);
+    struct envelope_dsn dsn = {0};
+    bool whole = fill_recipients(transfer, &sender, &dsn);
     if (!whole && transfer->cause == TRANSFER_SEND) {
         transfer->cause = TRANSFER_DAMAGED;
     } else if (transfer->cause != TRANSFER_ADMIN && transfer->cause != TRANSFER_EXPIRE &&
@@ -411,6 +415,7 @@ static void transfer_go(struct transfer *transfer)
     struct client_transaction *transaction = &transfer->transaction;
     client_transaction_init(transaction, transfer->message, sender, transfer->recipients,
                             transfer->count);
+    transaction->dsn = dsn;
     buf_init(&transaction->texts, transfer->texts, sizeof(transfer->texts));
     transfer_pin(transfer, message_block_bytes(transfer->message));
     transfer->begun_ns = transfer->delivery->shard->now_ns;

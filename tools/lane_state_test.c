@@ -39,9 +39,9 @@ static void message(struct spool_location place, unsigned count, const struct sp
     uint8_t bytes[4096];
     struct buf buf;
     buf_init(&buf, bytes, sizeof(bytes));
-    envelope_put_sender(&buf, SLICE("from@a.test"));
+    envelope_put_sender(&buf, SLICE("from@a.test"), NULL);
     for (unsigned i = 0; i < count; i++) {
-        envelope_put_recipient(&buf, (uint16_t)i, SLICE("to@b.test"));
+        envelope_put_recipient(&buf, (uint16_t)i, SLICE("to@b.test"), NULL);
     }
     struct log_item item = {
         .step = LOG_RECORD,

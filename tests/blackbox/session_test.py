@@ -17,7 +17,7 @@ class Listener(BlackBox):
         self.assertEqual(client.banner.code, 220)
         self.assertTrue(client.banner.text.startswith("mta.test "))
         self.assertEqual(set(client.extensions), {
-            "PIPELINING", "SIZE 20971520", "8BITMIME", "SMTPUTF8", "CHUNKING",
+            "PIPELINING", "SIZE 20971520", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN",
             "ENHANCEDSTATUSCODES"})
         server.stop()
 
@@ -77,7 +77,7 @@ class Listener(BlackBox):
         client = self.client(server)
         for command, reply in (("STARTTLS", "502 5.5.1"), ("AUTH PLAIN AGEAYg==", "502 5.5.1"),
                                ("EXPN list", "502 5.5.1"), ("TURN", "50"), ("XYZZY", "500 5.5."),
-                               ("MAIL FROM:<a@b.test> RET=FULL", "555 5.5.4"),
+                               ("MAIL FROM:<a@b.test> AUTH=<>", "555 5.5.4"),
                                ("MAIL FROM:<a@b.test> REQUIRETLS", "555 5.5.4"),
                                ("MAIL FROM:<a@b.test> BODY=FOO", "501 5.5.4"),
                                ("RCPT TO:<a@b.test>", "503 5.5.1"), ("DATA", "503 5.5.1"),
