@@ -205,6 +205,14 @@ struct named_limits {
     size_t count;
 };
 
+/* The rate of all queues together for which a block of [queues] speaks. */
+struct overall_rate {
+    struct rate rate;
+    struct slice scope; /* "tenant" or "block" */
+    struct slice name;  /* TENANT; CAMPAIGN:TENANT@DOMAIN, as far as the block has them */
+};
+#define CONF_OVERALL_MAX 5 /* blocks that speak for one queue */
+
 /* Options of a scheduled queue, KumoMTA's names: docs/configuration.md. */
 struct queue_options {
     uint64_t retry_interval_ns;
@@ -218,8 +226,8 @@ struct queue_options {
     const struct conf_host *routing_domain; /* null: none */
     enum conf_class class;
     uint32_t weight;                /* 1 … 1000 */
-    const struct rate *max_message_rate;         /* of each queue by itself; null: none */
-    const struct rate *overall_max_message_rate; /* of all queues of the tenant together */
+    const struct rate *max_message_rate; /* of each queue by itself; null: none */
+    const struct overall_rate *overall[CONF_OVERALL_MAX]; /* all of them count; null: no more */
 };
 
 /* What something that is amiss takes before a source is left out, and for how long. */

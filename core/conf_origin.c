@@ -7,6 +7,7 @@
 
 #define KEY_BYTES_MAX   1024
 #define VALUE_BYTES_MAX 512
+#define OVERALL         "overall_max_message_rate"
 
 #define SHOW(slice) (int)(slice).size, (const char *)(slice).data
 
@@ -62,6 +63,21 @@ const struct conf_setting *conf_queue_setting(const struct conf *conf,
         setting = block_setting(conf, layers[i - 1]->name, option);
     }
     return setting != NULL ? setting : block_setting(conf, SLICE("default"), option);
+}
+
+const struct conf_setting *conf_overall_setting(const struct conf *conf,
+                                                const struct conf_queue_key *key,
+                                                struct slice name)
+{
+    const struct conf_block *layers[CONF_QUEUE_LAYERS_MAX];
+    for (unsigned i = conf_queue_layers(conf, key, layers); i > 0; i--) {
+        const struct overall_rate *overall =
+            ((const struct queue_options *)layers[i - 1]->options)->overall[0];
+        if (overall != NULL && slice_equal(overall->name, name)) {
+            return block_setting(conf, layers[i - 1]->name, OVERALL);
+        }
+    }
+    return block_setting(conf, SLICE("default"), OVERALL);
 }
 
 const struct conf_setting *conf_path_setting(const struct conf *conf,

@@ -13,6 +13,10 @@
 /* What sets an option of a queue, by its name ("retry_interval", "mx_list"); null: its default. */
 const struct conf_setting *conf_queue_setting(const struct conf *conf,
                                               const struct conf_queue_key *key, const char *option);
+/* What sets the overall_max_message_rate of this name (struct overall_rate) of a queue. */
+const struct conf_setting *conf_overall_setting(const struct conf *conf,
+                                                const struct conf_queue_key *key,
+                                                struct slice name);
 /* The same of a path. Of an option that is a table by names it is `member`, else that is empty. */
 const struct conf_setting *conf_path_setting(const struct conf *conf,
                                              const struct path_options *path, const char *option,

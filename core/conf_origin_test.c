@@ -157,6 +157,7 @@ static const struct {
     {Q "max_message_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
     {Q "t.weight", "1", "2", CONF_NOW},
     {Q "t.\"a c\".weight", "1", "2", CONF_NOW},
+    {Q "overall_max_message_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
     {"queues.tenant.t.overall_max_message_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
     {"shaping.default.connection_limit", "1", "2", CONF_NOW},
     {P "connection_limit", "1", "2", CONF_NOW},

@@ -9,6 +9,8 @@
 
 #include <assert.h>
 
+static_assert(CONF_OVERALL_MAX == CONF_QUEUE_LAYERS_MAX + 1, "[queue.default] and the layers");
+
 #define S                NS_PER_S
 #define DAY              (86400 * NS_PER_S)
 #define MX_LIST_MAX       32
@@ -219,6 +221,18 @@ static void apply_class(struct conf_load *load, const struct conf_option *option
     queue->class = urgent ? CONF_CLASS_URGENT : CONF_CLASS_BULK;
 }
 
+/* In a block it is the first of those that count. */
+static void apply_overall(struct conf_load *load, const struct conf_option *option,
+                          const struct conf_value *value, void *base)
+{
+    struct queue_options *queue = base;
+    struct overall_rate *overall = heap_take(load->heap, sizeof(*overall));
+    struct conf_option rate = *option;
+    rate.offset = offsetof(struct overall_rate, rate);
+    conf_apply_rate(load, &rate, value, overall);
+    queue->overall[0] = overall;
+}
+
 /* Of every block. Zero is no value of any: a layer that does not name one leaves it as it is. */
 #define QUEUE_ROWS                                                                                 \
     {FIELD("retry_interval", OPTION_DURATION, queue_options, retry_interval_ns),                   \
@@ -234,6 +248,7 @@ static void apply_class(struct conf_load *load, const struct conf_option *option
     {FIELD("weight", OPTION_COUNT, queue_options, weight), .min = 1, .max = 1000},                 \
     {FIELD("max_message_rate", OPTION_OWN, queue_options, max_message_rate),                       \
      .apply = conf_apply_rate_pointer},                                                            \
+    {.name = "overall_max_message_rate", .kind = OPTION_OWN, .apply = apply_overall},              \
     {.name = "dow", .kind = OPTION_LATER},                                                         \
     {.name = "tz", .kind = OPTION_LATER},                                                          \
     {.name = "start", .kind = OPTION_LATER},                                                       \
@@ -248,12 +263,9 @@ static void apply_class(struct conf_load *load, const struct conf_option *option
 
 static const struct conf_option queue_rows[] = {
     QUEUE_ROWS,
-    {.name = "overall_max_message_rate", .kind = OPTION_LATER},
 };
 static const struct conf_option tenant_rows[] = {
     QUEUE_ROWS,
-    {FIELD("overall_max_message_rate", OPTION_OWN, queue_options, overall_max_message_rate),
-     .apply = conf_apply_rate_pointer},
     {.name = "require_authz", .kind = OPTION_LATER}, /* there is no AUTH yet */
     {.name = "campaigns", .kind = OPTION_LATER},
 };
@@ -323,7 +335,6 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
     LAY(class);
     LAY(weight);
     LAY(max_message_rate);
-    LAY(overall_max_message_rate);
     LAY(routing_domain);
     if (layer->mx_count > 0) {
         out->mx_list = layer->mx_list;
@@ -333,6 +344,13 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
     }
     if (layer->egress_pool.size > 0) {
         out->egress_pool = layer->egress_pool;
+    }
+    if (layer->overall[0] != NULL) {
+        unsigned count = 0;
+        while (out->overall[count] != NULL) {
+            count++;
+        }
+        out->overall[count] = layer->overall[0];
     }
 #undef LAY
 }
@@ -417,6 +435,35 @@ static void pool_check(struct conf_load *load, const struct conf *conf,
     }
 }
 
+/* Its rate is that of this block: see conf_queue_layers for names. */
+static void overall_name(struct conf_load *load, struct queue_options *layer, struct slice block)
+{
+    uint8_t bytes[CONF_DOMAIN_BYTES_MAX + CONF_SUFFIX_BYTES_MAX];
+    struct slice parts[3] = {SLICE_NONE, SLICE_NONE, SLICE_NONE}; /* domain, tenant, campaign */
+    struct buf name;
+    if (layer->overall[0] == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        parts[i] = slice_first(block, slice_find(block, 0));
+        block = slice_skip(block, MIN_OF(parts[i].size + 1, block.size));
+    }
+    bool of_tenant = parts[0].size == 0;
+    buf_init(&name, bytes, sizeof(bytes));
+    buf_put(&name, parts[2]);
+    buf_put(&name, parts[2].size > 0 ? SLICE(":") : SLICE_NONE);
+    buf_put(&name, parts[1]);
+    buf_put(&name, parts[1].size > 0 && !of_tenant ? SLICE("@") : SLICE_NONE);
+    buf_put(&name, parts[0]);
+    struct overall_rate *overall = heap_take(load->heap, sizeof(*overall));
+    *overall = (struct overall_rate){
+        .rate = layer->overall[0]->rate,
+        .scope = of_tenant ? SLICE("tenant") : SLICE("block"),
+        .name = heap_copy(load->heap, buf_slice(&name)),
+    };
+    layer->overall[0] = overall;
+}
+
 static void layer_add(struct conf_load *load, struct conf *conf,
                       const struct conf_options *options, const struct conf_value *table,
                       struct conf_domains *blocks, struct slice name)
@@ -425,6 +472,7 @@ static void layer_add(struct conf_load *load, struct conf *conf,
     bool of_tenant = slice_find(name, 0) < name.size;
     conf_options_apply(load, options, table, layer);
     pool_check(load, conf, table, layer);
+    overall_name(load, layer, name);
     conf->queues.routed = conf->queues.routed || layer->routing_domain != NULL;
     conf->queues.tenants_route = conf->queues.tenants_route ||
                                  (of_tenant && (layer->mx_count > 0 ||
@@ -529,6 +577,7 @@ static void base_apply(struct conf_load *load, struct conf *conf, const struct c
     if (table != NULL) {
         conf_options_apply(load, &outer_options, table, base);
         pool_check(load, conf, table, base);
+        overall_name(load, base, SLICE("default"));
         conf->queues.routed = base->routing_domain != NULL;
     }
 }

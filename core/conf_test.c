@@ -387,7 +387,7 @@ static const struct {
     {"[queues.queue]\ndefault = 5\n", "default wants a table"},
     {"[queues.queue.default]\nmax_message_rate = \"1\"\n", "max_message_rate wants COUNT/PERIOD"},
     {"[queues.queue.default]\nmax_message_rate = 1\n", "max_message_rate wants COUNT/PERIOD"},
-    {"[queues.queue.default]\noverall_max_message_rate = \"1/s\"\n", "not built yet"},
+    {"[queues.queue.default]\noverall_max_message_rate = \"1\"\n", "message_rate wants"},
     {"[queues.queue.\"a.test\".t1]\nweigth = 1\n", "unknown key \"weigth\", is \"weight\" meant?"},
     {"[queues.queue.\"a.test\".t1.c1]\nweight = 0\n", "weight = 0 is out of range"},
     {"[queues.queue.\"a.test\".t1.c1.d1]\nweight = 1\n", "unknown key \"d1\""},
@@ -782,9 +782,54 @@ static void limits_by_name_of_a_block_join_those_of_default(void **state)
     assert_int_equal(queue_of(conf, "", "", "x.test")->max_message_rate->interval_ns,
                      600 * NS_PER_S);
     assert_null(queue_of(conf, "", "", "y.test")->max_message_rate);
-    assert_null(queue_of(conf, "", "", "x.test")->overall_max_message_rate);
-    assert_int_equal(queue_of(conf, "", "t", "x.test")->overall_max_message_rate->count, 7);
+    assert_null(queue_of(conf, "", "", "x.test")->overall[0]);
+    assert_int_equal(queue_of(conf, "", "t", "x.test")->overall[0]->rate.count, 7);
     assert_int_equal(queue_of(conf, "", "t", "y.test")->max_message_rate->count, 6);
+    conf_free(conf);
+}
+
+static void expect_overall(const struct conf *conf, const char *campaign, const char *tenant,
+                           const char *domain, const char *const names[CONF_OVERALL_MAX])
+{
+    const struct queue_options *queue = queue_of(conf, campaign, tenant, domain);
+    for (unsigned i = 0; i < CONF_OVERALL_MAX; i++) {
+        if (names[i] == NULL) {
+            assert_null(queue->overall[i]);
+            continue;
+        }
+        assert_non_null(queue->overall[i]);
+        assert_true(slice_equal(queue->overall[i]->name, slice_from_string(names[i])));
+        bool of_tenant = strcmp(names[i], "t") == 0;
+        assert_true(slice_equal(queue->overall[i]->scope,
+                                of_tenant ? SLICE("tenant") : SLICE("block")));
+        assert_int_equal(queue->overall[i]->rate.count, strlen(names[i]));
+    }
+}
+
+/* A queue works under those of all its blocks; each is one for all queues of that block. */
+static void overall_rates_of_all_blocks_of_a_queue_count(void **state)
+{
+    (void)state;
+#define OVERALL(n) "overall_max_message_rate = \"" n "/s\"\n"
+    struct conf *conf = load_text("[queues.queue.default]\n" OVERALL("7")
+                                  "[queues.tenant.t]\n" OVERALL("1") "[queues.tenant.u]\n"
+                                  "[queues.queue.\"*.x.test\"]\n" OVERALL("8")
+                                  "[queues.queue.\"*.x.test\".t]\n" OVERALL("10")
+                                  "[queues.queue.\"*.x.test\".t.c]\n" OVERALL("12")
+                                  "[queues.queue.\"a.x.test\"]\nweight = 7\n");
+#undef OVERALL
+    assert_non_null(conf);
+    expect_overall(conf, "c", "t", "b.x.test",
+                   (const char *const[]){"default", "*.x.test", "t", "t@*.x.test",
+                                         "c:t@*.x.test"});
+    expect_overall(conf, "", "t", "b.x.test",
+                   (const char *const[CONF_OVERALL_MAX]){"default", "*.x.test", "t",
+                                                         "t@*.x.test"});
+    expect_overall(conf, "", "u", "b.x.test",
+                   (const char *const[CONF_OVERALL_MAX]){"default", "*.x.test"});
+    expect_overall(conf, "", "", "a.x.test", (const char *const[CONF_OVERALL_MAX]){"default"});
+    expect_overall(conf, "", "t", "y.test",
+                   (const char *const[CONF_OVERALL_MAX]){"default", "t"});
     conf_free(conf);
 }
 
@@ -888,6 +933,7 @@ int main(void)
         cmocka_unit_test(queues_merge_in_their_order),
         cmocka_unit_test(headers_of_queues_have_names_in_lower_case),
         cmocka_unit_test(limits_by_name_of_a_block_join_those_of_default),
+        cmocka_unit_test(overall_rates_of_all_blocks_of_a_queue_count),
         cmocka_unit_test(dns_servers_are_those_written_or_those_of_the_system),
         cmocka_unit_test(static_names_are_known_and_told_apart_by_what_they_say),
     };

@@ -48,11 +48,9 @@ static const struct conf_setting *limit_setting(const struct explain_limit *limi
     if (limit->of_queue) {
         bool shared = slice_equal(slice_from_string(limit->kind),
                                   SLICE("overall_max_message_rate"));
-        struct conf_queue_key key = queue_name_parse(name);
-        if (shared) {
-            key = queue_key(found); /* the name is the tenant's */
-        }
-        return conf_queue_setting(conf, &key, limit->kind);
+        const struct conf_queue_key key = shared ? queue_key(found) : queue_name_parse(name);
+        return shared ? conf_overall_setting(conf, &key, name)
+                      : conf_queue_setting(conf, &key, limit->kind);
     }
     const struct path_options *path = path_of(found, conf);
     bool additional = slice_starts_with(slice_from_string(limit->kind), SLICE("additional_"));

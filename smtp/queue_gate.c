@@ -15,9 +15,9 @@ unsigned queue_rates_of(const struct queue_options *options, struct slice name,
         rates_out[count++] = (struct queue_rate){options->max_message_rate, SLICE("queue"), name,
                                                  "max_message_rate"};
     }
-    if (options->overall_max_message_rate != NULL) {
-        rates_out[count++] = (struct queue_rate){options->overall_max_message_rate,
-                                                 SLICE("tenant"), queue_name_parse(name).tenant,
+    for (unsigned i = 0; i < CONF_OVERALL_MAX && options->overall[i] != NULL; i++) {
+        const struct overall_rate *overall = options->overall[i];
+        rates_out[count++] = (struct queue_rate){&overall->rate, overall->scope, overall->name,
                                                  "overall_max_message_rate"};
     }
     return count;

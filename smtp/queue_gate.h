@@ -1,5 +1,5 @@
 /*
- * The rates of a scheduled queue: its own, and those that it shares with others (of a tenant). A
+ * The rates of a scheduled queue: its own, and those that it shares with others of its blocks. A
  * gate stands between the queue and its ready queue: it lets as many rows through as all rates
  * allow, and is shut until the instant of the next. Part of delivery, not for other modules. Owned
  * by the delivery's pool; goes when its queue is forgotten or the delivery stops, and its cells are
@@ -14,7 +14,7 @@
 #include "shard/queue/rates.h"
 #include "smtp/limit_view.h"
 
-#define QUEUE_RATES_MAX 3
+#define QUEUE_RATES_MAX (1 + CONF_OVERALL_MAX)
 
 struct delivery;
 

@@ -167,6 +167,10 @@ static const struct trial trials[] = {
               "queues.queue.default.egress_pool=p"},
      .before = source_is_missing, .mails = 1, .reason = HOLD_no_source, .for_s = 60,
      .least_ms = 60500, .most_ms = 61100},
+    {.name = "rate of all queues",
+     .sets = {"queues.queue.default.overall_max_message_rate=\"1/h\""}, .mails = 2,
+     .reason = HOLD_queue_rate, .for_s = 600, .least_ms = 600500, .most_ms = 601100,
+     .known_until = true},
     /* Due again after five seconds and a little. */
     {.name = "no route",
      .sets = {"queues.queue.default.retry_interval=5s", "dns.servers=[\"10.0.8.8\"]",

@@ -218,6 +218,25 @@ static void l02_the_overall_rate_of_a_tenant_holds_its_queues_together(void **st
     }
 }
 
+/* A rate of a block is one for all queues for which it speaks. */
+static void l02_the_overall_rate_of_a_block_holds_its_queues_together(void **state)
+{
+    (void)state;
+    static const char *const rates[] = {
+        "queues.queue.default.overall_max_message_rate=\"20/s,max_burst=2\"",
+        "queues.queue.\"*.test\".acme.overall_max_message_rate=\"20/s,max_burst=2\"",
+    };
+    for (size_t i = 0; i < COUNT_OF(rates); i++) {
+        struct trial trial = {
+            .shards = 2, .recipients = 1, .domains = 3, .messages = 900,
+            .for_ns = 30 * NS_PER_S, .messages_law = {20, 2}, .all_of_it = true,
+            .sets = {"queues.default_tenant=acme",
+                     "queues.tenant.acme.overall_max_message_rate=\"2000/s\"", rates[i]},
+        };
+        run(&trial, 3);
+    }
+}
+
 /* The narrowest of them is what counts. */
 static void l02_several_rates_hold_together(void **state)
 {
@@ -464,6 +483,7 @@ int main(void)
             l01_a_slow_rate_goes_on_at_its_instants_and_keeps_no_connection_idle),
         cmocka_unit_test(l02_the_rate_of_a_scheduled_queue_holds_each_queue_by_itself),
         cmocka_unit_test(l02_the_overall_rate_of_a_tenant_holds_its_queues_together),
+        cmocka_unit_test(l02_the_overall_rate_of_a_block_holds_its_queues_together),
         cmocka_unit_test(l02_several_rates_hold_together),
         cmocka_unit_test(l03_additional_rates_are_shared_by_sites),
         cmocka_unit_test(l04_connections_are_begun_no_faster_than_their_rate),

@@ -34,7 +34,7 @@ static const char *sentence_of(enum hold_reason reason)
     case HOLD_message_rate:
         return "messages are sent as fast as is allowed";
     case HOLD_queue_rate:
-        return "the queue, or its tenant, sends as fast as it may";
+        return "the queue, alone or with others, sends as fast as it may";
     case HOLD_source_rate:
         return "its sources are chosen as fast as is allowed";
     case HOLD_no_source:

@@ -18,7 +18,7 @@
     X(connection_limit) /* connection_limit, or an additional one */                               \
     X(connection_rate)                                                                             \
     X(message_rate)     /* of the path, or an additional one */                                    \
-    X(queue_rate)       /* of the scheduled queue, or of its tenant */                             \
+    X(queue_rate)       /* of the scheduled queue, or of several */                               \
     X(source_rate)      /* source_selection_rate, or an additional one, of all sources */         \
     X(no_source)        /* no source of the pool can be sent from */                               \
     X(dns)              /* its domain has no servers that may be sent to */                        \

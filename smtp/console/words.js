@@ -11,7 +11,7 @@ const REASONS = {
     connection_limit: ["connections in use", "all connections that it may have are in use"],
     connection_rate: ["connection rate", "connections may begin only so fast"],
     message_rate: ["message rate", "the site takes messages only so fast"],
-    queue_rate: ["queue rate", "the queue, or its tenant, may send only so fast"],
+    queue_rate: ["queue rate", "the queue, alone or with others, may send only so fast"],
     source_rate: ["source rate", "its sources may be chosen only so often"],
     no_source: ["no source", "no source of its pool can be sent from"],
     dns: ["no server known", "no server is known for it"],
