@@ -55,13 +55,32 @@ bool egress_slot_asked(struct egress_limits *limits)
 
 /* --- there and back --------------------------------------------------------------------------- */
 
+/* It found nobody. Who still waits is on this shard: another ready queue with the same cell, to
+ * which no connection is passed; it gets the slot alone. */
+static void stay_or_close(struct egress_conn *conn)
+{
+    struct egress *egress = conn->egress;
+    enum egress_yield yield =
+        egress_limits_yield(&egress->limits, egress_class(egress), egress_weight(egress));
+    if (yield == EGRESS_KEEP) {
+        egress_conn_idle(conn);
+    } else {
+        client_conn_close(&conn->conn);
+    }
+}
+
 void egress_conn_detached(struct client_conn *client)
 {
     struct egress_conn *conn = egress_conn_of(client);
     struct egress *egress = conn->egress;
-    if (egress->delivery->stopping || !egress_limits_pass(&egress->limits, &conn->cargo)) {
+    if (egress->delivery->stopping) {
         client_conn_attach(client);
         egress_conn_idle(conn);
+        return;
+    }
+    if (!egress_limits_pass(&egress->limits, &conn->cargo)) {
+        client_conn_attach(client);
+        stay_or_close(conn);
         return;
     }
     list_remove(&client->link);

@@ -345,6 +345,40 @@ static void f18_mail_follows_when_dns_says_another_host_or_another_address(void 
     run("moved", moved_body, NULL, 12);
 }
 
+/* --- one site, two orders --------------------------------------------------------------------- */
+
+/* Two ready queues that share one connection, on one shard or on each of several. */
+static void orders_body(struct sim *sim, void *context)
+{
+    struct stage stage;
+    stage_init(&stage, sim, *(const unsigned *)context,
+               "d0.test 300 MX 10 mx1.test\n"
+               "d0.test 300 MX 20 mx2.test\n"
+               "d1.test 300 MX 10 mx2.test\n"
+               "d1.test 300 MX 20 mx1.test\n"
+               "mx1.test 300 A 10.0.3.0\n"
+               "mx2.test 300 A 10.0.3.1\n");
+    stage.world.domains = 2;
+    world_set(&stage.world, "shaping.default.connection_limit=1");
+    if (stage_start(&stage)) {
+        stage_mail(&stage, 100);
+        if (stage_drain(&stage, 30 * NS_PER_S)) {
+            world_finish(&stage.world);
+            stage.ready = false;
+        }
+    }
+    stage_end(&stage);
+}
+
+static void l09_domains_with_other_preferences_of_the_same_hosts_have_its_connections_in_turn(
+    void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= 4; shards *= 2) {
+        run("orders", orders_body, &shards, 6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +390,8 @@ int main(void)
         cmocka_unit_test(f17_what_is_known_goes_on_without_dns),
         cmocka_unit_test(f18_mx_of_the_least_preference_that_answers_are_taken),
         cmocka_unit_test(f18_mail_follows_when_dns_says_another_host_or_another_address),
+        cmocka_unit_test(
+            l09_domains_with_other_preferences_of_the_same_hosts_have_its_connections_in_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
