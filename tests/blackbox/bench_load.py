@@ -63,8 +63,8 @@ class Process:
 
 
 class BenchSink(Process):
-    def __init__(self, test, name, *words):
-        super().__init__(test, name, "sink", "--listen", "127.0.0.1:0", *words)
+    def __init__(self, test, name, *words, listen="127.0.0.1:0"):
+        super().__init__(test, name, "sink", "--listen", listen, *words)
         self.port = wait_until(self.listens, f"the sink to listen: {self.errors_path}")
 
     def listens(self):
