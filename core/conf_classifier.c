@@ -138,7 +138,7 @@ static void files_add(struct rules *rules, const struct conf_value *section)
                 ? NULL
                 : conf_tree_table(section, (const char *)name->as.text.data);
         if (file != NULL) {
-            conf_options_apply(load, &file_members, file, NULL);
+            conf_options_apply(load, &file_members, file, rules); /* no row has a field */
             table_add(rules, conf_tree_table(file, "rules"));
         }
     }

@@ -12,9 +12,9 @@
  * a text unless it has anchors.
  *
  * Bounds: of each pattern and of all together by their size with repeats written out
- * (core/pattern_size.h), which bounds time and memory of compiling: some seconds at the very most,
- * so never on a shard. What is larger is refused. A confirmation that comes to its limits has found
- * nothing.
+ * (core/pattern_size.h), which bounds time and memory of compiling: a part of a second for some
+ * hundreds as people write them, some fifteen for repeats that use up the limits, so never on a
+ * shard. What is larger is refused. A confirmation that comes to its limits has found nothing.
  *
  * Compiled patterns never change: any thread may scan, each with a scratch of its own, and scanning
  * allocates nothing. They have one owner, who frees them after all scratches.
