@@ -5,7 +5,6 @@
  */
 #include "smtp/egress.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -120,10 +119,7 @@ static void put_name(struct egress *egress, const struct source_options *source,
 {
     struct buf name;
     buf_init(&name, egress->name, sizeof(egress->name));
-    buf_put(&name, source->name);
-    buf_put(&name, SLICE("->"));
-    buf_put(&name, site);
-    buf_put(&name, SLICE("@smtp_client"));
+    egress_name_put(&name, source->name, site);
     CHECK(!name.overflow);
     egress->source_bytes = (uint16_t)source->name.size;
     egress->name_bytes = (uint16_t)name.size;
@@ -364,19 +360,17 @@ static void leave_out(struct egress *egress)
     counters_add(&egress->delivery->shard->counters, COUNTER_sources_left_out, 1);
 }
 
-/* Nothing is sent: the system only says whether it would do. */
+/* Nothing is sent, and no peer is needed: the system only says whether the source would do. */
 static void probe(struct egress *egress)
 {
     struct ring *ring = egress->delivery->shard->ring;
     const struct socket_options options = {.congestion = egress->delivery->conf->node.congestion};
-    int fd = ring_socket(ring, &egress->hosts[0], &egress->source, &options);
-    if (fd == -EADDRNOTAVAIL) {
+    int fd = ring_socket(ring, &egress->source, &egress->source, &options);
+    if (fd < 0) {
         egress->probe_ns = egress->delivery->shard->now_ns + PROBE_NS;
         return;
     }
-    if (fd >= 0) {
-        ring_discard(ring, fd);
-    }
+    ring_discard(ring, fd);
     egress->left_out = false;
     egress->refusal_bytes = 0;
     egress_kick(egress);

@@ -27,6 +27,14 @@ static bool way_resolve(struct egress_way *way, const struct delivery *delivery)
     return true;
 }
 
+void egress_name_put(struct buf *buf, struct slice who, struct slice site)
+{
+    buf_put(buf, who);
+    buf_put(buf, SLICE("->"));
+    buf_put(buf, site);
+    buf_put(buf, SLICE("@smtp_client"));
+}
+
 bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
                      struct sched_queue *queue, enum hold_reason *reason_out)
 {
@@ -47,10 +55,7 @@ bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
         return false;
     }
     buf_init(&way->name, way->name_memory, sizeof(way->name_memory));
-    buf_put(&way->name, way->pool->name);
-    buf_put(&way->name, SLICE("->"));
-    buf_put(&way->name, buf_slice(&way->route.site));
-    buf_put(&way->name, SLICE("@smtp_client"));
+    egress_name_put(&way->name, way->pool->name, buf_slice(&way->route.site));
     if (way->route.kind == ROUTE_NOWHERE && way->site == NULL) {
         return false; /* the configuration leads nowhere, and may be another one soon */
     }

@@ -59,6 +59,9 @@ struct egress_pool {
     struct egress *members[TURNS_MEMBERS_MAX]; /* null: no weight, or gone */
 };
 
+/* "WHO->SITE@smtp_client": of a pool, or of one of its sources. */
+void egress_name_put(struct buf *buf, struct slice who, struct slice site);
+
 /* Where the options of a queue lead. */
 struct egress_way {
     struct route route;
