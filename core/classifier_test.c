@@ -12,42 +12,16 @@
 #include <cmocka.h>
 
 #include "core/conf_settings.h"
+#include "tests/kit/conf_kit.h"
 
 #define TEXT_BYTES (64 * KIB)
 
 static char said[TEXT_BYTES + 1]; /* by the last load */
 static char shipped[TEXT_BYTES];  /* packaging/etc/iana.toml */
 
-/* Pairs of name and text. */
-static bool read_pairs(void *context, const char *path, struct slice *bytes_out,
-                       struct buf *reason_out)
-{
-    const char *const *files = context;
-    for (size_t i = 0; files[i] != NULL; i += 2) {
-        if (strcmp(files[i], path) == 0) {
-            *bytes_out = slice_from_string(files[i + 1]);
-            return true;
-        }
-    }
-    buf_put_string(reason_out, "No such file or directory");
-    return false;
-}
-
 static struct conf *load(const char *const *files, const char *set)
 {
-    struct conf_messages messages = {0};
-    struct conf_input input = {
-        .file = files[0],
-        .sets = &set,
-        .set_count = set != NULL,
-        .hostname = SLICE("box.test"),
-        .read = read_pairs,
-        .read_context = (void *)(uintptr_t)files,
-    };
-    buf_init(&messages.text, said, TEXT_BYTES);
-    struct conf *conf = conf_load(&input, &messages);
-    said[messages.text.size] = '\0';
-    return conf;
+    return conf_kit_load(files, &set, set != NULL, said, sizeof(said));
 }
 
 static int read_shipped(void **state)

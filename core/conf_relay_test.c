@@ -8,37 +8,13 @@
 #include <cmocka.h>
 
 #include "core/conf_settings.h"
+#include "tests/kit/conf_kit.h"
 
 static char said[8192];
 
-/* Files in memory: name, bytes, name, bytes …, null. */
-static bool read_from(void *context, const char *path, struct slice *bytes_out,
-                      struct buf *reason_out)
-{
-    const char *const *files = context;
-    for (size_t i = 0; files[i] != NULL; i += 2) {
-        if (strcmp(files[i], path) == 0) {
-            *bytes_out = slice_from_string(files[i + 1]);
-            return true;
-        }
-    }
-    buf_put_string(reason_out, "No such file or directory");
-    return false;
-}
-
 static struct conf *load_files(const char *const *files)
 {
-    struct conf_messages messages = {0};
-    const struct conf_input input = {
-        .file = files[0],
-        .hostname = SLICE("box.test"),
-        .read = read_from,
-        .read_context = (void *)(uintptr_t)files,
-    };
-    buf_init(&messages.text, said, sizeof(said) - 1);
-    struct conf *conf = conf_load(&input, &messages);
-    said[messages.text.size] = 0;
-    return conf;
+    return conf_kit_load(files, NULL, 0, said, sizeof(said));
 }
 
 static struct conf *load(const char *text)

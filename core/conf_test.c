@@ -8,43 +8,16 @@
 #include <string.h>
 
 #include "core/conf_text.h"
+#include "tests/kit/conf_kit.h"
 
 #define S NS_PER_S
-
-/* Files in memory: name, bytes, name, bytes …, null. */
-static bool read_from(void *context, const char *path, struct slice *bytes_out,
-                      struct buf *reason_out)
-{
-    const char *const *files = context;
-    for (size_t i = 0; files[i] != NULL; i += 2) {
-        if (strcmp(files[i], path) == 0) {
-            *bytes_out = slice_from_string(files[i + 1]);
-            return true;
-        }
-    }
-    buf_put_string(reason_out, "No such file or directory");
-    return false;
-}
 
 static char said[8192];
 
 /* Loads files[0] with the other files there to be included; what was said stands in `said`. */
 static struct conf *load(const char *const *files, const char *const *sets, size_t set_count)
 {
-    struct conf_messages messages = {0};
-    struct conf_input input = {
-        .file = files == NULL ? NULL : files[0],
-        .sets = sets,
-        .set_count = set_count,
-        .hostname = SLICE("box.test"),
-        .read = read_from,
-        .read_context = (void *)(uintptr_t)files,
-    };
-    buf_init(&messages.text, said, sizeof(said) - 1);
-    struct conf *conf = conf_load(&input, &messages);
-    said[messages.text.size] = 0;
-    assert_int_equal(conf == NULL, messages.errors > 0);
-    return conf;
+    return conf_kit_load(files, sets, set_count, said, sizeof(said));
 }
 
 static struct conf *load_text(const char *text)
@@ -865,7 +838,7 @@ static void dns_servers_are_those_written_or_those_of_the_system(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const char *const files[] = {"resolv.conf", rows[i].resolv, NULL};
         struct conf_messages messages = {0};
-        struct conf_input input = {.hostname = SLICE("box.test"), .read = read_from,
+        struct conf_input input = {.hostname = SLICE("box.test"), .read = conf_kit_read,
                                    .resolv_file = rows[i].resolv != NULL ? files[0] : NULL,
                                    .read_context = (void *)(uintptr_t)files};
         struct conf *conf = conf_load(&input, &messages);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/kit/conf_kit.h"
+
 static const char *const sets[] = {
     "queues.queue.\"smart.test\".protocol={smtp={mx_list=[\"[192.0.2.1]:2525\",\"192.0.2.2\"]}}",
     "queues.queue.\"own.test\".protocol={smtp={mx_list=[\"127.0.0.1\"]}}",
@@ -28,15 +30,7 @@ static const char *const sets[] = {
 static struct conf *load(void)
 {
     static char said[2048];
-    struct conf_messages messages = {0};
-    const struct conf_input input = {
-        .sets = sets,
-        .set_count = COUNT_OF(sets),
-        .hostname = SLICE("box.test"),
-    };
-    buf_init(&messages.text, said, sizeof(said) - 1);
-    struct conf *conf = conf_load(&input, &messages);
-    said[messages.text.size] = '\0';
+    struct conf *conf = conf_kit_load(NULL, sets, COUNT_OF(sets), said, sizeof(said));
     if (conf == NULL) {
         fail_msg("%s", said);
     }

@@ -1,0 +1,19 @@
+/* Configurations from text in memory, for tests. */
+#ifndef RINGPOST_TESTS_KIT_CONF_KIT_H
+#define RINGPOST_TESTS_KIT_CONF_KIT_H
+
+#include "core/conf.h"
+
+/* A conf_read; `context` is name, text, name, text …, null. */
+bool conf_kit_read(void *context, const char *path, struct slice *bytes_out,
+                   struct buf *reason_out);
+
+/*
+ * Loads files[0] with the other files there to be read, as above. Without `files` there is no
+ * file. What was said stands in `said`, as far as there is room, and ends with
+ * NUL. Null exactly when there was an error; else the caller frees it.
+ */
+struct conf *conf_kit_load(const char *const *files, const char *const *sets, size_t set_count,
+                           char *said, size_t capacity);
+
+#endif
