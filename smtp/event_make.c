@@ -46,15 +46,22 @@ static bool begin(const struct event_maker *maker, const struct event_facts *fac
     return true;
 }
 
+bool event_is_muted(const struct event_maker *maker, enum event_type type)
+{
+    return maker->conf != NULL && (maker->conf->log.muted >> type & 1) != 0;
+}
+
 void event_classify(const struct event_maker *maker, struct event *event)
 {
     const struct conf *conf = maker->conf;
-    classifier_judge(conf == NULL ? NULL : conf->classifier, maker->scratch, event);
+    if (!event_is_muted(maker, event->type)) {
+        classifier_judge(conf == NULL ? NULL : conf->classifier, maker->scratch, event);
+    }
 }
 
 static bool put(const struct event_maker *maker, const struct event *event)
 {
-    if (maker->conf != NULL && (maker->conf->log.muted >> event->type & 1) != 0) {
+    if (event_is_muted(maker, event->type)) {
         return true;
     }
     if (maker->keep > 0 && !event_feed_room(maker->feed, maker->keep + 1)) {

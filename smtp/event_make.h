@@ -48,6 +48,8 @@ MUST_USE bool event_make_receptions(const struct event_maker *maker,
 MUST_USE bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
                                   struct slice payload, uint32_t *next);
 
+/* Are records of this type not to be written? */
+bool event_is_muted(const struct event_maker *maker, enum event_type type);
 /* Sets the classification of an event that is made elsewhere. */
 void event_classify(const struct event_maker *maker, struct event *event);
 

@@ -329,12 +329,13 @@ static void offer(struct event_tap *tap, const struct rejection *rejection, stru
         .hello = rejection->hello,
     };
     struct event_details details;
+    if (event_is_muted(&tap->maker, EVENT_REJECTION)) {
+        return;
+    }
     if (conf != NULL) {
         event_details_fill(&details, &conf->log, &metadata, event);
     }
-    if (conf == NULL || (conf->log.muted >> EVENT_REJECTION & 1) == 0) {
-        event_feed_offer(tap->options.feed, event);
-    }
+    event_feed_offer(tap->options.feed, event);
 }
 
 void event_tap_reject(struct event_tap *tap, const struct rejection *rejection)
