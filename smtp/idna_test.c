@@ -26,6 +26,8 @@ static const struct {
     {"a..b", NULL},
     {"a" LABEL_63 ".test", NULL},
     {"a b.test", NULL},
+    {"\xE3\x80\x82", NULL}, /* an ideographic full stop is a dot */
+    {"\xC2\xAD", NULL},     /* a soft hyphen is nothing */
     {"\xC3\x28.test", NULL},         /* no UTF-8 */
     {"\xE2\x98\x83\xE2\x80\x8B.test", NULL}, /* a character that no label may have */
 };
