@@ -444,12 +444,22 @@ static bool parked(const struct client_session *session)
     return session->content_made ? !session->content_sent : session->accepted == 0;
 }
 
+/* A reply to no command; of a transaction that it breaks nobody is left without a result. */
 static void surplus(struct client_session *session, struct slice input)
 {
+    bool unsent = in_transaction(session) && !session->transaction->sent;
+    bool quiet = session->state == CLIENT_READY || unsent;
     /* Unasked for, in a quiet dialogue, a server says only that it is leaving (RFC 5321 3.8). */
-    bool leaving = session->state == CLIENT_READY && input.data[0] == '4';
+    bool leaving = quiet && input.data[0] == '4';
     session->doing = STEP_NONE;
     synthesize(session, 451, (const uint8_t[3]){4, 5, 0}, "a reply to no command");
+    if (in_transaction(session)) {
+        bool untried = unsent && session->transactions > 0;
+        client_settle_all(session, &(struct client_verdict){
+                                       .reply = &session->failure,
+                                       .disposition = untried ? CLIENT_RETRY_NOW : CLIENT_DEFERRED,
+                                   });
+    }
     client_end_dialogue(session, leaving ? CLIENT_END_PEER : CLIENT_END_PROTOCOL);
 }
 

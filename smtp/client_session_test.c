@@ -26,6 +26,7 @@
 #define SENT    "<sent>"    /* it has left */
 #define FAILED  "<failed>"  /* it could not be sent */
 #define HURRY   "<hurry>"
+#define EARLY   "<early>"   /* first: what follows came before anything of it was sent */
 
 struct world {
     struct client_options options;
@@ -221,6 +222,7 @@ static void put_results(struct buf *buf, const struct client_transaction *transa
 #define BODY  "x: y\r\n\r\n.hi\r\n"
 #define DOTTED "x: y\r\n\r\n..hi\r\n.\r\n"
 #define INTERNAL "Ringpost internal: "
+#define UNASKED  INTERNAL "a reply to no command while sending the envelope"
 
 struct script {
     const char *name;
@@ -260,6 +262,26 @@ static const struct script scripts[] = {
     {.name = "chunking without pipelining: content after the envelope",
      .hello = "250-x\r\n250 chunking\r\n", .count = 1, .turns = {OK1, OK1, OK1},
      .wire = ENVELOPE1 BDAT, .results = "delivered 250 2.0.0 . | ok", .state = CLIENT_READY},
+    {.name = "c02: two replies to MAIL, one command at a time",
+     .hello = PLAIN, .count = 2, .turns = {OK2}, .wire = MAIL,
+     .results = "deferred 451 4.5.0  | " UNASKED "\n"
+                "deferred 451 4.5.0  | " UNASKED,
+     .end = CLIENT_END_PROTOCOL, .state = CLIENT_ENDED},
+    {.name = "c02: 421 behind a reply to RCPT; who was refused stays refused",
+     .hello = PLAIN, .count = 2, .turns = {OK1, "550 5.1.1 no\r\n421 4.3.2 bye\r\n"},
+     .wire = ENVELOPE1,
+     .results = "bounced 550 5.1.1 RCPT TO:<r0@t.test> | no\n"
+                "deferred 451 4.5.0  | " UNASKED,
+     .end = CLIENT_END_PROTOCOL, .state = CLIENT_ENDED},
+    {.name = "c02: 421 of a used connection meets a message before it is sent: no attempt",
+     .hello = PIPELINED, .count = 1, .used = true, .turns = {EARLY, "421 4.3.2 bye\r\n"},
+     .wire = "",
+     .results = "retry 451 4.5.0  | " UNASKED,
+     .end = CLIENT_END_PEER, .state = CLIENT_ENDED},
+    {.name = "c02: the same on a new connection is an attempt",
+     .hello = PIPELINED, .count = 1, .turns = {EARLY, "421 4.3.2 bye\r\n"}, .wire = "",
+     .results = "deferred 451 4.5.0  | " UNASKED,
+     .end = CLIENT_END_PEER, .state = CLIENT_ENDED},
     {.name = "c10: some accepted, some refused for now, for good",
      .hello = PIPELINED, .count = 3,
      .turns = {OK1 OK1 "450 4.2.1 later\r\n" "550 5.1.1 never\r\n" GO, OK1},
@@ -540,9 +562,12 @@ static void run(const struct script *script, size_t step)
     }
     begin(&world, script->count, script->careful);
     bool held_first = script->turns[0] != NULL && strcmp(script->turns[0], HELD) == 0;
+    bool early = script->turns[0] != NULL && strcmp(script->turns[0], EARLY) == 0;
     world.held = held_first;
-    pump(&world);
-    for (size_t i = held_first; i < TURNS_MAX && script->turns[i] != NULL; i++) {
+    if (!early) {
+        pump(&world);
+    }
+    for (size_t i = held_first || early; i < TURNS_MAX && script->turns[i] != NULL; i++) {
         const char *next = i + 1 < TURNS_MAX ? script->turns[i + 1] : NULL;
         turn(&world, script->turns[i], step);
         /* The user has seen the results before the server says more; a break may come earlier. */
@@ -597,7 +622,8 @@ static void scripts_without_an_id_give_their_results(void **state)
 }
 
 #define SCRIPT_IDS(X)                                                                              \
-    X(c10) X(c11) X(c12) X(c13) X(c14) X(c15) X(c16) X(c17) X(c18) X(c19) X(c23) X(c24) X(c40)
+    X(c02) X(c10) X(c11) X(c12) X(c13) X(c14) X(c15) X(c16) X(c17) X(c18) X(c19) X(c23)            \
+    X(c24) X(c40)
 
 #define SCRIPT_TEST(id)                                                                            \
     static void id##_scripts_give_their_results_whole_and_byte_by_byte(void **state)               \
