@@ -20,24 +20,6 @@ struct slice classifier_label(const struct classifier *classifier, struct patter
                                                          : SLICE(CLASSIFIER_UNKNOWN);
 }
 
-/* "550 5.1.1 no such user", cut where nothing is looked at any more. */
-static void put_reply(struct buf *buf, const struct event *event)
-{
-    buf_put_u64(buf, event->code);
-    if (event->enhanced[0] != 0) {
-        buf_printf(buf, " %u.%u.%u", event->enhanced[0], event->enhanced[1], event->enhanced[2]);
-    }
-    buf_put_byte(buf, ' ');
-    struct slice text = slice_first(event->content, MIN_OF(event->content.size, buf_room(buf)));
-    size_t start = buf->size;
-    buf_put(buf, text);
-    for (size_t i = start; i < buf->size; i++) {
-        if (buf->data[i] == '\r' || buf->data[i] == '\n') {
-            buf->data[i] = ' ';
-        }
-    }
-}
-
 void classifier_judge(const struct classifier *classifier, struct patterns_scratch *scratch,
                       struct event *event)
 {
@@ -48,6 +30,6 @@ void classifier_judge(const struct classifier *classifier, struct patterns_scrat
         return;
     }
     buf_init(&reply, memory, sizeof(memory));
-    put_reply(&reply, event);
+    event_put_reply(&reply, event);
     event->classification = classifier_label(classifier, scratch, buf_slice(&reply));
 }

@@ -268,3 +268,20 @@ void event_put_json(struct buf *buf, const struct event *event)
         buf->size = before;
     }
 }
+
+void event_put_reply(struct buf *buf, const struct event *event)
+{
+    buf_put_u64(buf, event->code);
+    if (event->enhanced[0] != 0) {
+        buf_printf(buf, " %u.%u.%u", event->enhanced[0], event->enhanced[1], event->enhanced[2]);
+    }
+    buf_put_byte(buf, ' ');
+    struct slice text = slice_first(event->content, MIN_OF(event->content.size, buf_room(buf)));
+    size_t start = buf->size;
+    buf_put(buf, text);
+    for (size_t i = start; i < buf->size; i++) {
+        if (buf->data[i] == '\r' || buf->data[i] == '\n') {
+            buf->data[i] = ' ';
+        }
+    }
+}

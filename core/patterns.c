@@ -348,20 +348,24 @@ static bool is_confirmed(struct patterns_scratch *scratch, uint32_t number)
                                        scratch->match, scratch->limits) >= 0;
 }
 
-uint32_t patterns_next(struct patterns_scratch *scratch, uint32_t from)
+uint32_t patterns_next_below(struct patterns_scratch *scratch, uint32_t from, uint32_t end)
 {
-    uint32_t count = scratch->patterns->count;
-    while (from < count) {
+    while (from < end) {
         uint64_t left = scratch->bits[from / 64] >> from % 64;
         if (left == 0) {
             from = (from / 64 + 1) * 64;
             continue;
         }
         from += (uint32_t)__builtin_ctzll(left);
-        if (is_confirmed(scratch, from)) {
+        if (from < end && is_confirmed(scratch, from)) {
             return from;
         }
         from++;
     }
-    return count;
+    return end;
+}
+
+uint32_t patterns_next(struct patterns_scratch *scratch, uint32_t from)
+{
+    return patterns_next_below(scratch, from, scratch->patterns->count);
 }

@@ -56,5 +56,7 @@ void patterns_scratch_close(struct patterns_scratch *scratch);
 void patterns_scan(struct patterns_scratch *scratch, struct slice text);
 /* The lowest number from `from` on that matches the text; none: patterns_count. */
 uint32_t patterns_next(struct patterns_scratch *scratch, uint32_t from);
+/* The same of those below `end` (at most patterns_count); none: `end`. */
+uint32_t patterns_next_below(struct patterns_scratch *scratch, uint32_t from, uint32_t end);
 
 #endif

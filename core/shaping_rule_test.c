@@ -153,8 +153,7 @@ static const struct {
     {"automation = ['x']\n", "s.toml:1:"},
 };
 
-/* */
-static void a05_what_is_no_rule_is_refused_with_its_line(void **state)
+static void at05_what_is_no_rule_is_refused_with_its_line(void **state)
 {
     (void)state;
     struct reading reading;
@@ -203,7 +202,7 @@ static void rules_of_all_groups_are_numbered_one_after_another(void **state)
     end(&reading);
 }
 
-static void a05_a_pattern_that_is_not_well_formed_is_told_with_its_line(void **state)
+static void at05_a_pattern_that_is_not_well_formed_is_told_with_its_line(void **state)
 {
     (void)state;
     struct reading reading;
@@ -221,9 +220,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rule_is_read_with_one_or_lists),
         cmocka_unit_test(a_hash_is_of_what_a_rule_says_and_not_of_where),
-        cmocka_unit_test(a05_what_is_no_rule_is_refused_with_its_line),
+        cmocka_unit_test(at05_what_is_no_rule_is_refused_with_its_line),
         cmocka_unit_test(rules_of_all_groups_are_numbered_one_after_another),
-        cmocka_unit_test(a05_a_pattern_that_is_not_well_formed_is_told_with_its_line),
+        cmocka_unit_test(at05_a_pattern_that_is_not_well_formed_is_told_with_its_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
