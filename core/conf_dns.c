@@ -1,8 +1,6 @@
 #include "core/conf_dns.h"
 
 #include <stdlib.h>
-#include <string.h>
-
 #include <xxhash.h>
 
 #include "core/conf_settings.h"
@@ -220,11 +218,8 @@ static bool rcode_read(struct conf_load *load, const struct conf_value *at,
 
 static int rcode_order(const void *a, const void *b)
 {
-    const struct slice *first = &((const struct conf_dns_rcode *)a)->name;
-    const struct slice *second = &((const struct conf_dns_rcode *)b)->name;
-    int compared = memcmp(first->data, second->data, MIN_OF(first->size, second->size));
-    return compared != 0 ? compared
-                         : (first->size > second->size) - (first->size < second->size);
+    return slice_compare(((const struct conf_dns_rcode *)a)->name,
+                         ((const struct conf_dns_rcode *)b)->name);
 }
 
 static void apply_rcode(struct conf_load *load, const struct conf_option *option,

@@ -67,6 +67,30 @@ static void trim_and_compare(void **state)
     assert_int_equal(slice_find(SLICE_NONE, 'x'), 0);
 }
 
+static void slices_are_in_the_order_of_their_bytes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before;
+        const char *after;
+    } rows[] = {
+        {"", "a"},
+        {"a", "b"},
+        {"ab", "abc"}, /* a beginning of the other */
+        {"abc", "b"},
+        {"a\x7F", "a\x80"}, /* bytes have no sign */
+        {"Z", "a"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct slice before = slice_from_string(rows[i].before);
+        struct slice after = slice_from_string(rows[i].after);
+        assert_true(slice_compare(before, after) < 0);
+        assert_true(slice_compare(after, before) > 0);
+        assert_int_equal(slice_compare(after, after), 0);
+    }
+    assert_int_equal(slice_compare(SLICE_NONE, SLICE_NONE), 0);
+}
+
 static void hexadecimal_digits_have_values_and_nothing_else(void **state)
 {
     static const char digits[] = "0123456789abcdef";
@@ -80,6 +104,7 @@ static void hexadecimal_digits_have_values_and_nothing_else(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_are_in_the_order_of_their_bytes),
         cmocka_unit_test(hexadecimal_digits_have_values_and_nothing_else),
         cmocka_unit_test(parse_u64_takes_digits_only),
         cmocka_unit_test(utf8_is_strict),

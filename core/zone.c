@@ -439,18 +439,11 @@ static void record_entry(struct reader *reader)
 
 /* --- From rows to a table --------------------------------------------------------------------- */
 
-static int name_order(struct slice a, struct slice b)
-{
-    size_t shared = MIN_OF(a.size, b.size);
-    int compared = shared == 0 ? 0 : memcmp(a.data, b.data, shared);
-    return compared != 0 ? compared : (a.size > b.size) - (a.size < b.size);
-}
-
 static int row_order(const void *a, const void *b)
 {
     const struct row *first = *(struct row *const *)a;
     const struct row *second = *(struct row *const *)b;
-    int compared = name_order(first->owner, second->owner);
+    int compared = slice_compare(first->owner, second->owner);
     if (compared == 0) {
         compared = (first->type > second->type) - (first->type < second->type);
     }
@@ -460,7 +453,7 @@ static int row_order(const void *a, const void *b)
 
 static int zone_name_order(const void *a, const void *b)
 {
-    return name_order(((const struct zone_name *)a)->name, ((const struct zone_name *)b)->name);
+    return slice_compare(((const struct zone_name *)a)->name, ((const struct zone_name *)b)->name);
 }
 
 /* Owners and all above them, each once and in order. */

@@ -54,23 +54,13 @@ struct name_set {
     struct slice names[SITE_HOSTS_MAX];
 };
 
-static int compare(struct slice a, struct slice b)
-{
-    size_t size = MIN_OF(a.size, b.size);
-    int order = size > 0 ? memcmp(a.data, b.data, size) : 0;
-    if (order != 0 || a.size == b.size) {
-        return order;
-    }
-    return a.size < b.size ? -1 : 1;
-}
-
 static void set_add(struct name_set *set, struct slice name)
 {
     unsigned at = set->count;
-    while (at > 0 && compare(set->names[at - 1], name) > 0) {
+    while (at > 0 && slice_compare(set->names[at - 1], name) > 0) {
         at--;
     }
-    if (at > 0 && compare(set->names[at - 1], name) == 0) {
+    if (at > 0 && slice_compare(set->names[at - 1], name) == 0) {
         return;
     }
     CHECK(set->count < SITE_HOSTS_MAX);

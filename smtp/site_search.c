@@ -290,9 +290,7 @@ static bool stands_before(const struct candidate *a, const struct candidate *b)
     if (a->preference != b->preference) {
         return a->preference < b->preference;
     }
-    size_t size = MIN_OF(a->name.size, b->name.size);
-    int order = memcmp(a->name.data, b->name.data, size);
-    return order != 0 ? order < 0 : a->name.size < b->name.size;
+    return slice_compare(a->name, b->name) < 0;
 }
 
 static void candidate_add(struct candidates *candidates, const struct candidate *candidate)

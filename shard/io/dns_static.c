@@ -1,19 +1,16 @@
 #include "shard/io/dns_static.h"
 
-#include <string.h>
-
 static const struct conf_dns_rcode *rcode_find(const struct conf_dns *dns, struct slice name)
 {
     size_t first = 0;
     size_t end = dns->rcode_count;
     while (first < end) {
         size_t middle = first + (end - first) / 2;
-        struct slice found = dns->rcodes[middle].name;
-        int compared = memcmp(name.data, found.data, MIN_OF(name.size, found.size));
-        if (compared == 0 && name.size == found.size) {
+        int compared = slice_compare(name, dns->rcodes[middle].name);
+        if (compared == 0) {
             return &dns->rcodes[middle];
         }
-        if (compared < 0 || (compared == 0 && name.size < found.size)) {
+        if (compared < 0) {
             end = middle;
         } else {
             first = middle + 1;
