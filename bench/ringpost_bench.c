@@ -13,6 +13,7 @@ static const struct {
     {"source", verb_source, "sends made messages to a server"},
     {"sink", verb_sink, "takes mail, checks it, misbehaves when told"},
     {"floor", verb_floor, "the least a durable relay must do"},
+    {"rules", verb_rules, "records through rules of automation, on one thread"},
     {"run", verb_run, "relay, latency and more: sink, server and source together"},
 };
 

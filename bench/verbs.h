@@ -10,5 +10,6 @@ int verb_source(int argc, char **argv);
 int verb_sink(int argc, char **argv);
 int verb_floor(int argc, char **argv);
 int verb_run(int argc, char **argv);
+int verb_rules(int argc, char **argv);
 
 #endif

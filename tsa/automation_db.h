@@ -1,7 +1,6 @@
 /*
  * The database of automation: rows of both its tables (tsa/automation.h) in an SQLite file, by
- * slot.
- * Calls wait for the disk: they are for a worker of the io class (WORK_FILES), one at a time.
+ * slot. Calls wait for the disk: they are for a worker of the io class, one at a time.
  *
  * What is written is in the write-ahead log and synced when automation_db_write returns 0: it
  * survives a kill and a power cut, whole or not at all. A file that is no database, is damaged, or
