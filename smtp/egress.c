@@ -64,41 +64,9 @@ static struct slice ehlo_name(struct egress *egress, const struct source_options
     return slice_make(egress->ehlo_memory, name.size);
 }
 
-/* Names of the configuration are copied, those of DNS stay with the pool's site. */
-static struct slice keep_name(struct buf *names, const struct route *route, unsigned i)
+void egress_aim(struct egress *egress)
 {
-    uint8_t *at = names->data + names->size;
-    if (route->lookup.size > 0) {
-        return route->names[i];
-    }
-    buf_put(names, route->names[i]);
-    return names->overflow ? SLICE_NONE : slice_make(at, route->names[i].size);
-}
-
-void egress_aim(struct egress *egress, const struct route *route)
-{
-    static const struct endpoint any = {0};
-    bool bound = !endpoint_equal_address(&egress->source, &any);
-    struct buf names;
-    buf_init(&names, egress->names_memory, sizeof(egress->names_memory));
-    egress->nowhere = route->kind == ROUTE_NOWHERE ? route->verdict : VERDICT_ACCEPT;
-    egress->host_count = 0;
-    for (unsigned i = 0; i < route->host_count; i++) {
-        if (bound && endpoint_is_v4(&egress->source) != endpoint_is_v4(&route->hosts[i])) {
-            continue; /* it cannot be reached from there */
-        }
-        unsigned at = egress->host_count++;
-        egress->host_names[at] = keep_name(&names, route, i);
-        egress->host_ranks[at] = route->ranks[i];
-        egress->hosts[at] = route->hosts[i];
-        if (egress->remote_port != 0) {
-            egress->hosts[at].port = egress->remote_port;
-        }
-    }
-    if (route->kind == ROUTE_NOWHERE) {
-        buf_put(&names, slice_first(route->detail, MIN_OF(route->detail.size, buf_room(&names))));
-        egress->detail_bytes = (uint16_t)names.size;
-    }
+    egress->reach = egress_hosts_reach(&egress->pool->hosts, &egress->source);
     egress_kick(egress);
 }
 
@@ -155,7 +123,7 @@ struct egress *egress_new(struct egress_pool *pool, unsigned member,
     deferred_init(&egress->work, egress_work);
     put_name(egress, source, buf_slice(&way->route.site));
     egress->remote_port = source->remote_port;
-    egress_aim(egress, &way->route);
+    egress_aim(egress);
     fill_client_options(&egress->client, ehlo_name(egress, source), path);
     timer_init(&egress->timer, egress_fire);
     init_limits(egress, &way->route);
@@ -391,7 +359,7 @@ static void conn_released(struct client_conn *client, enum client_end end)
         leave_out(egress);
     } else if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
-        if (++conn->tried < egress->host_count && egress->path != NULL) {
+        if (++conn->tried < egress_host_count(egress) && egress->path != NULL) {
             conn_open(conn);
             return;
         }
@@ -427,39 +395,28 @@ struct egress_conn *egress_conn_take(struct egress *egress)
     return conn;
 }
 
-/* The next host: all of a rank, beginning anywhere among them, before the next rank's. */
-static unsigned next_host(const struct egress *egress, const struct egress_conn *conn)
-{
-    unsigned first = conn->tried;
-    unsigned end = conn->tried + 1;
-    while (first > 0 && egress->host_ranks[first - 1] == egress->host_ranks[conn->tried]) {
-        first--;
-    }
-    while (end < egress->host_count &&
-           egress->host_ranks[end] == egress->host_ranks[conn->tried]) {
-        end++;
-    }
-    return first + (conn->tried - first + conn->spin) % (end - first);
-}
-
 static void conn_open(struct egress_conn *conn)
 {
     struct egress *egress = conn->egress;
     struct delivery *delivery = egress->delivery;
-    unsigned host = next_host(egress, conn);
-    struct slice name = egress->host_names[host];
+    const struct egress_hosts *hosts = &egress->pool->hosts;
+    unsigned host = egress_hosts_pick(hosts, egress->reach, conn->tried, conn->spin);
+    struct slice name = hosts->names[host];
     CHECK(name.size <= sizeof(conn->name));
     if (name.size > 0) {
         memcpy(conn->name, name.data, name.size);
     }
     conn->name_bytes = (uint8_t)name.size;
-    const struct client_target target = {
-        .peer = egress->hosts[host],
+    struct client_target target = {
+        .peer = hosts->at[host],
         .source = egress->source,
         .session = id_next(delivery->ids, delivery->shard->wall_ns),
         .congestion = delivery->conf->node.congestion,
         .options = &egress->client,
     };
+    if (egress->remote_port != 0) {
+        target.peer.port = egress->remote_port;
+    }
     list_push_back(&egress->conns, &conn->conn.link);
     client_conn_open(&conn->conn, delivery->shard, &egress_client_user, &target);
     egress_trace_begin(conn);
@@ -490,7 +447,7 @@ static bool conn_new(struct egress *egress, uint32_t more)
     struct egress_limits *limits = &egress->limits;
     uint64_t until_ns = 0;
     egress_pool_refresh(egress->pool);
-    if (egress->host_count == 0) {
+    if (egress->reach == 0) {
         hold(egress, HOLD_no_source, 0); /* what DNS says now leaves none; it will be looked at */
         return false;
     }
@@ -604,15 +561,16 @@ static void end_nowhere(struct egress *egress, struct transfer *transfer)
     struct sched_queue *queue =
         queues_at(queues, row_at(&queues->rows, transfer->rows[0])->queue);
     struct buf *text = &transfer->transaction.texts;
-    struct slice words = slice_from_string(egress->nowhere.text);
+    const struct egress_hosts *hosts = &egress->pool->hosts;
+    struct slice words = slice_from_string(hosts->nowhere.text);
     CHECK(enhanced_code_parse(&words, transfer->enhanced));
-    transfer->code = egress->nowhere.code;
+    transfer->code = hosts->nowhere.code;
     buf_init(text, transfer->texts, sizeof(transfer->texts));
     buf_put(text, SLICE("Ringpost internal: "));
     buf_put(text, words);
-    if (egress->detail_bytes > 0) {
+    if (hosts->detail.size > 0) {
         buf_put(text, SLICE(": "));
-        buf_put(text, slice_make(egress->names_memory, egress->detail_bytes));
+        buf_put(text, hosts->detail);
     }
     if (sched_queue_due(queue) == 0 && queue->ready == &egress->pool->ready) {
         queues_unroute(queues, queue);
@@ -805,9 +763,9 @@ static void egress_work(struct deferred *deferred)
         hold(egress, HOLD_empty, 0);
     } else if (egress->suspended) {
         stand_still(egress, HOLD_suspended_admin, egress->suspended_until_ns);
-    } else if (egress->nowhere.code != 0) {
+    } else if (egress->pool->hosts.nowhere.code != 0) {
         end_due(egress, TRANSFER_NOWHERE);
-    } else if (egress->left_out || egress->host_count == 0) {
+    } else if (egress->left_out || egress->reach == 0) {
         stand_still(egress, HOLD_no_source, 0);
     } else if (requires_tls(egress->path)) {
         end_due(egress, TRANSFER_NO_TLS); /* such mail never goes out in clear */
@@ -830,7 +788,7 @@ static void egress_work(struct deferred *deferred)
 
 bool egress_takes_turns(const struct egress *egress)
 {
-    bool led = egress->host_count > 0 || egress->nowhere.code != 0;
+    bool led = egress->reach != 0 || egress->pool->hosts.nowhere.code != 0;
     return led && egress->path != NULL && !egress->suspended && !egress->left_out &&
            cell_set_whole(&egress->limits.set);
 }

@@ -50,18 +50,11 @@ struct egress {
                                                   not for delivery, as far as there is room */
     uint32_t failures;        /* in a row: every host failed */
     uint64_t heard_ns;        /* a server last answered, or began to be waited for */
-    struct verdict nowhere;   /* code 0: there are hosts; else why its mail ends or waits */
-    unsigned host_count;      /* of those that can be reached from its source */
-    struct endpoint hosts[ROUTE_HOSTS_MAX];
-    struct slice host_names[ROUTE_HOSTS_MAX]; /* in names_memory, as far as there is room; or of
-                                                 the pool's site */
-    uint8_t host_ranks[ROUTE_HOSTS_MAX];
+    uint32_t reach;           /* the pool's hosts that can be reached from its source, a bit each */
     uint16_t remote_port;     /* of the source; 0: that of the hosts */
     uint16_t name_bytes;
     uint16_t source_bytes;    /* of the name: that of the source */
     char name[EGRESS_NAME_BYTES_MAX]; /* "unspecified->mx_list:[127.0.0.1]:2626@smtp_client" */
-    uint8_t names_memory[ROUTE_SITE_BYTES_MAX + ENDPOINT_TEXT_MAX]; /* or what DNS has said */
-    uint16_t detail_bytes;    /* of that, with `nowhere` */
     uint8_t ehlo_memory[EGRESS_EHLO_BYTES_MAX];
 };
 
@@ -89,8 +82,12 @@ static inline struct slice egress_source_name(const struct egress *egress)
 {
     return slice_make(egress->name, egress->source_bytes);
 }
-/* Where its pool leads now: hosts, or why there is no way. */
-void egress_aim(struct egress *egress, const struct route *route);
+/* Its pool leads elsewhere now. */
+void egress_aim(struct egress *egress);
+static inline unsigned egress_host_count(const struct egress *egress)
+{
+    return (unsigned)__builtin_popcount(egress->reach);
+}
 static inline struct slice egress_conn_host(const struct egress_conn *conn)
 {
     return slice_make(conn->name, conn->name_bytes);

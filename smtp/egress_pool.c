@@ -139,9 +139,10 @@ static void pool_aim(struct egress_pool *pool, struct site *site, const struct r
 {
     struct site *former = pool->site;
     pool->site = site_hold(site);
+    egress_hosts_set(&pool->hosts, route);
     for (unsigned i = 0; i < pool->count; i++) {
         if (pool->members[i] != NULL) {
-            egress_aim(pool->members[i], route);
+            egress_aim(pool->members[i]);
         }
     }
     site_release(former);
@@ -306,6 +307,7 @@ struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egre
     list_push_back(&delivery->pool_list, &pool->link);
     pool->port = way->route.port;
     pool->site = way->site != NULL ? site_hold(way->site) : NULL;
+    egress_hosts_set(&pool->hosts, &way->route);
     egress_pool_lead(pool, way);
     bool whole = members_new(pool, way);
     tickets_init(pool);

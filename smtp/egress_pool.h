@@ -23,7 +23,7 @@
 #include "core/turns.h"
 #include "shard/queue/cell_set.h"
 #include "smtp/delivery.h"
-#include "smtp/route.h"
+#include "smtp/egress_hosts.h"
 
 #define EGRESS_LOOKUP_BYTES_MAX 256
 #define EGRESS_NAME_BYTES_MAX (CONF_SOURCE_BYTES_MAX + ROUTE_SITE_BYTES_MAX + 16)
@@ -40,6 +40,7 @@ struct egress_pool {
     struct site *site;                  /* held; null: the route does not come from DNS */
     const struct conf_host *mx_list;    /* with `site`: whose names that is for; borrowed */
     size_t mx_count;                    /* 0: it is for a domain */
+    struct egress_hosts hosts;          /* where it leads now */
     uint16_t lookup_bytes;              /* of what DNS is asked for */
     uint8_t lookup[EGRESS_LOOKUP_BYTES_MAX];
     bool dealing;                       /* tickets are drawn */
