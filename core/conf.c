@@ -123,7 +123,8 @@ struct conf *conf_load(const struct conf_input *input, struct conf_messages *mes
     heap_init(&heap);
     struct conf_whole *whole = heap_take(&heap, sizeof(*whole));
     struct conf_load load = {
-        .heap = &heap, .messages = messages, .folder = folder_of(input->file)};
+        .heap = &heap, .messages = messages, .folder = folder_of(input->file),
+        .input = input};
     unsigned errors = messages->errors;
     heap_init(&load.scratch);
     load.root = heap_take(&load.scratch, sizeof(*load.root));

@@ -224,6 +224,7 @@ struct queue_options {
     struct slice mx_name;           /* "mx_list:a,b": the site's name; empty without mx_list */
     struct slice mx_lookup;         /* those of them that are names, a space before each */
     const struct conf_host *routing_domain; /* null: none */
+    const struct hours *hours;      /* in which mail is sent (core/hours.h); null: always */
     enum conf_class class;
     uint32_t weight;                /* 1 … 1000 */
     const struct rate *max_message_rate; /* of each queue by itself; null: none */

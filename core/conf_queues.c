@@ -1,6 +1,7 @@
 #include "core/conf_queues.h"
 
 #include "core/check.h"
+#include "core/conf_hours.h"
 #include "core/conf_limits.h"
 #include "core/conf_routes.h"
 #include "core/conf_sources.h"
@@ -233,6 +234,9 @@ static void apply_overall(struct conf_load *load, const struct conf_option *opti
     queue->overall[0] = overall;
 }
 
+#define HOURS_ROW(text)                                                                            \
+    {FIELD(text, OPTION_OWN, queue_options, hours), .apply = conf_apply_hours}
+
 /* Of every block. Zero is no value of any: a layer that does not name one leaves it as it is. */
 #define QUEUE_ROWS                                                                                 \
     {FIELD("retry_interval", OPTION_DURATION, queue_options, retry_interval_ns),                   \
@@ -249,10 +253,10 @@ static void apply_overall(struct conf_load *load, const struct conf_option *opti
     {FIELD("max_message_rate", OPTION_OWN, queue_options, max_message_rate),                       \
      .apply = conf_apply_rate_pointer},                                                            \
     {.name = "overall_max_message_rate", .kind = OPTION_OWN, .apply = apply_overall},              \
-    {.name = "dow", .kind = OPTION_LATER},                                                         \
-    {.name = "tz", .kind = OPTION_LATER},                                                          \
-    {.name = "start", .kind = OPTION_LATER},                                                       \
-    {.name = "end", .kind = OPTION_LATER},                                                         \
+    HOURS_ROW("dow"),                                                                              \
+    HOURS_ROW("tz"),                                                                               \
+    HOURS_ROW("start"),                                                                            \
+    HOURS_ROW("end"),                                                                              \
     {.name = "provider_name", .kind = OPTION_LATER},                                               \
     {.name = "reap_interval", .kind = OPTION_NOTE},                                                \
     {.name = "refresh_interval", .kind = OPTION_NOTE},                                             \
@@ -336,6 +340,7 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
     LAY(weight);
     LAY(max_message_rate);
     LAY(routing_domain);
+    LAY(hours);
     if (layer->mx_count > 0) {
         out->mx_list = layer->mx_list;
         out->mx_count = layer->mx_count;
@@ -472,6 +477,7 @@ static void layer_add(struct conf_load *load, struct conf *conf,
     bool of_tenant = slice_find(name, 0) < name.size;
     conf_options_apply(load, options, table, layer);
     pool_check(load, conf, table, layer);
+    conf_hours_check(load, table, layer->hours);
     overall_name(load, layer, name);
     conf->queues.routed = conf->queues.routed || layer->routing_domain != NULL;
     conf->queues.tenants_route = conf->queues.tenants_route ||
@@ -577,6 +583,7 @@ static void base_apply(struct conf_load *load, struct conf *conf, const struct c
     if (table != NULL) {
         conf_options_apply(load, &outer_options, table, base);
         pool_check(load, conf, table, base);
+        conf_hours_check(load, table, base->hours);
         overall_name(load, base, SLICE("default"));
         conf->queues.routed = base->routing_domain != NULL;
     }

@@ -48,6 +48,8 @@ struct conf_load {
     struct slice resolv;  /* the text of resolv.conf; null data: there is none */
     struct slice folder;  /* of the main file, with its slash; empty: the working directory */
     struct conf_value *root;
+    const struct conf_input *input; /* to read further files by */
+    struct conf_zone *zones; /* of `tz`, so far */
 };
 
 /* FILE:LINE:COLUMN: error: text. `at` may be null: no place to name. */

@@ -242,7 +242,8 @@ struct hold delivery_hold(const struct delivery *delivery, const struct sched_qu
     struct hold hold = sched_queue_hold(queue);
     if (queue->follows) {
         hold.until_ns = egress_pool_of(queue->ready)->until_ns;
-    } else if (hold.reason == HOLD_queue_rate && gate != NULL) {
+    } else if (gate != NULL &&
+               (hold.reason == HOLD_queue_rate || hold.reason == HOLD_quiet_hours)) {
         hold.until_ns = gate->until_ns;
     } else if (hold.reason == HOLD_suspended_admin) {
         const struct admin_entry *entry = entry_of(delivery, queue);

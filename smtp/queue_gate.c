@@ -1,8 +1,12 @@
 #include "smtp/queue_gate.h"
 
 #include "core/check.h"
+#include "core/hours.h"
 #include "smtp/delivery.h"
 #include "smtp/queue_of.h"
+
+/* A wall clock that jumps is noticed after this. */
+#define QUIET_LOOK_NS (60 * NS_PER_S)
 
 static void gate_settled(struct cell_set *set);
 static void gate_fire(struct timer *timer);
@@ -29,7 +33,8 @@ bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue)
     unsigned count =
         queue_rates_of(sched_queue_options(queue), sched_queue_name(delivery->queues, queue),
                        wanted);
-    if (count == 0 || queue->gate != NULL) {
+    const struct queue_options *options = sched_queue_options(queue);
+    if ((count == 0 && options->hours == NULL) || queue->gate != NULL) {
         return true;
     }
     struct queue_gate *gate = pool_take(&delivery->gates);
@@ -53,7 +58,9 @@ bool queue_gate_open(struct delivery *delivery, struct sched_queue *queue)
     list_init(&gate->link);
     list_push_back(&delivery->gate_list, &gate->link);
     queue->gate = gate;
-    cell_set_ask(&gate->set);
+    if (count > 0) {
+        cell_set_ask(&gate->set);
+    }
     return true;
 }
 
@@ -103,11 +110,41 @@ static void gate_settled(struct cell_set *set)
     queues_release(gate->delivery->queues, gate->queue);
 }
 
+/* Do the hours of its queue keep it shut? Then it looks again when they begin, or before. */
+static bool is_quiet(struct queue_gate *gate)
+{
+    const struct queue_options *options = sched_queue_options(gate->queue);
+    struct shard *shard = gate->delivery->shard;
+    int64_t wall_s = (int64_t)(shard->wall_ns / NS_PER_S);
+    int64_t until_s;
+    gate->quiet = false;
+    if (options->hours == NULL || (wall_s >= gate->open_from_s && wall_s < gate->open_until_s)) {
+        return false;
+    }
+    if (hours_open(options->hours, wall_s, &until_s)) {
+        gate->open_from_s = wall_s;
+        gate->open_until_s = until_s;
+        return false;
+    }
+    uint64_t left_ns = (uint64_t)until_s * NS_PER_S - shard->wall_ns;
+    gate->quiet = true;
+    gate->until_ns = shard->now_ns + left_ns;
+    shard_timer_set(shard, &gate->timer, MIN_OF(left_ns, QUIET_LOOK_NS));
+    rates_rest(&gate->rates);
+    if (gate->queue->parked) { /* for a rate, maybe */
+        queues_refuse(gate->delivery->queues, gate->queue, HOLD_quiet_hours);
+    }
+    return true;
+}
+
 static void gate_fire(struct timer *timer)
 {
     struct queue_gate *gate = CONTAINER_OF(timer, struct queue_gate, timer);
     if (!cell_set_whole(&gate->set)) {
         cell_set_ask(&gate->set);
+        return;
+    }
+    if (gate->quiet && is_quiet(gate)) {
         return;
     }
     gate->until_ns = 0;
@@ -124,6 +161,10 @@ unsigned queue_gate_admit(void *context, struct sched_queue *queue, unsigned cou
     if (!cell_set_whole(&gate->set)) {
         /* They were just asked for, and nothing is wrong yet; or the registry has no room. */
         *reason_out = timer_is_set(&gate->timer) ? HOLD_memory : HOLD_none;
+        return 0;
+    }
+    if (is_quiet(gate)) {
+        *reason_out = HOLD_quiet_hours;
         return 0;
     }
     *reason_out = HOLD_queue_rate;
@@ -161,8 +202,9 @@ bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *
     struct queue_rate wanted[QUEUE_RATES_MAX];
     unsigned count =
         queue_rates_of(options, sched_queue_name(delivery->queues, queue), wanted);
-    if (gate == NULL || gate->set.count != count) {
-        return gate == NULL && count == 0;
+    bool needed = count > 0 || options->hours != NULL;
+    if (gate == NULL || !needed || gate->set.count != count) {
+        return gate == NULL && !needed;
     }
     for (unsigned i = 0; i < count; i++) {
         const struct slice parts[] = {wanted[i].scope, wanted[i].name};
@@ -172,6 +214,20 @@ bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *
         }
     }
     return true;
+}
+
+void queue_gate_renew(struct delivery *delivery, struct sched_queue *queue)
+{
+    struct queue_gate *gate = queue->gate;
+    if (gate == NULL) {
+        return;
+    }
+    gate->open_until_s = gate->open_from_s;
+    if (gate->quiet && !is_quiet(gate)) {
+        shard_timer_clear(delivery->shard, &gate->timer);
+        gate->until_ns = 0;
+        queues_release(delivery->queues, queue);
+    }
 }
 
 void queue_gate_refund(struct sched_queue *queue, uint32_t number, unsigned count)

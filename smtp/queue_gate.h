@@ -1,9 +1,10 @@
 /*
- * The rates of a scheduled queue: its own, and those that it shares with others of its blocks. A
- * gate stands between the queue and its ready queue: it lets as many rows through as all rates
- * allow, and is shut until the instant of the next. Part of delivery, not for other modules. Owned
- * by the delivery's pool; goes when its queue is forgotten or the delivery stops, and its cells are
- * home.
+ * The hours of a scheduled queue and its rates: its own, and those that it shares with others of
+ * its blocks. A gate stands between the queue and its ready queue: in its hours it lets as many
+ * rows through as all rates allow, and is shut until the instant of the next. Hours are those of
+ * the wall clock, which is looked at again every minute while they keep the gate shut: it may jump.
+ * Part of delivery, not for other modules. Owned by the delivery's pool; goes when its queue is
+ * forgotten or the delivery stops, and its cells are home.
  */
 #ifndef RINGPOST_SMTP_QUEUE_GATE_H
 #define RINGPOST_SMTP_QUEUE_GATE_H
@@ -24,8 +25,11 @@ struct queue_gate {
     struct sched_queue *queue; /* borrowed; null: the gate only waits for its cells */
     struct cell_set set;
     struct rates rates;
-    struct timer timer;        /* at the instant at which it opens */
-    uint64_t until_ns;         /* the same; 0: it is open, or waits for its cells */
+    struct timer timer;        /* at the instant at which it opens, or looks at its hours again */
+    uint64_t until_ns;         /* at which it opens; 0: it is open, or waits for its cells */
+    bool quiet;                /* its hours keep it shut */
+    int64_t open_from_s;       /* of the wall clock: it has hours, and they are open … */
+    int64_t open_until_s;      /* … up to then */
     uint32_t number;           /* of this gate, not 0: another one of the queue has another */
     struct rate wanted[QUEUE_RATES_MAX]; /* as the cells */
     struct cell_request requests[QUEUE_RATES_MAX];
@@ -54,9 +58,12 @@ uint32_t queue_gate_number(const struct sched_queue *queue);
 /* `count` rows that gate `number` let through have not been sent. Nothing when the queue has
  * another gate by now: its rates are not those that were used. */
 void queue_gate_refund(struct sched_queue *queue, uint32_t number, unsigned count);
-/* Has the queue the gate that these options want? */
+/* Has the queue the gate that these options want? Whatever their hours are: its look at them is
+ * queue_gate_renew. */
 bool queue_gate_fits(const struct delivery *delivery, const struct sched_queue *queue,
                      const struct queue_options *options);
+/* The options of a queue that keeps its gate, if it has one, are new. */
+void queue_gate_renew(struct delivery *delivery, struct sched_queue *queue);
 /* Number `i` of its rates, below QUEUE_RATES_MAX. False: there is none, or it is not at work. */
 MUST_USE bool queue_gate_limit_at(const struct queue_gate *gate, unsigned i,
                                   struct limit_view *view_out);

@@ -30,6 +30,7 @@ static void queue_visit(struct reload_part *part, struct sched_queue *queue)
     if (!fits && queue->gate != NULL) {
         queue_gate_forget(delivery, queue);
     }
+    queue_gate_renew(delivery, queue);
 }
 
 static void visit(struct shard_walk *walk, uint32_t number)

@@ -25,6 +25,8 @@ static const char *sentence_of(enum hold_reason reason)
         return "there is no mail";
     case HOLD_not_due:
         return "all of it is deferred until its next attempt";
+    case HOLD_quiet_hours:
+        return "the queue sends at other hours";
     case HOLD_suspended_admin:
         return "an operator has suspended it";
     case HOLD_connection_limit:

@@ -21,6 +21,7 @@ const char *hold_state_name(enum hold_reason reason)
     case HOLD_suspended_admin:
         return "suspended";
     case HOLD_not_due:
+    case HOLD_quiet_hours:
     case HOLD_connection_limit:
     case HOLD_connection_rate:
     case HOLD_message_rate:

@@ -14,6 +14,7 @@
     X(none)             /* nothing that is due waits: it moves */                                  \
     X(empty)                                                                                       \
     X(not_due)          /* all of it waits for its time: deferred */                               \
+    X(quiet_hours)      /* the queue sends at other hours of the day, or on other days */          \
     X(suspended_admin)  /* by an operator, who said why and until when */                          \
     X(connection_limit) /* connection_limit, or an additional one */                               \
     X(connection_rate)                                                                             \

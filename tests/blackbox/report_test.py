@@ -66,6 +66,25 @@ class Report(BlackBox):
         self.assertRegex(again["time_by_reason_ms"], r"(^|,)queue_rate:\d+$")
         server.stop()
 
+    def test_l14_mail_waits_for_the_hours_of_its_queue(self):
+        sink = self.sink()
+        days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        today = datetime.datetime.now(datetime.timezone.utc).isoweekday()
+        hours = 'tz = "America/Phoenix"\nstart = "00:00:00"\nend = "24:00:00"\n'
+        server = self.server(Config(
+            sink.port, node={"shards": 1},
+            extra=f'[queues.queue."later.test"]\ndow = "{days[(today + 3) % 7]}"\n{hours}'
+                  f'[queues.queue."now.test"]\ndow = "{",".join(days)}"\n{hours}'))
+        client = self.client(server)
+        for recipient in ("a@later.test", "a@now.test"):
+            client.submit(CONTENT, [recipient])
+        sink.wait(1)
+        later = self.until(server, name="later.test", reason="quiet_hours", count="1")
+        self.assertEqual((later["state"], later["due"]), ("waiting", "1"))
+        # Three days from today there, which is today here or yesterday.
+        self.assertTrue(2 * 86400e3 <= int(later["retry_in_ms"]) <= 4 * 86400e3, later)
+        server.stop()
+
     def test_l08_many_at_once_are_one_and_a_stop_does_not_wait(self):
         server = self.server(Config(2626))
         for _ in range(50):
