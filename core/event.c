@@ -14,6 +14,7 @@ static const char *const type_names[EVENT_TYPES] = {
     [EVENT_BOUNCE] = "Bounce",
     [EVENT_EXPIRATION] = "Expiration",
     [EVENT_ADMIN_BOUNCE] = "AdminBounce",
+    [EVENT_ADMIN_REBIND] = "AdminRebind",
     [EVENT_REJECTION] = "Rejection",
 };
 
@@ -28,6 +29,7 @@ bool event_type_is_classified(enum event_type type)
     switch (type) {
     case EVENT_RECEPTION:
     case EVENT_DELIVERY:
+    case EVENT_ADMIN_REBIND:
         return false;
     case EVENT_TRANSIENT_FAILURE:
     case EVENT_BOUNCE:

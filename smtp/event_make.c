@@ -118,6 +118,54 @@ bool event_make_receptions(const struct event_maker *maker, const struct event_f
     return true;
 }
 
+/* "Rebound from QUEUE to QUEUE: REASON" */
+static void put_rebound(const struct event_maker *maker, const struct metadata *metadata,
+                        struct slice domain, struct buf *buf)
+{
+    const struct metadata_rebind *rebind = &metadata->rebind;
+    struct queue_name_memory memory;
+    const struct conf_queue_key from = {
+        .campaign = rebind->campaign, .tenant = rebind->tenant, .domain = domain};
+    const struct conf_queue_key to = {
+        .campaign = metadata->campaign, .tenant = metadata->tenant, .domain = domain};
+    buf_put(buf, SLICE("Rebound from "));
+    buf_put(buf, queue_name(maker->conf, &from, &memory));
+    buf_put(buf, SLICE(" to "));
+    buf_put(buf, queue_name(maker->conf, &to, &memory));
+    buf_put(buf, SLICE(": "));
+    buf_put(buf, rebind->reason);
+}
+
+bool event_make_rebinds(const struct event_maker *maker, const struct event_facts *facts,
+                        uint64_t sequence, uint32_t *next)
+{
+    uint8_t text[2 * QUEUE_NAME_BYTES_MAX + METADATA_REBIND_BYTES_MAX];
+    struct making making;
+    struct event *event = &making.event;
+    struct envelope_recipient recipient;
+    if (!begin(maker, facts, &making)) {
+        return true;
+    }
+    event->type = EVENT_ADMIN_REBIND;
+    event->wall_ns = making.metadata.rebind.wall_ns;
+    event->code = 250;
+    for (uint32_t i = 0; envelope_next(&making.cursor, &recipient) == 1; i++) {
+        struct buf buf;
+        event->sequence = sequence + i;
+        if (i < *next) {
+            continue;
+        }
+        buf_init(&buf, text, sizeof(text));
+        put_rebound(maker, &making.metadata, address_domain(recipient.address), &buf);
+        event->content = buf_slice(&buf);
+        if (!put_recipient(maker, event, &making.metadata, &recipient)) {
+            return false;
+        }
+        *next = i + 1;
+    }
+    return true;
+}
+
 static enum event_type type_of(const struct outcome_recipient *result)
 {
     switch ((enum disposition)result->disposition) {

@@ -1,8 +1,9 @@
 /*
- * Events of what stands in the spool: Receptions from a MESSAGE, all others from an OUTCOME and the
- * message it belongs to. The one code for what is stored now and for what is read again later, so
- * that a record derived twice is the same to the byte, event_id included, as long as the rules of
- * classification are the same: an outcome is classified when its record is made, by those in force.
+ * Events of what stands in the spool: Receptions from a MESSAGE, AdminRebinds from one that was
+ * rebound, all others from an OUTCOME and the message it belongs to. The one code for what is
+ * stored now and for what is read again later, so that a record derived twice is the same to the
+ * byte, event_id included, as long as the rules of classification are the same: an outcome is
+ * classified when its record is made, by those in force.
  */
 #ifndef RINGPOST_SMTP_EVENT_MAKE_H
 #define RINGPOST_SMTP_EVENT_MAKE_H
@@ -40,6 +41,9 @@ struct event_maker {
 MUST_USE bool event_make_receptions(const struct event_maker *maker,
                                     const struct event_facts *facts, uint64_t sequence,
                                     uint32_t *next);
+/* One AdminRebind for each recipient of a MESSAGE with SPOOL_MESSAGE_REBOUND; the same. */
+MUST_USE bool event_make_rebinds(const struct event_maker *maker, const struct event_facts *facts,
+                                 uint64_t sequence, uint32_t *next);
 /*
  * One record for each recipient of an OUTCOME. Null facts: its message is lost; the records are
  * written all the same, and say nothing that stood in it: id, sender, recipient and queue are

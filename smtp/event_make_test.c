@@ -194,6 +194,36 @@ static void a_reception_is_one_record_for_each_recipient(void **state)
     expect_in(2, "\"event_id\":\"000000000000abcd0000000000000009\"");
 }
 
+static void a_rebind_is_one_record_for_each_recipient_and_says_from_where(void **state)
+{
+    (void)state;
+    uint8_t before[256];
+    uint8_t after[512];
+    struct buf was;
+    struct buf now;
+    uint32_t next = 1;
+    const struct metadata metadata = {.protocol = SLICE("ESMTP"), .tenant = SLICE("acme")};
+    const struct metadata_change change = {.sets_campaign = true, .campaign = SLICE("spring")};
+    buf_init(&was, before, sizeof(before));
+    metadata_put(&was, &metadata);
+    buf_init(&now, after, sizeof(after));
+    metadata_put_changed(&now, buf_slice(&was), &change);
+    metadata_put_rebind(&now, buf_slice(&was), 1700000005 * NS_PER_S, SLICE("a\nreason"));
+    stage.facts.metadata = buf_slice(&now);
+    assert_true(event_make_rebinds(&stage.maker, &stage.facts, 7, &next));
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 2);
+    expect_in(0, "\"type\":\"AdminRebind\"");
+    expect_in(0, "\"recipient\":\"r1@u.test\"");
+    expect_in(0, "\"queue\":\"spring:acme@u.test\"");
+    expect_in(0, "Rebound from acme@u.test to spring:acme@u.test: a\\nreason");
+    expect_in(0, "\"timestamp\":1700000005,");
+    expect_in(0, "\"event_id\":\"000000000000abcd0000000000000008\"");
+    expect_in(1, "\"recipient\":\"r2@t.test\"");
+    expect_in(1, "Rebound from acme@t.test to spring:acme@t.test: ");
+}
+
 static void an_outcome_is_one_record_for_each_of_its_recipients(void **state)
 {
     (void)state;
@@ -382,6 +412,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_reception_is_one_record_for_each_recipient),
+        TEST(a_rebind_is_one_record_for_each_recipient_and_says_from_where),
         TEST(an_outcome_is_one_record_for_each_of_its_recipients),
         TEST(an_outcome_is_classified_by_the_rules_in_force_when_its_record_is_made),
         TEST(what_is_refused_goes_on_where_it_was),

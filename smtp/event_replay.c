@@ -301,8 +301,14 @@ static bool message_put(struct event_replay *replay)
     const struct record_message *message = &replay->item.is.message;
     struct event_facts facts = facts_of_record(message);
     uint32_t before = replay->next;
-    bool whole = event_make_receptions(replay->maker, &facts, message->event_sequence,
-                                       &replay->next);
+    bool rebound = (message->flags & SPOOL_MESSAGE_REBOUND) != 0;
+    if (rebound && replay->slot_count > 0) {
+        return false; /* outcomes of before wait for their messages */
+    }
+    bool whole = rebound ? event_make_rebinds(replay->maker, &facts, message->event_sequence,
+                                              &replay->next)
+                         : event_make_receptions(replay->maker, &facts, message->event_sequence,
+                                                 &replay->next);
     counters_add(&replay->shard->counters, COUNTER_events_replayed, replay->next - before);
     replay->waiting = !whole;
     return whole;
@@ -328,8 +334,9 @@ static bool item_put(struct event_replay *replay)
     if (replay->item.record.kind == RECORD_OUTCOME) {
         return outcome_put_events(replay);
     }
-    bool moved = (replay->item.is.message.flags & SPOOL_MESSAGE_MOVED) != 0;
-    return moved || message_put(replay);
+    uint16_t flags = replay->item.is.message.flags;
+    bool silent = (flags & (SPOOL_MESSAGE_MOVED | SPOOL_MESSAGE_REBOUND)) == SPOOL_MESSAGE_MOVED;
+    return silent || message_put(replay);
 }
 
 static void item_take(struct event_replay *replay)

@@ -167,25 +167,34 @@ static void fall_behind(struct event_tap *tap, const struct event_source *source
     }
 }
 
-void event_tap_put(struct event_tap *tap, const struct event_source *source)
+static struct event_facts facts_of(const struct message *message)
 {
-    const struct message *message = source->message;
-    uint32_t next = 0;
-    tap->stored = spool_answering(tap->spool).sequence;
-    if (tap->state == EVENT_TAP_BEHIND) {
-        return;
-    }
-    const struct event_facts facts = {
+    return (struct event_facts){
         .id = message->id,
         .created_ns = message->created_ns,
         .size = message_sent_bytes(message->prepend, message->body_bytes, message->cuts),
         .envelope = message->envelope,
         .metadata = message->metadata,
     };
-    bool whole = source->payload.size == 0
-                     ? event_make_receptions(&tap->maker, &facts, source->sequence, &next)
-                     : event_make_outcomes(&tap->maker, &facts, source->payload, &next);
-    if (!whole) {
+}
+
+static bool make(const struct event_maker *maker, const struct event_source *source,
+                 uint32_t *next)
+{
+    if (source->rebound != NULL) {
+        return event_make_rebinds(maker, source->rebound, source->sequence, next);
+    }
+    const struct event_facts facts = facts_of(source->message);
+    return source->payload.size == 0
+               ? event_make_receptions(maker, &facts, source->sequence, next)
+               : event_make_outcomes(maker, &facts, source->payload, next);
+}
+
+void event_tap_put(struct event_tap *tap, const struct event_source *source)
+{
+    uint32_t next = 0;
+    tap->stored = spool_answering(tap->spool).sequence;
+    if (tap->state == EVENT_TAP_LIVE && !make(&tap->maker, source, &next)) {
         fall_behind(tap, source, next);
     }
 }

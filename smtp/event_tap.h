@@ -1,7 +1,7 @@
 /*
  * The record tap: events of what is durable, on their way to the event log. A
- * Reception is made when its MESSAGE is stored, every other record when its OUTCOME is; a Rejection
- * stands in no spool and may be dropped.
+ * Reception is made when its MESSAGE is stored, an AdminRebind when that is written again, every
+ * other record when its OUTCOME is; a Rejection stands in no spool and may be dropped.
  *
  *   LIVE     events are made from memory as things are stored
  *   BEHIND   the feed had no room: nothing is held; the log is read again from the first event that
@@ -64,8 +64,9 @@ struct event_tap {
 /* Something stored whose events are to be written. Borrowed for the call. */
 struct event_source {
     const struct message *message;
+    const struct event_facts *rebound; /* instead of it, of a message that is written again */
     struct spool_location record; /* where it stands */
-    uint64_t sequence;            /* Reception: of the first recipient */
+    uint64_t sequence;            /* of the first recipient; but for an OUTCOME */
     struct slice payload;         /* an OUTCOME's; empty: Reception of all recipients */
 };
 

@@ -216,10 +216,10 @@ static const char *take_always_flush(struct order *order, const struct json_valu
     return value->kind == JSON_BOOL ? NULL : "always_flush wants true or false";
 }
 
-/* There is no record for each recipient, and one line for the order. */
+/* Of the records of its recipients: the line for the order is there all the same. */
 static const char *take_suppress_logging(struct order *order, const struct json_value *value)
 {
-    (void)order;
+    order->rebind.untold = value->kind == JSON_BOOL && value->boolean;
     return value->kind == JSON_BOOL ? NULL : "suppress_logging wants true or false";
 }
 

@@ -4,7 +4,8 @@
 
 #include "core/little.h"
 
-#define ENDPOINT_BYTES 18
+#define ENDPOINT_BYTES     18
+#define REBIND_FIXED_BYTES 10
 
 static void put_field(struct buf *buf, enum metadata_key key, struct slice value)
 {
@@ -75,7 +76,7 @@ static bool is_changed(const struct metadata_change *change, uint8_t key)
 {
     return (key == METADATA_TENANT && change->sets_tenant) ||
            (key == METADATA_CAMPAIGN && change->sets_campaign) ||
-           (key == METADATA_CLASS && change->sets_class);
+           (key == METADATA_CLASS && change->sets_class) || key == METADATA_REBIND;
 }
 
 void metadata_put_changed(struct buf *buf, struct slice before,
@@ -98,6 +99,46 @@ void metadata_put_changed(struct buf *buf, struct slice before,
     if (change->sets_campaign && change->campaign.size > 0) {
         put_field(buf, METADATA_CAMPAIGN, change->campaign);
     }
+}
+
+void metadata_put_rebind(struct buf *buf, struct slice before, uint64_t wall_ns,
+                         struct slice reason)
+{
+    uint8_t bytes[METADATA_REBIND_BYTES_MAX];
+    struct buf value;
+    struct metadata was;
+    if (!metadata_parse(before, &was)) {
+        return; /* its events tell nothing of it either */
+    }
+    const struct slice campaign = slice_first(was.campaign, MIN_OF(was.campaign.size, 255u));
+    const struct slice tenant = slice_first(was.tenant, MIN_OF(was.tenant.size, 255u));
+    little_put_u64(bytes, wall_ns);
+    bytes[8] = (uint8_t)campaign.size;
+    bytes[9] = (uint8_t)tenant.size;
+    buf_init(&value, bytes, sizeof(bytes));
+    value.size = REBIND_FIXED_BYTES;
+    buf_put(&value, campaign);
+    buf_put(&value, tenant);
+    buf_put(&value, slice_first(reason, MIN_OF(reason.size, 512u)));
+    put_field(buf, METADATA_REBIND, buf_slice(&value));
+}
+
+static bool parse_rebind(struct slice value, struct metadata_rebind *rebind)
+{
+    if (value.size < REBIND_FIXED_BYTES) {
+        return false;
+    }
+    size_t campaign = value.data[8];
+    size_t tenant = value.data[9];
+    rebind->wall_ns = little_u64(value.data);
+    value = slice_skip(value, REBIND_FIXED_BYTES);
+    if (value.size < campaign + tenant) {
+        return false;
+    }
+    rebind->campaign = slice_first(value, campaign);
+    rebind->tenant = slice_first(slice_skip(value, campaign), tenant);
+    rebind->reason = slice_skip(value, campaign + tenant);
+    return true;
 }
 
 static bool parse_endpoint(struct slice value, struct endpoint *endpoint)
@@ -148,6 +189,8 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
     case METADATA_HEADERS:
         metadata->headers = value;
         return true;
+    case METADATA_REBIND:
+        return parse_rebind(value, &metadata->rebind);
     default:
         return true; /* of a later version */
     }

@@ -23,6 +23,19 @@ enum metadata_key {
     METADATA_ORIGIN = 10,   /* 18 bytes, only when there is one */
     METADATA_EXTRA = 11,    /* smtp/named_values.h, only when there are any: values are JSON */
     METADATA_HEADERS = 12,  /* the same: values are text */
+    METADATA_REBIND = 13,   /* only of one that was rebound last: struct metadata_rebind */
+};
+
+/*
+ * How a message that is rebound came to its queue: u64 wall ns, u8 size of the campaign and u8 of
+ * the tenant that it had before, these two, then the reason.
+ */
+#define METADATA_REBIND_BYTES_MAX (10u + 2u * UINT8_MAX + 512u)
+struct metadata_rebind {
+    uint64_t wall_ns;
+    struct slice campaign; /* of before; at most 255 bytes, like the next one */
+    struct slice tenant;
+    struct slice reason;   /* cut at 512 */
 };
 
 struct metadata {
@@ -39,6 +52,7 @@ struct metadata {
     struct endpoint origin; /* who was connected and spoke for the peer; port 0: nobody */
     struct slice extra;     /* what its injection said of the recipients */
     struct slice headers;   /* fields that events tell ([log] headers) */
+    struct metadata_rebind rebind; /* wall_ns 0: there was none */
 };
 
 /* What another queue wants to be said. */
@@ -51,9 +65,12 @@ struct metadata_change {
     struct slice campaign; /* the same */
 };
 
-/* `before`, which is sound, with this changed; unknown keys stay. */
+/* `before`, which is sound, with this changed, and without a rebind; unknown keys stay. */
 void metadata_put_changed(struct buf *buf, struct slice before,
                           const struct metadata_change *change);
+/* Behind that: that it was rebound, and by which words of before. */
+void metadata_put_rebind(struct buf *buf, struct slice before, uint64_t wall_ns,
+                         struct slice reason);
 void metadata_put(struct buf *buf, const struct metadata *metadata);
 /* False when the bytes are damaged. Slices are borrowed from the section. */
 MUST_USE bool metadata_parse(struct slice section, struct metadata *metadata_out);

@@ -74,6 +74,37 @@ static void tenant_and_campaign_stand_there_when_there_are_any(void **state)
     assert_true(slice_equal(metadata.campaign, SLICE("spring sale")));
 }
 
+static void a_rebind_is_told_once_and_of_what_was_before_it(void **state)
+{
+    uint8_t bytes[3][512];
+    struct buf buf[3];
+    struct metadata metadata = example();
+    const struct metadata_change change = {.sets_tenant = true, .tenant = SLICE("b")};
+    (void)state;
+    metadata.tenant = SLICE("a");
+    metadata.campaign = SLICE("spring");
+    for (unsigned i = 0; i < 3; i++) {
+        buf_init(&buf[i], bytes[i], sizeof(bytes[i]));
+    }
+    metadata_put(&buf[0], &metadata);
+    metadata_put_changed(&buf[1], buf_slice(&buf[0]), &change);
+    metadata_put_rebind(&buf[1], buf_slice(&buf[0]), 7, SLICE("one"));
+    assert_true(metadata_parse(buf_slice(&buf[1]), &metadata));
+    assert_int_equal(metadata.rebind.wall_ns, 7);
+    assert_true(slice_equal(metadata.rebind.tenant, SLICE("a")));
+    assert_true(slice_equal(metadata.rebind.campaign, SLICE("spring")));
+    assert_true(slice_equal(metadata.rebind.reason, SLICE("one")));
+    assert_true(slice_equal(metadata.tenant, SLICE("b")));
+    metadata_put_changed(&buf[2], buf_slice(&buf[1]), &change);
+    assert_true(metadata_parse(buf_slice(&buf[2]), &metadata));
+    assert_int_equal(metadata.rebind.wall_ns, 0);
+    assert_int_equal(buf[2].size, buf[0].size);
+    const uint8_t torn[] = {METADATA_REBIND, 11, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 'x'};
+    assert_false(metadata_parse(slice_make(torn, sizeof(torn)), &metadata));
+    const uint8_t brief[] = {METADATA_REBIND, 2, 0, 1, 0};
+    assert_false(metadata_parse(slice_make(brief, sizeof(brief)), &metadata));
+}
+
 static void empty_section_is_all_defaults(void **state)
 {
     (void)state;
@@ -179,6 +210,7 @@ int main(void)
         cmocka_unit_test(what_is_put_is_parsed),
         cmocka_unit_test(who_spoke_for_the_client_stands_there_when_somebody_did),
         cmocka_unit_test(tenant_and_campaign_stand_there_when_there_are_any),
+        cmocka_unit_test(a_rebind_is_told_once_and_of_what_was_before_it),
         cmocka_unit_test(empty_section_is_all_defaults),
         cmocka_unit_test(unknown_key_is_skipped),
         cmocka_unit_test(b_damaged_sections_are_refused_at_every_cut),

@@ -13,8 +13,11 @@
  *
  * What is being sent meanwhile, or cannot be read or written now, is looked at once more a second
  * later, with what has come until then; what still cannot be moved stays where it is and is counted
- * as left. One request is dealt with at a time. Each is a line in
- * the log: event=admin action=rebind reason=….
+ * as left. The MESSAGE that moves recipients is also what their AdminRebind records are made of
+ * (smtp/event_make.h): whoever is moved is told of, once, also when a crash comes between.
+ *
+ * One request is dealt with at a time. Each is a line in the log: event=admin action=rebind
+ * reason=….
  */
 #ifndef RINGPOST_SMTP_REBIND_H
 #define RINGPOST_SMTP_REBIND_H
@@ -42,6 +45,7 @@ struct rebind_request {
     struct slice reason;    /* not empty */
     bool flush;             /* what is moved is due now */
     bool dry_run;           /* finds, and does nothing */
+    bool untold;            /* no AdminRebind record for each recipient */
     void (*done)(struct rebind_request *request); /* from the loop */
     enum rebind_status status;
     const char *problem;

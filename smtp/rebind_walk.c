@@ -138,7 +138,11 @@ static void scan(struct rebind_part *part)
 
 static bool new_metadata(struct rewrite_mover *mover, struct slice before, struct buf *after)
 {
-    metadata_put_changed(after, before, &part_of_mover(mover)->request->change);
+    const struct rebind_request *request = part_of_mover(mover)->request;
+    metadata_put_changed(after, before, &request->change);
+    if (mover->rebinds) {
+        metadata_put_rebind(after, before, mover->shard->wall_ns, request->reason);
+    }
     return !after->overflow;
 }
 
@@ -164,9 +168,30 @@ static void row_rebind(struct rebind_part *part, uint32_t handle)
     part->moved++;
 }
 
+static void tell(const struct rebind_part *part, const struct rewrite_job *job)
+{
+    const struct spool_message *record = &job->record;
+    const struct event_facts facts = {
+        .id = record->id,
+        .created_ns = record->created_ns,
+        .size = message_sent_bytes(record->prepend, record->body_bytes, record->cuts),
+        .envelope = record->envelope,
+        .metadata = record->metadata,
+    };
+    const struct event_source source = {
+        .rebound = &facts,
+        .record = job->write.location,
+        .sequence = job->write.event_sequence,
+    };
+    event_tap_put(part->walk.delivery->events, &source);
+}
+
 static void job_moved(struct rewrite_mover *mover, struct rewrite_job *job)
 {
     struct rebind_part *part = part_of_mover(mover);
+    if (mover->rebinds) {
+        tell(part, job);
+    }
     for (uint32_t handle = job->rows.first; handle != ROW_NONE;
          handle = row_of(part, handle)->queue_next) {
         row_rebind(part, handle);
@@ -322,6 +347,7 @@ static void arrive(struct shard_walk *walk)
     part->found = (struct admin_found){0};
     part->meant = 0;
     part->moved = 0;
+    part->mover.rebinds = !part->request->untold;
 }
 
 static void home(struct shard_walk *walk)

@@ -13,7 +13,7 @@
 #define PART_BYTES     (256 * KIB)
 #define HEAD_BYTES     (8 * KIB)
 /* What a user may add to metadata. */
-#define METADATA_MORE  512u
+#define METADATA_MORE  2048u
 
 static void job_part(struct rewrite_job *job);
 
@@ -175,6 +175,14 @@ static struct slice build_metadata(struct rewrite_job *job)
     return whole ? buf_slice(&buf) : SLICE_NONE;
 }
 
+/* Whether it was rebound before has been told. */
+static uint16_t moved_flags(const struct rewrite_job *job)
+{
+    unsigned flags = job->load.flags & ~(unsigned)SPOOL_MESSAGE_REBOUND;
+    flags |= SPOOL_MESSAGE_MOVED;
+    return (uint16_t)(job->mover->rebinds ? flags | SPOOL_MESSAGE_REBOUND : flags);
+}
+
 static enum build build_record(struct rewrite_job *job)
 {
     const struct spool_load *load = &job->load;
@@ -195,7 +203,7 @@ static enum build build_record(struct rewrite_job *job)
     job->record = (struct spool_message){
         .id = load->id,
         .created_ns = load->created_ns,
-        .flags = (uint16_t)(load->flags | SPOOL_MESSAGE_MOVED),
+        .flags = moved_flags(job),
         .recipient_count = (uint16_t)job->rows.count,
         .moved_from = job->from,
         .envelope = slice_make(job->envelope->data, job->envelope->size),

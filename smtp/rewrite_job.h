@@ -54,6 +54,7 @@ struct rewrite_mover {
     uint64_t bytes_in_flight;
     uint64_t moved_bytes;      /* of bodies, so far */
     bool stopping;             /* those under way go no further than they must */
+    bool rebinds;              /* what is moved is told: SPOOL_MESSAGE_REBOUND */
     struct rewrite_job jobs[REWRITE_JOBS_MAX];
 };
 

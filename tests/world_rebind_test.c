@@ -1,7 +1,8 @@
 /*
  * Queued mail that gets another queue, on a whole node in virtual time: it is moved whole, once and
  * durably; a crash at any moment finds a recipient in the old queue or in the new one, and in the
- * new one once that was answered.
+ * new one once that was answered. Each that is moved has a record of it, and the same one after a
+ * crash.
  *
  * SEED=n COUNT=m build/dev/tests/world_rebind_test repeats or extends the campaign.
  */
@@ -278,6 +279,105 @@ static void b08_a_stop_answers_everybody(void **state)
                      20);
 }
 
+/* --- records ---------------------------------------------------------------------------------- */
+
+static unsigned told(const char *what)
+{
+    assert_true(sim_run_for(stage.sim, 5 * NS_PER_S));
+    char *text = world_log(&stage.world);
+    unsigned count = 0;
+    for (const char *at = strstr(text, what); at != NULL; at = strstr(at + 1, what)) {
+        count++;
+    }
+    free(text);
+    return count;
+}
+
+#define REBOUND "\"type\":\"AdminRebind\""
+
+static void b10_each_that_is_moved_has_a_record(void **state)
+{
+    struct question question = to_campaign("t.test", "spring");
+    (void)state;
+    mail(3);
+    assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+    assert_int_equal(told(REBOUND), 3);
+    assert_int_equal(told("Rebound from t.test to spring:@t.test: testing"), 3);
+    assert_int_equal(told("\"queue\":\"spring:@t.test\""), 3);
+    question = to_campaign("t.test", "");
+    assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+    assert_int_equal(told("Rebound from spring:@t.test to t.test: testing"), 3);
+    again();
+    assert_int_equal(told(REBOUND), 6);
+}
+
+static void b11_an_order_may_ask_for_no_records(void **state)
+{
+    struct question question = to_campaign("t.test", "spring");
+    (void)state;
+    mail(2);
+    question.request.untold = true;
+    assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+    assert_int_equal(rows_of("spring:@t.test"), 2);
+    assert_int_equal(told(REBOUND), 0);
+    again();
+    assert_int_equal(told(REBOUND), 0);
+    question = to_campaign("t.test", "summer");
+    assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+    assert_int_equal(told(REBOUND), 2);
+    question = to_campaign("t.test", "autumn");
+    question.request.untold = true;
+    assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+    world_crash(&stage.world, true);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(rows_of("autumn:@t.test"), 2);
+    assert_int_equal(told(REBOUND), 2);
+}
+
+/* The text of the log's n-th record of a rebind, up to its line end; the caller frees. */
+static char *rebound_line(unsigned number)
+{
+    char *text = world_log(&stage.world);
+    const char *at = text;
+    for (unsigned i = 0; i <= number && at != NULL; i++) {
+        at = strstr(i == 0 ? at : at + 1, REBOUND);
+    }
+    char *line = at == NULL ? NULL : strndup(at, strcspn(at, "\n"));
+    free(text);
+    return line;
+}
+
+/* It was answered, and the event log had no time to write; the next life reads it again. */
+static void b12_a_kill_before_the_record_is_written_loses_none_and_makes_no_second_one(void **state)
+{
+    struct question question = to_campaign("t.test", "spring");
+    (void)state;
+    mail(2);
+    for (unsigned life = 0; life < 3; life++) {
+        question = to_campaign("t.test", life % 2 == 0 ? "spring" : "");
+        assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
+        world_crash(&stage.world, true);
+        assert_true(world_start(&stage.world));
+        assert_true(told(REBOUND) >= 2 * (life + 1));
+    }
+    char *lines[16] = {0};
+    for (unsigned i = 0; i < COUNT_OF(lines); i++) {
+        lines[i] = rebound_line(i);
+    }
+    unsigned different = 0;
+    for (unsigned i = 0; i < COUNT_OF(lines) && lines[i] != NULL; i++) {
+        bool seen = false;
+        for (unsigned k = 0; k < i; k++) {
+            seen = seen || strcmp(lines[k], lines[i]) == 0;
+        }
+        different += !seen;
+    }
+    assert_int_equal(different, 6);
+    for (unsigned i = 0; i < COUNT_OF(lines); i++) {
+        free(lines[i]);
+    }
+}
+
 /* --- crashes ---------------------------------------------------------------------------------- */
 
 struct load {
@@ -364,7 +464,15 @@ static void load_body(struct sim *sim, void *context)
         }
     }
     if (good) {
+        uint64_t moved = 0;
+        for (unsigned i = 0; i < COUNT_OF(questions); i++) {
+            moved += questions[i].answered ? questions[i].request.moved : 0;
+        }
         world_finish(&world);
+        if (!sim_failed(sim) && world.tally.events_rebound < moved) {
+            sim_fail(sim, "%llu were moved and %llu are told", (unsigned long long)moved,
+                     (unsigned long long)world.tally.events_rebound);
+        }
     }
     world_tally_add(&load->tally, &world.tally);
     world_close(&world);
@@ -397,6 +505,9 @@ int main(void)
         ON_STAGE(b07_what_is_being_sent_stays_and_is_counted),
         ON_STAGE(b09_what_was_being_sent_is_moved_when_it_waits_again),
         ON_STAGE(b08_a_stop_answers_everybody),
+        ON_STAGE(b10_each_that_is_moved_has_a_record),
+        ON_STAGE(b11_an_order_may_ask_for_no_records),
+        ON_STAGE(b12_a_kill_before_the_record_is_written_loses_none_and_makes_no_second_one),
         cmocka_unit_test(
             b09_a_crash_finds_every_recipient_in_one_queue_and_answered_ones_in_the_new),
     };

@@ -83,7 +83,8 @@ static void message_fields(struct json *json, const struct record_message *messa
     spool_json_number(json, "body_bytes", message->body_bytes);
     if ((message->flags & SPOOL_MESSAGE_MOVED) != 0) {
         json_location(json, "moved_from", message->moved_from);
-    } else {
+    }
+    if (message->event_sequence > 0) {
         spool_json_number(json, "event_sequence", message->event_sequence);
     }
     spool_json_number(json, "recipient_count", message->recipient_count);

@@ -203,7 +203,7 @@ static struct record_message_size message_size(const struct spool_message *messa
         [SECTION_DOTS] = message->dots == NULL ? 0 : message->dots->size,
         [SECTION_CUTS] = message->cuts.size,
     };
-    return record_message_size(sizes, parts);
+    return record_message_size(sizes, message->flags);
 }
 
 /* One copy: from the message's blocks into the group. */

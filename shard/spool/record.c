@@ -10,6 +10,7 @@
 
 #define TABLE_OFFSET  80u
 #define SECTION_ALIGN 8u
+#define REBOUND_BYTES 8u /* the event sequence of a MESSAGE that is rebound */
 
 static uint64_t checksum(const uint8_t *data, size_t size, uint64_t uuid)
 {
@@ -124,10 +125,17 @@ void record_withdraw(uint8_t *out)
     out[11] = RECORD_SKIPPABLE;
 }
 
-struct record_message_size record_message_size(const uint64_t sizes[SECTIONS], bool parts)
+/* What is moved names its former place where others have their event sequence. */
+static uint32_t message_fixed_bytes(uint16_t flags)
+{
+    return RECORD_MESSAGE_BYTES + ((flags & SPOOL_MESSAGE_REBOUND) != 0 ? REBOUND_BYTES : 0);
+}
+
+struct record_message_size record_message_size(const uint64_t sizes[SECTIONS], uint16_t flags)
 {
     struct record_message_size size = {0};
-    uint64_t at = RECORD_MESSAGE_BYTES;
+    bool parts = (flags & SPOOL_MESSAGE_PARTS) != 0;
+    uint64_t at = message_fixed_bytes(flags);
     for (unsigned i = 0; i < SECTIONS; i++) {
         if (i == SECTION_BODY && !parts) {
             continue;
@@ -162,6 +170,9 @@ void record_message_put(uint8_t *out, const struct record_message *message,
     little_put_u16(out + 60, SECTIONS);
     little_put_u16(out + 62, 0);
     memcpy(out + 64, message->id.bytes, 16);
+    if ((message->flags & SPOOL_MESSAGE_REBOUND) != 0) {
+        little_put_u64(out + RECORD_MESSAGE_BYTES, message->event_sequence);
+    }
     for (unsigned i = 0; i < SECTIONS; i++) {
         little_put_u32(out + TABLE_OFFSET + 8 * i, size->offsets[i]);
         little_put_u32(out + TABLE_OFFSET + 8 * i + 4, (uint32_t)message->sections[i].size);
@@ -355,6 +366,12 @@ bool record_message_get(const struct record *record, struct record_message *mess
         message.event_sequence = 0;
         message.moved_from = (struct spool_location){.segment = little_u32(at + 40),
                                                      .offset_64 = little_u32(at + 44)};
+    }
+    if ((message.flags & SPOOL_MESSAGE_REBOUND) != 0) {
+        if (record->head.size < message_fixed_bytes(message.flags)) {
+            return false;
+        }
+        message.event_sequence = little_u64(at + RECORD_MESSAGE_BYTES);
     }
     memcpy(message.id.bytes, at + 64, 16);
     for (unsigned i = 0; i < SECTIONS; i++) {

@@ -25,7 +25,8 @@
 #include "core/slice.h"
 #include "shard/spool/outcome.h"
 
-#define RECORD_VERSION         2 /* 1: no CURSOR, no moved MESSAGE, no checkpoints */
+/* 1: no CURSOR, no moved MESSAGE, no checkpoints; 2: no events of a moved MESSAGE */
+#define RECORD_VERSION         3
 #define RECORD_PAGE_BYTES      4096u
 #define RECORD_SEGMENT_BYTES   64u /* of the SEGMENT header; the rest of its page is zero */
 #define RECORD_GROUP_BYTES     64u /* of the GROUP header */
@@ -99,7 +100,7 @@ struct record {
 struct record_message {
     struct id id;
     uint64_t created_ns;
-    uint64_t event_sequence;          /* 0 of a moved one */
+    uint64_t event_sequence;          /* 0 of a moved one without events */
     struct spool_location moved_from; /* of a moved one */
     uint64_t body_bytes;
     uint16_t flags; /* SPOOL_MESSAGE_… */
@@ -121,7 +122,7 @@ struct record_message_size {
     uint64_t bytes;
     uint32_t offsets[SECTIONS];
 };
-struct record_message_size record_message_size(const uint64_t sizes[SECTIONS], bool parts);
+struct record_message_size record_message_size(const uint64_t sizes[SECTIONS], uint16_t flags);
 /*
  * The fixed header and the table. The caller fills the sections at size->offsets, zeros the
  * padding (record_message_size.head is where a gap may begin), then seals.

@@ -33,7 +33,6 @@ static void sample_add(struct sample *sample, uint32_t bytes)
 
 static void sample_message(struct sample *sample, uint16_t flags, struct slice body)
 {
-    bool parts = (flags & SPOOL_MESSAGE_PARTS) != 0;
     uint8_t dots[4] = {14};
     uint8_t cuts[8] = {0, 0, 0, 0, 12};
     struct record_message message = {
@@ -51,7 +50,7 @@ static void sample_message(struct sample *sample, uint16_t flags, struct slice b
     for (unsigned i = 0; i < SECTIONS; i++) {
         sizes[i] = message.sections[i].size;
     }
-    struct record_message_size size = record_message_size(sizes, parts);
+    struct record_message_size size = record_message_size(sizes, flags);
     sample->size = align_up(sample->size, RECORD_PLACE_BYTES);
     uint8_t *out = sample->bytes + sample->size;
     record_message_put(out, &message, &size);
@@ -316,6 +315,51 @@ static void a_withdrawn_record_is_passed_over(void **state)
     assert_true(record_body_matches(&record));
 }
 
+/* One without a body; false: it is not taken. */
+static bool rebound_get(uint16_t flags, struct record_message *message_out)
+{
+    static uint8_t bytes[1024];
+    struct record record;
+    const struct record_message message = {
+        .event_sequence = 1ull << 51, .flags = flags, .recipient_count = 3,
+        .moved_from = {.segment = 8, .offset_64 = 9},
+        .sections = {[SECTION_ENVELOPE] = SLICE("envelope"), [SECTION_METADATA] = SLICE("m")}};
+    uint64_t sizes[SECTIONS];
+    memset(bytes, 0, sizeof(bytes));
+    for (unsigned i = 0; i < SECTIONS; i++) {
+        sizes[i] = message.sections[i].size;
+    }
+    struct record_message_size size = record_message_size(sizes, flags);
+    record_message_put(bytes, &message, &size);
+    memcpy(bytes + size.offsets[SECTION_ENVELOPE], "envelope", 8);
+    memcpy(bytes + size.offsets[SECTION_METADATA], "m", 1);
+    record_seal(bytes, SEQUENCE, UUID);
+    return record_at(slice_make(bytes, size.bytes), UUID, &record) &&
+           record_message_get(&record, message_out);
+}
+
+static void a_message_that_is_rebound_has_its_former_place_and_an_event_sequence(void **state)
+{
+    static const struct {
+        uint16_t flags;
+        uint64_t event_sequence;
+        uint32_t segment;
+    } rows[] = {
+        {0, 1ull << 51, 0},
+        {SPOOL_MESSAGE_MOVED, 0, 8},
+        {SPOOL_MESSAGE_MOVED | SPOOL_MESSAGE_REBOUND, 1ull << 51, 8},
+    };
+    struct record_message message;
+    (void)state;
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        assert_true(rebound_get(rows[i].flags, &message));
+        assert_int_equal(message.event_sequence, rows[i].event_sequence);
+        assert_int_equal(message.moved_from.segment, rows[i].segment);
+        assert_true(slice_equal(message.sections[SECTION_ENVELOPE], SLICE("envelope")));
+        assert_true(slice_equal(message.sections[SECTION_METADATA], SLICE("m")));
+    }
+}
+
 int main(int argc, char **argv)
 {
     /* record_test CORPUS_FILE writes a seed for the fuzz target. */
@@ -338,6 +382,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(b04_stale_and_foreign_records_are_refused),
         cmocka_unit_test(b05_dots_and_cuts_outside_the_body_are_not_sound),
         cmocka_unit_test(a_withdrawn_record_is_passed_over),
+        cmocka_unit_test(a_message_that_is_rebound_has_its_former_place_and_an_event_sequence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

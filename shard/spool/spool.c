@@ -495,8 +495,9 @@ void spool_put_message(struct spool *spool, struct spool_write *write,
 {
     write->kind = RECORD_MESSAGE;
     write->what = message;
-    bool moved = (message->flags & SPOOL_MESSAGE_MOVED) != 0;
-    write->event_sequence = moved ? 0 : spool_event_sequence(spool, message->recipient_count);
+    bool silent = (message->flags & (SPOOL_MESSAGE_MOVED | SPOOL_MESSAGE_REBOUND)) ==
+                  SPOOL_MESSAGE_MOVED;
+    write->event_sequence = silent ? 0 : spool_event_sequence(spool, message->recipient_count);
     spool->boot = MAX_OF(spool->boot, id_boot(&message->id));
     commit_put(&spool->commit, write);
 }

@@ -186,6 +186,7 @@ enum {
     /* Too many lines begin with a dot: look for them in the body. */
     SPOOL_MESSAGE_DOTS_UNLISTED = 8,
     SPOOL_MESSAGE_MOVED = 16, /* written again: its recipients stood elsewhere before */
+    SPOOL_MESSAGE_REBOUND = 32, /* moved, and each of its recipients has an event of that */
 };
 
 /* One BODY record of a message that is too large for one record. */
@@ -217,8 +218,8 @@ struct spool_message {
     struct id id;
     uint64_t created_ns;
     uint16_t flags;
-    uint16_t recipient_count; /* = rows that become live; also its Reception events */
-    struct spool_location moved_from; /* SPOOL_MESSAGE_MOVED: no Reception then */
+    uint16_t recipient_count; /* = rows that become live; also its events */
+    struct spool_location moved_from; /* SPOOL_MESSAGE_MOVED: no Receptions then */
     struct slice envelope;    /* smtp/envelope.h */
     struct slice metadata;    /* smtp/metadata.h */
     struct slice prepend;     /* trace header fields, sent before the body */

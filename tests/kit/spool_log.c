@@ -111,7 +111,7 @@ struct spool_location spool_log_message(struct spool_log *log, uint32_t number,
         message.sections[i] = sections[i];
         sizes[i] = sections[i].size;
     }
-    struct record_message_size size = record_message_size(sizes, false);
+    struct record_message_size size = record_message_size(sizes, 0);
     uint8_t *record = log_room(log, true, size.bytes);
     record_message_put(record, &message, &size);
     for (unsigned i = 0; i < SECTIONS; i++) {

@@ -163,6 +163,7 @@ static bool code_fits(const struct told *told)
     switch (told->type) {
     case EVENT_RECEPTION:
     case EVENT_DELIVERY:
+    case EVENT_ADMIN_REBIND:
         return told->code / CODE_CLASS == 2;
     case EVENT_BOUNCE:
     case EVENT_EXPIRATION:
@@ -434,6 +435,7 @@ static void right_judge(const struct judge *judge, const struct told *told)
     } else if ((told->type == EVENT_DELIVERY && recipient->delivered == 0) ||
                (told->type == EVENT_BOUNCE && recipient->bounced == 0) ||
                (told->type == EVENT_EXPIRATION && !recipient->expired) ||
+               (told->type == EVENT_ADMIN_REBIND && !world->rebinds) ||
                (told->type == EVENT_ADMIN_BOUNCE && !world_may_end(world, recipient))) {
         breach(judge, told, "that never happened");
     }
@@ -460,6 +462,10 @@ static void chain_judge(struct judge *judge, const struct told *told, size_t cou
             breach(judge, &told[i], "received once more");
         } else if (is_end(told[i - 1].type)) {
             breach(judge, &told[i], "after its end, sequence %" PRIu64, told[i - 1].sequence);
+        }
+        if (told[i].type == EVENT_ADMIN_REBIND) {
+            judge->world->tally.events_rebound++;
+            continue; /* between two attempts */
         }
         attempts += told[i].type != EVENT_EXPIRATION && told[i].type != EVENT_ADMIN_BOUNCE;
         for (; attempts < told[i].attempts && hole(judge); attempts++) {

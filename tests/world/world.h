@@ -128,6 +128,7 @@ struct world_tally {
     uint64_t commit_failures; /* the same */
     uint64_t events;        /* distinct, in the event log at the end */
     uint64_t events_repeated; /* copies of these */
+    uint64_t events_rebound;  /* AdminRebinds among these */
     uint64_t events_unknown; /* whose message the disk did not give back */
     uint64_t events_replayed; /* made from the spool, in all lives */
     uint64_t events_behind; /* times that the event log could not keep up */
