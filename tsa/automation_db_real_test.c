@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #define WALL (1800000000ull * NS_PER_S) /* 2027-01-15 08:00 */
 
@@ -218,6 +219,26 @@ static void f20_no_room_is_told_and_what_was_there_stays(void **state)
     assert_true(slice_equal(rows.rows[rows.count - 1].bytes, SLICE("y")));
 }
 
+/* A fault after which SQLite leaves the transaction open; what it held is for others again. */
+static void a_write_that_failed_leaves_no_transaction_open(void **state)
+{
+    (void)state;
+    sqlite3 *other = NULL;
+    assert_int_equal(reopen(), 0);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "ALTER TABLE automation RENAME TO elsewhere", NULL, NULL,
+                                  NULL), SQLITE_OK);
+    assert_int_equal(write_one(&db, AUTOMATION_EFFECTS, 1, "x"), -EIO);
+    assert_string_equal(db.error, "no such table: automation");
+    assert_int_equal(sqlite3_exec(other, "ALTER TABLE elsewhere RENAME TO automation", NULL, NULL,
+                                  NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    assert_int_equal(write_one(&db, AUTOMATION_EFFECTS, 2, "y"), 0);
+    assert_int_equal(reopen(), 0);
+    assert_int_equal(rows.count, 1);
+    assert_int_equal(rows.rows[0].slot, 2);
+}
+
 static void f20_a_folder_that_is_not_there_is_an_error_that_passes(void **state)
 {
     (void)state;
@@ -242,6 +263,7 @@ int main(void)
         TEST(at08_what_is_no_database_is_set_aside_with_a_date),
         TEST(at08_a_flipped_byte_is_no_crash),
         TEST(f20_no_room_is_told_and_what_was_there_stays),
+        TEST(a_write_that_failed_leaves_no_transaction_open),
         TEST(f20_a_folder_that_is_not_there_is_an_error_that_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
