@@ -42,7 +42,7 @@ static const struct section sections[] = {
     {"domains", conf_apply_domains, true, CONF_NOW, conf_files_section},
     {"sources", conf_apply_sources, true, CONF_NOW, conf_files_section},
     {"queues", conf_apply_queues, true, CONF_NOW, conf_files_section},
-    {"shaping", conf_apply_shaping, true, CONF_NOW, NULL},
+    {"shaping", conf_apply_shaping, true, CONF_NOW, conf_files_blocks},
     {"dns", conf_apply_dns, true, CONF_NOTHING, NULL},
     {"redis", NULL, false, CONF_NOTHING, NULL},
     {"dkim", NULL, false, CONF_NOTHING, NULL},

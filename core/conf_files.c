@@ -92,7 +92,11 @@ static void file_add(struct conf_load *load, const struct conf_input *input,
 {
     const char *path = conf_place_path(load, at->as.text);
     struct slice bytes;
-    if (slice_ends_with(at->as.text, SLICE(".json"))) {
+    if (slice_starts_with(at->as.text, SLICE("http://")) ||
+        slice_starts_with(at->as.text, SLICE("https://"))) {
+        conf_error(load, at, "%.*s: URLs are not built yet in this version, name a local file",
+                   SHOW(at->as.text));
+    } else if (slice_ends_with(at->as.text, SLICE(".json"))) {
         conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
                    SHOW(at->as.text));
     } else if (file_read(load, input, at, path, &bytes)) {
@@ -120,5 +124,31 @@ void conf_files_section(struct conf_load *load, const struct conf_input *input,
     size_t count = files_find(load, section, places);
     while (count > 0) { /* what is there stays: so the last file comes first */
         file_add(load, input, places[--count], section);
+    }
+}
+
+/* Every file speaks of those before it alone: what it said of them is no word of earlier ones. */
+static void bases_replace(struct conf_value *section)
+{
+    struct conf_value *at = section->kind == TOML_TABLE ? section->first : NULL;
+    for (; at != NULL; at = at->next) {
+        const struct conf_value *said =
+            at->kind == TOML_TABLE ? conf_tree_member(at, "replace_base") : NULL;
+        if (said != NULL && said->kind == TOML_BOOL) {
+            at->whole = said->as.flag;
+            (void)conf_tree_take(at, "replace_base");
+        }
+    }
+}
+
+void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
+                       struct conf_value *section)
+{
+    const struct conf_value *places[CONF_INCLUDES_MAX];
+    size_t count = files_find(load, section, places);
+    bases_replace(section);
+    while (count > 0) {
+        file_add(load, input, places[--count], section);
+        bases_replace(section);
     }
 }

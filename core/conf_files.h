@@ -17,6 +17,12 @@ void conf_files_main(struct conf_load *load, const struct conf_input *input);
 void conf_files_section(struct conf_load *load, const struct conf_input *input,
                         struct conf_value *section);
 /*
+ * The same for a section of blocks: one that says `replace_base = true` takes nothing from files
+ * before the one where it stands. A bool of that name is out of the tree then.
+ */
+void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
+                       struct conf_value *section);
+/*
  * The same for files that are not merged: each becomes a table of its own in the section, by its
  * name as written in `files`.
  */

@@ -56,6 +56,16 @@ static void apply_skip(struct conf_load *load, const struct conf_option *option,
     (void)conf_networks(load, value, &path->skip_hosts, &path->skip_host_count);
 }
 
+/* Blocks have none left when the files are read (conf_files_blocks), but for what is no bool. */
+static void replace_base_refuse(struct conf_load *load, const struct conf_option *option,
+                                const struct conf_value *value, void *base)
+{
+    (void)base;
+    if (conf_want(load, value, TOML_BOOL)) {
+        conf_error(load, value, "%s is for a block of a configuration", option->name);
+    }
+}
+
 static const char *const tls_names[] = {
     [PATH_TLS_DISABLED] = "Disabled",
     [PATH_TLS_OPPORTUNISTIC] = "Opportunistic",
@@ -133,7 +143,7 @@ static const struct conf_option path_rows[] = {
     PATH_BOOL("mx_rollup", mx_rollup),
     {.name = "use_lmtp", .kind = OPTION_LATER_IF, .min = false},
     {.name = "enable_dane", .kind = OPTION_LATER_IF, .min = false},
-    {.name = "replace_base", .kind = OPTION_LATER_IF, .min = false},
+    {.name = "replace_base", .kind = OPTION_OWN, .apply = replace_base_refuse},
     {.name = "tls_certificate", .kind = OPTION_LATER},
     {.name = "tls_private_key", .kind = OPTION_LATER},
     {.name = "smtp_auth_plain_username", .kind = OPTION_LATER},
@@ -359,9 +369,9 @@ struct conf_domains *conf_domains_copy(const struct conf_domains *domains,
 
 /* --- sections -------------------------------------------------------------------------------- */
 
-/* Members of [shaping] beside the blocks, none of which is built yet. */
+/* Members of [shaping] beside the blocks. */
 static const struct conf_option shaping_rows[] = {
-    {.name = "files", .kind = OPTION_LATER},
+    {.name = "files", .kind = OPTION_OWN, .apply = conf_apply_files},
     {.name = "load", .kind = OPTION_LATER},
     {.name = "provider", .kind = OPTION_LATER},
 };
@@ -533,6 +543,9 @@ static void blocks_apply(struct conf_load *load, struct conf *conf,
     }
     const struct conf_value *at = section == NULL ? NULL : section->first;
     for (; at != NULL; at = at->next) {
+        if (slice_equal(at->key, SLICE("files"))) {
+            continue; /* they are read */
+        }
         if (conf_options_have(&shaping_members, at->key)) {
             conf_later(load, at);
         } else if (at->kind != TOML_TABLE) {

@@ -464,6 +464,167 @@ static void files_of_a_section_merge_and_the_later_one_wins_and_the_section_itse
     conf_free(conf);
 }
 
+/* Options of shaping files with their numbers, and where each comes from. */
+struct shaped {
+    const char *domain;
+    const char *source;
+    uint32_t connections;
+    uint32_t deliveries;
+    uint32_t recipients;
+};
+
+static void expect_shaped(const char *const *files, const struct shaped *rows, size_t count)
+{
+    struct conf *conf = load_files(files, NULL, 0);
+    if (conf == NULL) {
+        fail_msg("%s", said);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct path_options *path = conf_path_for(conf, slice_from_string(rows[i].domain),
+                                                        slice_from_string(rows[i].source));
+        if (path->connection_limit != rows[i].connections ||
+            path->max_deliveries_per_connection != rows[i].deliveries ||
+            path->max_recipients_per_batch != rows[i].recipients) {
+            fail_msg("%s from %s: %u, %u, %u", rows[i].domain, rows[i].source,
+                     path->connection_limit, path->max_deliveries_per_connection,
+                     path->max_recipients_per_batch);
+        }
+    }
+    conf_free(conf);
+}
+
+static void blocks_of_shaping_files_merge_option_by_option_and_the_later_one_wins(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "d/t.toml",
+        "[shaping]\nfiles = [\"base.toml\", \"more.toml\"]\n"
+        "[shaping.\"c.test\"]\nconnection_limit = 9\n[sources.source.s]\n",
+        "d/base.toml",
+        "[\"default\"]\nconnection_limit = 10\nmax_deliveries_per_connection = 100\n"
+        "[\"a.test\"]\nconnection_limit = 3\nmax_recipients_per_batch = 5\n"
+        "[\"a.test\".sources.s]\nconnection_limit = 2\n"
+        "[\"c.test\"]\nconnection_limit = 4\n",
+        "d/more.toml",
+        "[\"default\"]\nmax_deliveries_per_connection = 200\n"
+        "[\"a.test\"]\nmax_recipients_per_batch = 6\n"
+        "[\"a.test\".sources.s]\nmax_recipients_per_batch = 7\n",
+        NULL,
+    };
+    static const struct shaped rows[] = {
+        {"x.test", "s", 10, 200, 100},
+        {"a.test", "t", 3, 200, 6},
+        {"a.test", "s", 2, 200, 7},
+        {"c.test", "s", 9, 200, 100},
+    };
+    expect_shaped(files, rows, COUNT_OF(rows));
+    assert_string_equal(said, "");
+}
+
+static void options_of_shaping_files_tell_where_they_stand(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "d/t.toml", "[shaping]\nfiles = [\"one.toml\", \"two.toml\"]\n",
+        "d/one.toml", "[\"a.test\"]\nsmtp_port = 26\nmax_ready = 8\n",
+        "d/two.toml", "\n[\"a.test\"]\nmax_ready = 9\n", NULL,
+    };
+    static const char *const rows[][2] = {
+        {"shaping.\"a.test\".smtp_port", "d/one.toml:2"},
+        {"shaping.\"a.test\".max_ready", "d/two.toml:3"},
+    };
+    struct conf *conf = load_files(files, NULL, 0);
+    assert_non_null(conf);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct conf_setting *found =
+            conf_setting_find(conf, slice_from_string(rows[i][0]));
+        assert_non_null(found);
+        expect_text(found->origin, rows[i][1]);
+        assert_int_equal(found->effect, CONF_NOW);
+    }
+    conf_free(conf);
+}
+
+static void maps_of_names_merge_over_shaping_files_and_lists_do_not(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "t.toml", "[shaping]\nfiles = [\"one.toml\", \"two.toml\"]\n",
+        "one.toml",
+        "[\"a.test\"]\nadditional_connection_limits = {p = 5, q = 6}\n"
+        "skip_hosts = [\"192.0.2.0/24\", \"192.0.3.0/24\"]\n",
+        "two.toml",
+        "[\"a.test\"]\nadditional_connection_limits = {q = 7, r = 8}\n"
+        "skip_hosts = [\"192.0.4.0/24\"]\n",
+        NULL,
+    };
+    uint32_t sum = 0;
+    struct conf *conf = load_files(files, NULL, 0);
+    assert_non_null(conf);
+    const struct path_options *path = conf_path(conf, SLICE("a.test"));
+    assert_int_equal(path->additional_connection_limits.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        sum += path->additional_connection_limits.rows[i].limit;
+    }
+    assert_int_equal(sum, 5 + 7 + 8);
+    assert_int_equal(path->skip_host_count, 1);
+    conf_free(conf);
+}
+
+#define BASE_REPLACED "[\"a.test\"]\nreplace_base = true\nmax_recipients_per_batch = 6\n"
+
+static void replace_base_drops_what_earlier_files_say_of_the_block_alone(void **state)
+{
+    (void)state;
+    static const char first[] =
+        "[\"default\"]\nconnection_limit = 10\n"
+        "[\"a.test\"]\nconnection_limit = 3\nmax_deliveries_per_connection = 50\n"
+        "[\"a.test\".sources.s]\nconnection_limit = 2\n"
+        "[\"b.test\"]\nconnection_limit = 4\n";
+    static const struct {
+        const char *main; /* behind `files` */
+        const char *one;
+        const char *two;
+        const char *three;
+        struct shaped rows[3];
+    } cases[] = {
+        {"", first, "", "", {{"a.test", "t", 3, 50, 100}, {"a.test", "s", 2, 50, 100}}},
+        {"", first, BASE_REPLACED, "",
+         {{"a.test", "t", 10, 1024, 6}, {"a.test", "s", 10, 1024, 6},
+          {"b.test", "s", 4, 1024, 100}}},
+        /* Later files lay over it, whether they say the opposite or not. */
+        {"", first, BASE_REPLACED, "[\"a.test\"]\nreplace_base = false\nconnection_limit = 7\n",
+         {{"a.test", "t", 7, 1024, 6}, {"a.test", "s", 7, 1024, 6}}},
+        {"", first, BASE_REPLACED, "[\"a.test\".sources.s]\nconnection_limit = 1\n",
+         {{"a.test", "t", 10, 1024, 6}, {"a.test", "s", 1, 1024, 6}}},
+        /* The file's own source blocks stay, and it can be the first one. */
+        {"", first, BASE_REPLACED "[\"a.test\".sources.s]\nconnection_limit = 1\n", "",
+         {{"a.test", "t", 10, 1024, 6}, {"a.test", "s", 1, 1024, 6}}},
+        {"", BASE_REPLACED, "[\"a.test\"]\nconnection_limit = 7\n", "",
+         {{"a.test", "s", 7, 1024, 6}}},
+        /* What stands in the section is later than all files. */
+        {"[shaping.\"a.test\"]\nconnection_limit = 8\nreplace_base = true\n"
+         "max_recipients_per_batch = 9\n", first, "", "",
+         {{"a.test", "t", 8, 1024, 9}, {"b.test", "s", 4, 1024, 100}}},
+        {"[shaping.default]\nreplace_base = true\n", first, "", "",
+         {{"x.test", "t", 32, 1024, 100}, {"a.test", "s", 2, 50, 100}}},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char text[512];
+        const char *const files[] = {"t.toml", text, "1.toml", cases[i].one, "2.toml",
+                                     cases[i].two, "3.toml", cases[i].three, NULL};
+        size_t count = 0;
+        (void)snprintf(text, sizeof(text),
+                       "[sources.source.s]\n[shaping]\n"
+                       "files = [\"1.toml\", \"2.toml\", \"3.toml\"]\n%s",
+                       cases[i].main);
+        while (count < COUNT_OF(cases[i].rows) && cases[i].rows[count].domain != NULL) {
+            count++;
+        }
+        expect_shaped(files, cases[i].rows, count);
+    }
+}
+
 static void files_may_be_named_by_set_and_without_a_section(void **state)
 {
     (void)state;
@@ -515,6 +676,10 @@ int main(void)
         cmocka_unit_test(an_error_in_a_block_is_told_once_however_many_sources_it_is_laid_under),
         cmocka_unit_test(more_paths_than_there_may_be_are_refused),
         cmocka_unit_test(files_of_a_section_merge_and_the_later_one_wins_and_the_section_itself),
+        cmocka_unit_test(blocks_of_shaping_files_merge_option_by_option_and_the_later_one_wins),
+        cmocka_unit_test(options_of_shaping_files_tell_where_they_stand),
+        cmocka_unit_test(maps_of_names_merge_over_shaping_files_and_lists_do_not),
+        cmocka_unit_test(replace_base_drops_what_earlier_files_say_of_the_block_alone),
         cmocka_unit_test(files_may_be_named_by_set_and_without_a_section),
         cmocka_unit_test(mistakes_in_files_of_a_section_have_their_place),
     };

@@ -118,6 +118,29 @@ const struct conf_value *conf_tree_table(const struct conf_value *table, const c
     return at != NULL && at->kind == TOML_TABLE ? at : NULL;
 }
 
+struct conf_value *conf_tree_take(struct conf_value *table, const char *key)
+{
+    struct conf_value *value = conf_tree_member(table, key);
+    struct conf_value *before = table->first == value ? NULL : table->first;
+    if (value == NULL) {
+        return NULL;
+    }
+    while (before != NULL && before->next != value) {
+        before = before->next;
+    }
+    if (before == NULL) {
+        table->first = value->next;
+    } else {
+        before->next = value->next;
+    }
+    if (table->last == value) {
+        table->last = before;
+    }
+    table->count--;
+    value->next = NULL;
+    return value;
+}
+
 static struct conf_value *child_append(struct conf_load *load, struct conf_value *target,
                                        struct slice key)
 {
@@ -243,6 +266,9 @@ static void visit(void *context, const struct toml_entry *entry)
     struct conf_value *old = member_find(target, entry->key);
     if (old == NULL) {
         value_fill(adding, child_append(adding->load, target, entry->key), entry);
+        return;
+    }
+    if (adding->under && old->whole) {
         return;
     }
     bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;

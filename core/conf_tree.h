@@ -28,6 +28,7 @@ struct conf_value {
     struct slice key;         /* empty in an array */
     enum toml_kind kind;
     bool table_array;
+    bool whole;               /* conf_tree_under lays nothing under it */
     struct conf_mark *mark;   /* its own; to be written through a value that is not */
     union {
         struct slice text;
@@ -60,9 +61,12 @@ void conf_note(struct conf_load *load, const struct conf_value *at, const char *
 
 /* Parses `bytes` and merges them into the tree; complains about what stands there twice. */
 void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes);
-/* The same, under a table of the tree: what stands there stays, and tables merge. */
+/* The same, under a table of the tree: what stands there stays, and tables merge unless they are
+   whole. */
 void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
                      struct slice bytes);
+/* The member, taken out of the table; null: there is none. */
+struct conf_value *conf_tree_take(struct conf_value *table, const char *key);
 /* A new table in `table`, named by a string and placed where that stands; null, and it is told,
    when there is such a member. */
 struct conf_value *conf_tree_table_add(struct conf_load *load, struct conf_value *table,

@@ -143,6 +143,9 @@ static const struct {
      "s.toml:4:24: error: unknown key \"connection_limt\", is \"connection_limit\" meant?"},
     {"[[automation]]\nregex = 'x'\nduration = '1h'\n"
      "action = {SetConfig = {name = 'max_message_rate', value = 'fast'}}\n", "s.toml:4:"},
+    {"[[automation]]\nregex = 'x'\nduration = '1h'\n"
+     "action = {SetConfig = {name = 'replace_base', value = true}}\n",
+     "replace_base is for a block"},
     {"[[automation]]\nregex = 'x'\nduration = '1h'\naction = {SetConfig = {name = 'x'}}\n",
      "SetConfig wants {name="},
     {"[[automation]]\nregex = 'x'\nduration = '1h'\naction = {Suspend = {}}\n", "as a table"},
