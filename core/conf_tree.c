@@ -85,6 +85,7 @@ struct pending {
     struct pending *next;
     const struct toml_node *node;
     struct conf_value *target;
+    const struct conf_value *last; /* of the target when its turn came; null: it was empty */
     unsigned depth;
 };
 
@@ -250,6 +251,17 @@ static void visit_index(struct adding *adding, struct conf_value *array,
     value_fill(adding, element, entry);
 }
 
+/* The member of this name that stood there before: a table of TOML has no key twice, and to look
+ * through thousands of blocks for each of them takes a second. */
+static struct conf_value *member_of_before(const struct pending *pending, struct slice key)
+{
+    struct conf_value *value = pending->last == NULL ? NULL : pending->target->first;
+    while (value != NULL && !slice_equal(value->key, key)) {
+        value = value == pending->last ? NULL : value->next;
+    }
+    return value;
+}
+
 static void visit(void *context, const struct toml_entry *entry)
 {
     struct adding *adding = context;
@@ -263,7 +275,7 @@ static void visit(void *context, const struct toml_entry *entry)
         value_fill(adding, child_append(adding->load, target, SLICE_NONE), entry);
         return;
     }
-    struct conf_value *old = member_find(target, entry->key);
+    struct conf_value *old = member_of_before(adding->now, entry->key);
     if (old == NULL) {
         value_fill(adding, child_append(adding->load, target, entry->key), entry);
         return;
@@ -299,6 +311,7 @@ static void tree_merge(struct adding *adding, const struct toml_tree *tree,
         struct pending *pending = adding->waiting;
         adding->waiting = pending->next;
         adding->now = pending;
+        pending->last = pending->target->last;
         toml_walk(pending->node, visit, adding);
     }
 }
