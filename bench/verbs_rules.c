@@ -125,7 +125,7 @@ static int bench_run(struct rules_bench *bench)
     }
     struct patterns_scratch *scratch = patterns_scratch_open(set->patterns);
     texts_make(bench);
-    automation_init(&bench->automation, &bench->heap, EFFECTS, COUNTERS_MAX, 1);
+    automation_init(&bench->automation, &bench->heap, EFFECTS, COUNTERS_MAX, 1, 1);
     automation_use(&bench->automation, set, scratch);
     uint64_t best = UINT64_MAX;
     for (uint64_t i = 0; i < bench->runs; i++) {

@@ -10,7 +10,6 @@
 
 #define ROW_VERSION   1u
 #define ROW_HEAD      8u  /* checksum of what follows */
-#define TABLE_SEED    0x52696E67u
 #define KEY_BYTES_MAX (AUTOMATION_TEXT_BYTES_MAX + 128u)
 
 struct automation_slot {
@@ -81,13 +80,19 @@ static uint64_t effect_hash(const struct automation *automation,
     return htab_hash(&automation->effects_by_key, buf_slice(&key));
 }
 
+/* Apart from the key, which is kept over restarts and so has no secret. */
+static uint64_t counter_hash(const struct automation *automation, const uint64_t key[2])
+{
+    return htab_hash(&automation->counters_by_key, slice_make(key, 2 * sizeof(*key)));
+}
+
 static size_t bits_bytes(uint32_t slots)
 {
     return (slots / 64 + 1) * sizeof(uint64_t);
 }
 
 void automation_init(struct automation *automation, struct heap *heap, uint32_t effects_max,
-                     uint32_t counters_max, uint64_t first_id)
+                     uint32_t counters_max, uint64_t first_id, uint64_t seed)
 {
     CHECK(effects_max > 0 && counters_max > 0 && first_id > 0);
     uint32_t effects = htab_slots_for(effects_max);
@@ -101,9 +106,9 @@ void automation_init(struct automation *automation, struct heap *heap, uint32_t 
     automation->slots = heap_take_array(heap, effects_max, sizeof(*automation->slots));
     automation->counters = heap_take_array(heap, counters_max, sizeof(*automation->counters));
     htab_init(&automation->effects_by_key, heap_take(heap, htab_memory(effects)), effects,
-              TABLE_SEED, slot_equal, automation);
+              seed, slot_equal, automation);
     htab_init(&automation->counters_by_key, heap_take(heap, htab_memory(counters)), counters,
-              TABLE_SEED, counter_equal, automation);
+              seed, counter_equal, automation);
     automation->dirty[AUTOMATION_EFFECTS] = heap_take(heap, bits_bytes(effects_max));
     automation->dirty[AUTOMATION_COUNTERS] = heap_take(heap, bits_bytes(counters_max));
     list_init(&automation->free_slots);
@@ -274,7 +279,8 @@ static struct automation_counter *counter_take(struct automation *automation)
     uint64_t index;
     struct automation_counter *oldest =
         CONTAINER_OF(automation->recent.prev, struct automation_counter, recent);
-    CHECK(htab_remove(&automation->counters_by_key, oldest->key[0] | 1, oldest->key, &index));
+    CHECK(htab_remove(&automation->counters_by_key, counter_hash(automation, oldest->key),
+                      oldest->key, &index));
     list_remove(&oldest->recent);
     automation->stats.counters_dropped++;
     return oldest;
@@ -283,15 +289,16 @@ static struct automation_counter *counter_take(struct automation *automation)
 static struct automation_counter *counter_of(struct automation *automation, const uint64_t key[2])
 {
     uint64_t index;
+    uint64_t hash = counter_hash(automation, key);
     struct automation_counter *counter;
-    if (htab_find(&automation->counters_by_key, key[0] | 1, key, &index)) {
+    if (htab_find(&automation->counters_by_key, hash, key, &index)) {
         counter = &automation->counters[index];
         list_remove(&counter->recent);
     } else {
         counter = counter_take(automation);
         *counter = (struct automation_counter){.key = {key[0], key[1]}};
         index = (uint64_t)(counter - automation->counters);
-        CHECK(htab_insert(&automation->counters_by_key, key[0] | 1, index));
+        CHECK(htab_insert(&automation->counters_by_key, hash, index));
     }
     list_push_front(&automation->recent, &counter->recent);
     automation_change(automation, AUTOMATION_COUNTERS, (uint32_t)index);
@@ -669,7 +676,7 @@ static bool restore_counter(struct automation *automation, struct slice row)
     key[1] = take_number(&row);
     struct window window = {.newest_ns = take_number(&row)};
     if (row.size != sizeof(window.as) || automation->counters_used == automation->counters_max ||
-        htab_find(&automation->counters_by_key, key[0] | 1, key, &index)) {
+        htab_find(&automation->counters_by_key, counter_hash(automation, key), key, &index)) {
         return false;
     }
     memcpy(&window.as, row.data, sizeof(window.as));

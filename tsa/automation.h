@@ -17,8 +17,8 @@
  * and told; a new counter takes the place of the one that has counted least recently. Both are
  * counted. Pure: no clock but the records' and the caller's. One thread.
  *
- * Both tables are kept by whoever wants to (tsa/automation_store.h): a row is a slot, and slots
- * that have changed are asked for.
+ * Both tables are kept by whoever wants to (tsa/automation_db.h): a row is a slot, and slots that
+ * have changed are asked for.
  */
 #ifndef RINGPOST_TSA_AUTOMATION_H
 #define RINGPOST_TSA_AUTOMATION_H
@@ -113,9 +113,10 @@ struct automation {
     struct automation_stats stats;
 };
 
-/* Boot: all memory there will ever be, in `heap`. `first_id` > 0: ids go on from there. */
+/* Boot: all memory there will ever be, in `heap`. `first_id` > 0: ids go on from there.
+ * `seed` is random: of both tables, whose keys peers choose. Rows do not depend on it. */
 void automation_init(struct automation *automation, struct heap *heap, uint32_t effects_max,
-                     uint32_t counters_max, uint64_t first_id);
+                     uint32_t counters_max, uint64_t first_id, uint64_t seed);
 void automation_listen(struct automation *automation, automation_tell *tell, void *context);
 /* From now on; null: none. `scratch` is of their patterns. Effects of rules that are no more end in
  * their time. */

@@ -11,6 +11,7 @@
 #define NOW      (500000 * HOUR)
 #define EFFECTS  8
 #define COUNTERS 4
+#define SEED     1
 
 struct told {
     enum automation_change change;
@@ -61,7 +62,7 @@ static void use(const struct shaping_rule_group *groups, uint32_t count)
 {
     set = shaping_rule_set_compile(groups, count, refuse, NULL);
     assert_non_null(set);
-    automation_init(&automation, &heap, EFFECTS, COUNTERS, 100);
+    automation_init(&automation, &heap, EFFECTS, COUNTERS, 100, SEED);
     automation_listen(&automation, note, NULL);
     automation_use(&automation, set, patterns_scratch_open(set->patterns));
     told_count = 0;
@@ -341,7 +342,7 @@ static void at08_rows_come_back_and_damaged_ones_do_not(void **state)
     rows_take(AUTOMATION_COUNTERS, COUNTERS);
     assert_int_equal(rows[AUTOMATION_EFFECTS][1].size, 0);
     struct patterns_scratch *scratch = automation.scratch;
-    automation_init(&automation, &heap, EFFECTS, COUNTERS, 1);
+    automation_init(&automation, &heap, EFFECTS, COUNTERS, 1, SEED + 1); /* rows know no seed */
     automation_listen(&automation, note, NULL);
     automation_use(&automation, set, scratch);
     for (unsigned table = 0; table < 2; table++) {
@@ -367,6 +368,36 @@ static void at08_rows_come_back_and_damaged_ones_do_not(void **state)
     assert_int_equal(told_count, 2);
     assert_int_equal(told[1].effect.kind, SHAPING_SUSPEND);
     assert_int_equal(told[1].effect.id, 101);
+}
+
+static uint64_t only_hash(const struct htab *table)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < table->slot_count; i++) {
+        hash |= table->slots[i].hash;
+    }
+    assert_int_equal(table->count, 1);
+    return hash;
+}
+
+static void who_chooses_names_does_not_choose_their_place_in_the_tables(void **state)
+{
+    (void)state;
+    struct shaping_rule rule = make("slow", SHAPING_BOUNCE, 1);
+    uint64_t effects[2];
+    uint64_t counters[2];
+    assert_null(rate_parse(SLICE("1/hr"), &rule.threshold));
+    use_rules(&rule, 1);
+    struct patterns_scratch *scratch = automation.scratch;
+    for (uint64_t i = 0; i < 2; i++) {
+        automation_init(&automation, &heap, EFFECTS, COUNTERS, 1, SEED + i);
+        automation_use(&automation, set, scratch);
+        judge("451 slow", NOW);
+        effects[i] = only_hash(&automation.effects_by_key);
+        counters[i] = only_hash(&automation.counters_by_key);
+    }
+    assert_int_not_equal(effects[0], effects[1]);
+    assert_int_not_equal(counters[0], counters[1]);
 }
 
 static void an_audit_record_is_one_line_whatever_the_reply_says(void **state)
@@ -404,6 +435,7 @@ int main(void)
         TEST(replies_of_our_own_are_no_business_of_rules),
         TEST(at05_full_tables_refuse_effects_and_forget_the_oldest_counter),
         TEST(at08_rows_come_back_and_damaged_ones_do_not),
+        TEST(who_chooses_names_does_not_choose_their_place_in_the_tables),
         TEST(an_audit_record_is_one_line_whatever_the_reply_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
