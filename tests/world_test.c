@@ -64,6 +64,7 @@ static void network_body(struct sim *sim, void *context)
                                     .drop = sim_chance(sim, 500) ? 50 : 0,
                                     .slow = 50,
                                     .slow_ns = 3 * NS_PER_S,
+                                    .unasked = sim_chance(sim, 500) ? 30 : 0,
                                     .plain = 300};
     world_short_timeouts(&world);
     world_open(&world);
@@ -91,6 +92,7 @@ static void no_network_fault_loses_alters_or_repeats_mail_without_a_reason(void 
     if (getenv("SEED") == NULL) {
         assert_true(tally.duplicates[CAUSE_UNCERTAIN] > 0);
         assert_true(tally.bounces > 0 && tally.deferrals > 0 && tally.drops > 0);
+        assert_true(tally.unasked > 0);
     }
 }
 

@@ -15,6 +15,7 @@ struct sink_conn {
     bool closed;
     bool plain;          /* offers no extension */
     bool busy;           /* an answer is late: input waits */
+    bool mute;           /* said more than it was asked: hears nothing from then on */
     bool in_data;
     enum sink_stage stage;
     uint64_t chunk_left;
@@ -71,9 +72,51 @@ void world_sink_free(struct world *world)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static void say_now(struct sink_conn *conn, const char *line)
+/*
+ * A reply to no command, and nothing is heard from then on: further replies would stand for other
+ * commands than they are meant for, and mail be lost by it that only this server has lost. For the
+ * same reason it is a 250 only where no reply to content can be expected next.
+ */
+static void say_unasked(struct sink_conn *conn, const char *line)
 {
+    conn->world->tally.unasked++;
+    conn->mute = true;
     sim_peer_send(conn->peer, slice_from_string(line));
+    if (sim_chance(conn->world->sim, 500)) {
+        conn_close(conn, false);
+    }
+}
+
+static void say_leaving(void *context)
+{
+    struct sink_conn *conn = context;
+    if (!conn->closed && !conn->mute && conn->world->mood.unasked > 0) {
+        say_unasked(conn, "421 4.3.2 leaving\r\n");
+    }
+}
+
+/* Behind a reply at once, or some time later, whatever is going on then. */
+static void say_more(struct sink_conn *conn)
+{
+    struct sim *sim = conn->world->sim;
+    bool before_content = conn->stage == STAGE_RCPT || conn->stage == STAGE_DATA;
+    if (conn->world->mood.unasked == 0 || !sim_chance(sim, conn->world->mood.unasked)) {
+        return;
+    }
+    switch (sim_below(sim, 3)) {
+    case 0:
+        say_unasked(conn, before_content ? "451 4.3.0 confused\r\n" : "250 2.0.0 again\r\n");
+        break;
+    case 1:
+        say_unasked(conn, "421 4.3.2 leaving\r\n");
+        break;
+    default:
+        sim_after(sim, sim_below(sim, 5 * NS_PER_S), say_leaving, conn);
+    }
+}
+
+static void note_told(struct sink_conn *conn)
+{
     if (!conn->told) {
         return;
     }
@@ -87,11 +130,18 @@ static void say_now(struct sink_conn *conn, const char *line)
     }
 }
 
+static void say_now(struct sink_conn *conn, const char *line)
+{
+    sim_peer_send(conn->peer, slice_from_string(line));
+    note_told(conn);
+    say_more(conn);
+}
+
 static void say_late(void *context)
 {
     struct sink_conn *conn = context;
     conn->busy = false;
-    if (!conn->closed) {
+    if (!conn->closed && !conn->mute) {
         say_now(conn, conn->late);
         sink_run(conn);
     }
@@ -143,24 +193,24 @@ static void bounce(struct sink_conn *conn)
     }
 }
 
-/* False when the connection was dropped. */
+/* False when the connection is closed. */
 static bool answer(struct sink_conn *conn, enum whim whim, const char *yes)
 {
     switch (whim) {
     case WHIM_YES:
         say(conn, yes);
-        return true;
+        break;
     case WHIM_DEFER:
         say(conn, "451 4.2.1 not now\r\n");
-        return true;
+        break;
     case WHIM_BOUNCE:
         say(conn, "554 5.7.0 never\r\n");
-        return true;
+        break;
     case WHIM_DROP:
         conn_close(conn, sim_chance(conn->world->sim, 500));
-        return false;
+        break;
     }
-    return false;
+    return !conn->closed;
 }
 
 /* --- content ---------------------------------------------------------------------------------- */
@@ -438,7 +488,7 @@ static bool take_line(struct sink_conn *conn, struct slice input)
 
 static void sink_run(struct sink_conn *conn)
 {
-    while (!conn->busy && !conn->closed && !sim_failed(conn->world->sim)) {
+    while (!conn->busy && !conn->closed && !conn->mute && !sim_failed(conn->world->sim)) {
         struct slice input = sim_peer_input(conn->peer);
         if (input.size > 0 && conn->chunk_left > 0) {
             take_octets(conn, input);

@@ -5,7 +5,7 @@
  *
  *   client   several connections; plain, pipelined or BDAT; goes away in the middle of things
  *   node     smtp/node.h over one simulated disk: 1 … 8 mail shards, small pools
- *   sink     answers 250, 4xx, 5xx, late or never, and drops connections at any stage
+ *   sink     answers 250, 4xx, 5xx, late, never or unasked, and drops connections at any stage
  *   ledger   every message: how far it came, and what became of each recipient
  *
  * Messages are numbered; sender, recipients and body follow from the number, so a byte that changed
@@ -112,6 +112,7 @@ struct world_tally {
     uint64_t no_room;       /* replies 452 */
     uint64_t deferrals;     /* by the sink */
     uint64_t drops;         /* connections, by the sink */
+    uint64_t unasked;       /* replies to no command, by the sink */
     uint64_t large;         /* bodies that were spilled, taken */
     uint64_t duplicates[CAUSES_COUNT];
     uint64_t uncertain;     /* recipients of which the node said so, in all lives */
@@ -149,6 +150,7 @@ struct sink_mood {
     unsigned drop;
     unsigned slow;
     uint64_t slow_ns;   /* at most */
+    unsigned unasked;   /* more is said than was asked, and the connection is of no use then */
     unsigned plain;     /* connections without PIPELINING and CHUNKING */
 };
 
