@@ -170,6 +170,7 @@ static void settle_with(struct client_recipient *recipient, const struct client_
     recipient->disposition = (uint8_t)verdict->disposition;
     recipient->answer = (uint8_t)verdict->answer;
     recipient->uncertain = verdict->uncertain;
+    recipient->broken = verdict->broken;
     recipient->code = verdict->reply->code;
     memcpy(recipient->enhanced, verdict->reply->enhanced, sizeof(recipient->enhanced));
     recipient->text = text;
@@ -633,6 +634,7 @@ static struct client_verdict verdict_of_break(struct client_session *session, en
         .answer = session->doing == STEP_NONE ? CLIENT_ANSWER_NONE
                                               : client_steps[session->doing].answer,
         .uncertain = session->content_made && !session->send_failed,
+        .broken = end == CLIENT_END_TIMEOUT || end == CLIENT_END_BROKEN,
     };
     bool peer_gone = end == CLIENT_END_BROKEN || end == CLIENT_END_PEER;
     bool unused = peer_gone && session->transactions > 0 && !session->answered;

@@ -98,6 +98,7 @@ struct client_recipient {
     uint8_t answer;       /* enum client_answer */
     bool accepted;        /* its RCPT was */
     bool uncertain;       /* all content was sent and no reply came */
+    bool broken;          /* the connection broke, or the time was over, before a reply to it */
     uint16_t code;
     uint8_t enhanced[3];  /* all 0: none */
     struct slice text;    /* in the transaction's texts */

@@ -33,6 +33,7 @@ struct client_verdict {
     enum client_disposition disposition;
     enum client_answer answer;
     bool uncertain;
+    bool broken;
 };
 void client_settle(struct client_session *session, struct client_recipient *recipient,
                    const struct client_verdict *verdict);

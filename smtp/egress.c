@@ -283,7 +283,9 @@ static void conn_done(struct client_conn *client, struct client_transaction *tra
     egress_conn_assign(conn, NULL);
     heard(conn->egress);
     conn->used = true;
+    egress_break_spare(conn, transfer);
     transfer_sent(transfer);
+    egress_break_judge(conn);
 }
 
 static void conn_need_part(struct client_conn *client, uint32_t part)
@@ -355,6 +357,10 @@ static void conn_released(struct client_conn *client, enum client_end end)
         conn->transfer->conn = NULL;
         egress_conn_assign(conn, NULL);
     }
+    if (egress_break_goes_on(conn)) {
+        conn_open(conn);
+        return;
+    }
     if (client->connect_end == STREAM_UNPLUMBED && is_amiss(egress)) {
         leave_out(egress);
     } else if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
@@ -386,6 +392,7 @@ struct egress_conn *egress_conn_take(struct egress *egress)
         conn->transfer = NULL;
         conn->used = false;
         conn->tried = 0;
+        conn->again = AGAIN_NO;
         conn->spin = (uint32_t)prng_next(&egress->delivery->shard->prng);
         conn->name_bytes = 0;
         conn->conn.traced = 0;

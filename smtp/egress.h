@@ -58,12 +58,16 @@ struct egress {
     uint8_t ehlo_memory[EGRESS_EHLO_BYTES_MAX];
 };
 
+/* A connection that broke in a transaction keeps its slot and goes on (egress_break.c). */
+enum egress_again { AGAIN_NO, AGAIN_SAME_HOST, AGAIN_NEXT_HOST };
+
 struct egress_conn {
     struct client_conn conn;
     struct egress *egress;      /* borrowed */
     struct transfer *transfer;  /* null: idle, connecting or closing; egress_conn_assign */
     bool used;                  /* has sent something since it came here */
     unsigned tried;             /* hosts before this one */
+    uint8_t again;              /* enum egress_again: when it has ended */
     uint32_t spin;              /* where it begins among equal ones */
     uint8_t name_bytes;         /* of the host that is being tried; 0: it has none */
     uint8_t name[EGRESS_HOST_BYTES_MAX];
@@ -170,6 +174,16 @@ bool egress_slot_asked(struct egress_limits *limits);
 void egress_take_cargo(struct egress *egress);
 /* What was the connection's is home; it is not, unless nobody took it. */
 void egress_cargo_home(struct slot_cargo *cargo);
+/*
+ * A transaction is over: had the connection broken, recipients who have no answer may go to the
+ * next host (try_next_host_on_transport_error). Before their transfer is recorded; the next after
+ * it: does the connection go on, and where (reconnect_strategy)? A token of the connection rate is
+ * taken for that.
+ */
+void egress_break_spare(struct egress_conn *conn, struct transfer *transfer);
+void egress_break_judge(struct egress_conn *conn);
+/* It has ended. True: it is to be opened, with the host that its plan is at now. */
+MUST_USE bool egress_break_goes_on(struct egress_conn *conn);
 /* Nothing is in flight: it goes, unless nobody waits any more. */
 void egress_conn_detached(struct client_conn *client);
 

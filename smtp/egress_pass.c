@@ -120,6 +120,8 @@ void egress_take_cargo(struct egress *egress)
     struct egress_conn *conn = egress_conn_take(egress);
     if (conn != NULL) {
         struct shard *shard = egress->delivery->shard;
+        conn->tried = from->tried;
+        conn->spin = from->spin;
         conn->name_bytes = from->name_bytes;
         memcpy(conn->name, from->name, from->name_bytes);
         client_conn_adopt(&conn->conn, shard, &egress_client_user, &egress->client, &from->conn);

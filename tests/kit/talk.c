@@ -185,6 +185,10 @@ static bool conn_command(struct talk_conn *conn, struct sim_peer *peer)
         struct slice rest = slice_skip(line, 9);
         snprintf(sink->mail[sink->mails].recipient, sizeof(sink->mail[0].recipient), "%.*s",
                  (int)slice_find(rest, '>'), (const char *)rest.data);
+        if (sink->drops) {
+            sim_peer_finish(peer);
+            return false;
+        }
     }
     conn->in_content = starts(line, "DATA");
     bool quit = starts(line, "QUIT");

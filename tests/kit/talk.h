@@ -44,6 +44,7 @@ struct talk_sink {
     const char *defer;                 /* the reply to content instead of 250; null: 250 */
     bool mute;                         /* says no word, not even a banner */
     bool hold;                         /* takes content and never answers it */
+    bool drops;                        /* ends at RCPT, without a word */
     bool deaf;                         /* reads nothing of content */
     struct {
         uint8_t *bytes;                /* owned; as sent, dots unstuffed */
