@@ -57,6 +57,8 @@
     X(admin_bounces)                                                                               \
     X(uncertain)                                                                                   \
     X(outcomes)                                                                                    \
+    X(reports_stored)                                                                              \
+    X(reports_dropped)                                                                             \
     X(spool_reads)                                                                                 \
     X(reads_ahead)                                                                                 \
     X(reads_ahead_dropped)                                                                         \

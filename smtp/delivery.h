@@ -12,6 +12,10 @@
  * then held until that OUTCOME is durable; only then it is done, or waits again. New transfers
  * pause while the spool has not stored outcomes for a second, or while the event log has no room.
  *
+ * Where a client asked for a notification of what has happened (RFC 3461), that is stored first and
+ * the OUTCOME behind it: a crash between the two finds the outcome again, and notifies once more;
+ * none is lost. An outcome does not wait for a notification that cannot be stored.
+ *
  * While a connection is busy the messages of the next batches of its site are read, two of them for
  * each such connection, so that none stands idle for the disk (egress_ahead.c). They belong to no
  * connection: the next one that is free takes them. When memory runs short they are the first to
@@ -46,6 +50,7 @@ struct admin_local {
 };
 
 struct egress;
+struct notifier;
 struct trace_tap;
 
 struct delivery {
@@ -56,6 +61,7 @@ struct delivery {
     struct spool *spool;      /* null until it takes outcomes: nothing starts before */
     struct event_tap *events;
     struct trace_tap *trace;  /* null: there is none */
+    struct notifier *notifier; /* null: there is none */
     struct id_source *ids;
     struct cell_registry *registry; /* the TSA shard's */
     unsigned registrar;       /* its index */

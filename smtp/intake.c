@@ -206,7 +206,9 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
 {
     size_t start = buf->size;
     struct metadata metadata = {
-        .protocol = reception->http ? SLICE("HTTP") : SLICE("ESMTP"),
+        .protocol = reception->report ? SLICE("DSN")
+                    : reception->http ? SLICE("HTTP")
+                                      : SLICE("ESMTP"),
         .peer = reception->peer,
         .local = reception->local,
         .origin = reception->origin,
@@ -309,7 +311,9 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
     struct message *message = ticket->message;
     struct block *head = message->head;
     struct buf buf;
-    ticket->http = reception->http;
+    ticket->counter = reception->report ? COUNTER_reports_stored
+                      : reception->http ? COUNTER_recipients_http
+                                        : COUNTER_recipients_smtp;
     message->id = id_next(ticket->intake->ids, ticket->intake->shard->wall_ns);
     message->created_ns = queues_now_ns(ticket->intake->queues);
     if (transaction->body_type == MAIL_BODY_8BITMIME) {
@@ -420,8 +424,7 @@ static void stored(struct spool_write *write)
     struct counters *counters = &intake->shard->counters;
     counters_add(counters, COUNTER_messages_received, 1);
     counters_add(counters, COUNTER_recipients_received, ticket->record.recipient_count);
-    counters_add(counters, ticket->http ? COUNTER_recipients_http : COUNTER_recipients_smtp,
-                 ticket->record.recipient_count);
+    counters_add(counters, ticket->counter, ticket->record.recipient_count);
     counters_add(counters, COUNTER_bytes_received, message->body_bytes);
     message->location = write->location;
     messages_keep(intake->messages, message, ticket->record.recipient_count);

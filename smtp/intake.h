@@ -38,6 +38,7 @@ struct reception {
     struct id session;      /* zero: it came by HTTP */
     bool extended;
     bool http;              /* by injection, else by SMTP */
+    bool report;            /* neither: it is one of ours (smtp/notify.h) */
     bool received_header;
     struct slice extra;     /* metadata of its recipients, smtp/inject_meta.h */
     const struct id *request; /* by a request with an Idempotency-Key; null: by none */
@@ -66,7 +67,7 @@ struct intake_ticket {
     struct message *message; /* one reference */
     struct row_list rows;    /* made, in no queue's list yet; linked by queue_next */
     bool urgent;             /* class of the message, and so of its rows */
-    bool http;               /* by injection, else by SMTP */
+    enum counter counter;    /* of recipients that came this way */
     struct intake_owner owner;
 };
 

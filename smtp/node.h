@@ -31,7 +31,7 @@
 #include "smtp/http_trace.h"
 #include "smtp/inject.h"
 #include "smtp/inject_book.h"
-#include "smtp/intake.h"
+#include "smtp/notify.h"
 #include "smtp/node_http.h"
 #include "smtp/queue_state.h"
 #include "smtp/recovery.h"
@@ -85,6 +85,7 @@ struct mta {
     struct messages messages;
     struct queues queues;
     struct intake intake;
+    struct notifier notifier;
     struct server server;
     struct site_book site_book;
     struct delivery delivery;

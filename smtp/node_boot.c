@@ -135,6 +135,8 @@ static void mta_wire_mail(struct mta *mta)
         .ids = &mta->ids,
     };
     intake_init(&mta->intake, &mta->pages, TICKETS_MAX);
+    mta->notifier = (struct notifier){.shard = &mta->shard, .intake = &mta->intake};
+    notifier_init(&mta->notifier, &mta->pages);
     mta->server = (struct server){
         .hosts = mta->node->hosts,
         .slots = mta->node->slots,
@@ -156,6 +158,7 @@ static void mta_wire_mail(struct mta *mta)
         .messages = &mta->messages,
         .events = &mta->events,
         .trace = &mta->trace,
+        .notifier = &mta->notifier,
         .ids = &mta->ids,
         .site_book = &mta->site_book,
         .registry = &mta->node->control->cells,

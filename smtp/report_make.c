@@ -9,8 +9,6 @@
 
 #define LINE_BYTES      76
 #define ADDRESS_BYTES   320  /* more is cut */
-#define FRAME_BYTES     4096 /* what stands there for any report */
-#define RECIPIENT_BYTES 6144 /* for each recipient: fields, text for people, folds, escapes */
 
 static const char *const subjects[] = {
     [DSN_FAILED] = "Undelivered mail",  [DSN_DELAYED] = "Delayed mail",
@@ -346,7 +344,7 @@ static void put_returned(const struct report_facts *facts, struct buf *out,
 
 size_t report_make_bytes_max(const struct report_facts *facts)
 {
-    return FRAME_BYTES + facts->recipient_count * (size_t)RECIPIENT_BYTES +
+    return REPORT_BYTES_FOR(facts->recipient_count) - REPORT_RETURN_BYTES_MAX +
            MIN_OF(facts->message.size, (size_t)REPORT_RETURN_BYTES_MAX);
 }
 

@@ -14,6 +14,8 @@
 #include "smtp/report_dsn.h"
 
 #define REPORT_RETURN_BYTES_MAX (48 * KIB) /* of the message; more: its header; cut there, too */
+/* Of a report about so many recipients. */
+#define REPORT_BYTES_FOR(count) (4 * KIB + (count) * 6 * KIB + REPORT_RETURN_BYTES_MAX)
 #define REPORT_TOLD_MAX         20         /* recipients in the text for people */
 #define REPORT_REPLY_BYTES_MAX  500        /* of a reply, of a host's name */
 
@@ -50,7 +52,7 @@ struct report_needs {
     bool smtputf8;
 };
 
-/* Bytes that it has at most. */
+/* Bytes that it has at most; never more than REPORT_BYTES_FOR has. */
 size_t report_make_bytes_max(const struct report_facts *facts);
 /* Appends it; overflow is the buffer's. */
 void report_make_put(const struct report_facts *facts, struct buf *out,

@@ -15,6 +15,7 @@
 #include "smtp/envelope.h"
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
+#include "smtp/transfer_notify.h"
 
 #define MESSAGE_RETRY_NS (100 * NS_PER_MS)
 /* Of an OUTCOME before its recipients, with the names of hosts, site, pool and source. */
@@ -56,6 +57,10 @@ static struct transfer *transfer_new(struct delivery *delivery)
     transfer->admitted = true;
     transfer->gate = 0;
     transfer->charged = false;
+    transfer->notifies = false;
+    transfer->passed_on = false;
+    transfer->header_read = false;
+    transfer->notified = 0;
     transfer->pinned_bytes = 0;
     transfer->first_count = 0;
     transfer->message = NULL;
@@ -275,6 +280,7 @@ static bool fill_recipients(struct transfer *transfer, struct slice *sender_out,
     struct envelope_cursor cursor;
     struct envelope_recipient recipient;
     unsigned found = 0;
+    unsigned notify = 0;
     for (unsigned i = 0; i < transfer->count; i++) {
         transfer->recipients[i].index = row_of(transfer, i)->recipient;
     }
@@ -286,8 +292,11 @@ static bool fill_recipients(struct transfer *transfer, struct slice *sender_out,
         if (transfer->recipients[found].index == recipient.index) {
             transfer->recipients[found].address = recipient.address;
             transfer->recipients[found++].dsn = recipient.dsn;
+            notify |= recipient.dsn.word;
         }
     }
+    transfer->notifies = found == transfer->count && sender_out->size > 0 &&
+                         (notify & (ENVELOPE_NOTIFY_SUCCESS | ENVELOPE_NOTIFY_FAILURE)) != 0;
     return found == transfer->count;
 }
 
@@ -400,6 +409,7 @@ static void transfer_go(struct transfer *transfer)
     } else if (transfer->cause != TRANSFER_ADMIN && transfer->cause != TRANSFER_EXPIRE &&
                is_void(transfer)) {
         transfer->cause = TRANSFER_VOID;
+        transfer->notifies = false; /* nobody was told that it was taken */
         counters_add(&transfer->delivery->shard->counters, COUNTER_inject_voided, transfer->count);
     }
     if (transfer->cause != TRANSFER_SEND) {
@@ -539,7 +549,7 @@ void transfer_need_part(struct transfer *transfer, uint32_t part)
 
 /* --- the outcome ------------------------------------------------------------------------------ */
 
-static enum disposition disposition_of(const struct transfer *transfer, unsigned i)
+enum disposition transfer_disposition(const struct transfer *transfer, unsigned i)
 {
     if (transfer->cause == TRANSFER_EXPIRE) {
         return DISPOSITION_EXPIRED;
@@ -615,7 +625,7 @@ static void put_recipient(struct transfer *transfer, struct outcome_writer *writ
     if (recipient->answer != CLIENT_ANSWER_NONE) {
         client_result_put_command(&command, &transfer->transaction, recipient);
     }
-    enum disposition disposition = disposition_of(transfer, i);
+    enum disposition disposition = transfer_disposition(transfer, i);
     struct outcome_recipient result = {
         .index = recipient->index,
         .disposition = (uint8_t)disposition,
@@ -760,7 +770,7 @@ static void count_outcomes(const struct transfer *transfer)
     uint64_t since_ns = transfer->message != NULL ? transfer->message->created_ns : now_ns;
     uint64_t age_ns = now_ns - MIN_OF(since_ns, now_ns);
     for (unsigned i = 0; i < transfer->count; i++) {
-        enum disposition disposition = disposition_of(transfer, i);
+        enum disposition disposition = transfer_disposition(transfer, i);
         counters_add(counters, counter_of[disposition], 1);
         if (disposition == DISPOSITION_DELIVERED) {
             histogram_record(&transfer->delivery->age, age_ns);
@@ -820,6 +830,9 @@ static void transfer_record(struct transfer *transfer)
         transfer_free(transfer);
         return;
     }
+    if (transfer->notifies && transfer_notify(transfer)) {
+        return; /* transfer_notified comes back here */
+    }
     if (!payload_memory(transfer, &buf)) {
         list_push_back(&transfer->delivery->unrecorded, &transfer->link);
         return;
@@ -837,6 +850,11 @@ static void transfer_record(struct transfer *transfer)
     put_outcome(transfer);
 }
 
+void transfer_notified(struct transfer *transfer)
+{
+    transfer_record(transfer);
+}
+
 void transfer_sent(struct transfer *transfer)
 {
     const struct egress_conn *conn = transfer->conn;
@@ -847,6 +865,7 @@ void transfer_sent(struct transfer *transfer)
     transfer->peer = conn->conn.peer;
     transfer->source = conn->conn.source;
     transfer->session = conn->conn.id;
+    transfer->passed_on = conn->conn.session.extensions.dsn;
     transfer->peer_name_bytes = conn->name_bytes;
     memcpy(transfer->peer_name, conn->name, conn->name_bytes);
     transfer->conn = NULL;

@@ -43,6 +43,10 @@ struct transfer {
     bool admitted;              /* its rows count at the gate of their queue */
     uint32_t gate;              /* the number of that gate; 0: none */
     bool charged;               /* … and at the rates of the site */
+    bool notifies;              /* a recipient asked for notifications, and there is a sender */
+    bool passed_on;             /* … and the server has heard that */
+    bool header_read;           /* for them: `part` is what a body in parts begins with */
+    unsigned notified;          /* recipients for whom that has been seen to */
     uint64_t begun_ns;          /* its connection was given the transaction */
     uint64_t pinned_bytes;      /* of its site, while a peer is sent it */
     unsigned count;             /* rows; their order is that of the recipients */
@@ -83,6 +87,10 @@ void transfer_start(struct transfer *transfer);
 /* The connection has results. */
 void transfer_sent(struct transfer *transfer);
 void transfer_need_part(struct transfer *transfer, uint32_t part);
+/* What has become of a recipient that is not to be tried again at once. */
+enum disposition transfer_disposition(const struct transfer *transfer, unsigned i);
+/* A notification has been seen to: the next one, or the OUTCOME. */
+void transfer_notified(struct transfer *transfer);
 /* Tries again what could not be recorded. */
 void transfer_record_again(struct delivery *delivery);
 /* Has the row of this batch outlived its max_age? */

@@ -93,8 +93,9 @@ static void say_mail(struct world_client *client)
 static void say_rcpt(struct world_client *client, unsigned i)
 {
     char line[128];
-    snprintf(line, sizeof(line), "RCPT TO:<r%u.%u@d%u.test>\r\n", i, client->number,
-             message_of(client)->recipients[i].domain);
+    snprintf(line, sizeof(line), "RCPT TO:<r%u.%u@d%u.test>%s\r\n", i, client->number,
+             message_of(client)->recipients[i].domain,
+             client->world->notifies ? world_notify_word(client->number, i) : "");
     say(client, EXPECT_RCPT, line);
 }
 

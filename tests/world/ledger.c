@@ -166,6 +166,7 @@ void world_counts_add(struct world *world)
     tally->checkpoints += world_counter(world, COUNTER_checkpoints);
     tally->rewrites += world_counter(world, COUNTER_messages_rewritten);
     tally->uncertain += world_counter(world, COUNTER_uncertain);
+    tally->notices_dropped += world_counter(world, COUNTER_reports_dropped);
     tally->commit_failures += world_counter(world, COUNTER_commit_failures);
     tally->events_replayed += world_counter(world, COUNTER_events_replayed);
     for (unsigned i = 0; i < world->shards; i++) {
@@ -302,6 +303,9 @@ void world_judge(struct world *world)
                 sim_fail(world->sim, "message %u was not taken, and is delivered", i);
             }
         }
+    }
+    if (world->notifies) {
+        world_notices_judge(world);
     }
     uint64_t uncertain = tally->uncertain + world_counter(world, COUNTER_uncertain);
     if (tally->duplicates[CAUSE_UNCERTAIN] > uncertain) {

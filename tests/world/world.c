@@ -46,6 +46,7 @@ void world_init(struct world *world, struct sim *sim)
         .settle_ns = 7200 * NS_PER_S,
     };
     list_init(&world->conns);
+    list_init(&world->notice_conns);
     world_set(world, "node.hostname=mta.test");
     world_set(world, "smtp_listener.0.listen=10.0.0.1:25");
     world_set(world, "smtp_listener.0.relay_hosts=[\"10.0.0.0/16\"]");
@@ -63,6 +64,8 @@ void world_init(struct world *world, struct sim *sim)
     world_set(world, "queues.queue.\"d1.test\".protocol={smtp={mx_list=[\"[10.0.3.0]:25\"]}}");
     world_set(world, "queues.queue.\"d2.test\".protocol="
                      "{smtp={mx_list=[\"[10.0.3.1]:25\",\"[10.0.3.0]:25\"]}}");
+    world_set(world, "queues.queue.\"client.test\".protocol="
+                     "{smtp={mx_list=[\"[10.0.3.%d]:25\"]}}", WORLD_SINKS);
 }
 
 void world_short_timeouts(struct world *world)
@@ -127,6 +130,7 @@ void world_open(struct world *world)
     CHECK(sim_disk_make_dir(world->disk, "var/log") == 0);
     world->process = sim_node_open(world->sim, world->disk);
     world_sink_open(world);
+    world_notices_open(world);
     sim_after(world->sim, WATCH_NS, watch, world);
 }
 
@@ -266,6 +270,7 @@ void world_crash(struct world *world, bool power)
     if (power) {
         sim_node_power_cut(world->process);
         world_sink_cut(world);
+        world_notices_cut(world);
         for (unsigned i = 0; i < world->client_count; i++) {
             world_client_cut(&world->clients[i]);
         }
@@ -282,6 +287,7 @@ void world_close(struct world *world)
         world_end(world);
     }
     world_sink_free(world);
+    world_notices_free(world);
     conf_free(world->conf);
     free(world->messages);
 }

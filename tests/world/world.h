@@ -6,6 +6,7 @@
  *   client   several connections; plain, pipelined or BDAT; goes away in the middle of things
  *   node     smtp/node.h over one simulated disk: 1 … 8 mail shards, small pools
  *   sink     answers 250, 4xx, 5xx, late, never or unasked, and drops connections at any stage
+ *   notices  where notifications go that the clients ask for
  *   ledger   every message: how far it came, and what became of each recipient
  *
  * Messages are numbered; sender, recipients and body follow from the number, so a byte that changed
@@ -25,6 +26,7 @@
 #define WORLD_DOMAINS        3 /* d0.test … d2.test; "nowhere.test" has no route */
 #define WORLD_SINKS          2
 #define WORLD_RCPTS_MAX      32
+#define WORLD_NOTICES_MAX    8
 #define WORLD_SHARDS_MAX     8
 #define WORLD_LANES_MAX      64 /* numbers of lanes; each is given once in the life of a spool */
 
@@ -84,6 +86,8 @@ struct world_recipient {
     uint32_t conn;        /* of the last delivery */
     uint64_t taken_ns;    /* of the last delivery */
     uint64_t told_ns;     /* when its 250 was sent; 0: never */
+    uint8_t notice_count; /* of it: notifications that were sent, … */
+    uint64_t notices[WORLD_NOTICES_MAX]; /* … and what they are known by */
 };
 
 struct world_message {
@@ -134,6 +138,10 @@ struct world_tally {
     uint64_t events_replayed; /* made from the spool, in all lives */
     uint64_t events_behind; /* times that the event log could not keep up */
     uint64_t asked_again;   /* requests with a key */
+    uint64_t notices;       /* recipients of whom their sender was told */
+    uint64_t notices_doubled; /* once more, by another notification */
+    uint64_t notices_repeated; /* by one that was delivered twice */
+    uint64_t notices_dropped; /* that the node did not store, in all lives */
     uint64_t voided;        /* recipients of what a crash had left of such a request */
 };
 
@@ -200,6 +208,7 @@ struct world {
     unsigned domains;       /* that recipients have: the first of them */
     unsigned stubborn;      /* recipients whom the sink defers until the end, in a thousand */
     unsigned bounced_domains; /* a bit for each whose mail an operator may bounce */
+    bool notifies;          /* clients ask for notifications, which are judged; not those of HTTP */
     bool rebinds;           /* an operator may give mail another campaign */
     bool lossy;             /* the network may lose the last reply */
     bool may_lose;
@@ -215,6 +224,7 @@ struct world {
     struct world_client clients[WORLD_CLIENTS_MAX];
     unsigned client_count;
     struct sim_listener *listeners[WORLD_SINKS];
+    struct list notice_conns; /* struct notice_conn */
     struct list conns;      /* struct sink_conn, all there ever were */
     uint32_t conn_count;
     /* The test's: a recipient was taken, from there; null: nobody asks. */
@@ -333,6 +343,13 @@ void world_client_watch(struct world_client *client);
 void world_sink_open(struct world *world);
 void world_sink_cut(struct world *world);
 void world_sink_free(struct world *world);
+/* The end of a RCPT command: what this recipient's sender wants to be told. */
+const char *world_notify_word(uint32_t number, unsigned index);
+void world_notices_open(struct world *world);
+void world_notices_cut(struct world *world);
+void world_notices_free(struct world *world);
+/* When all mail has ended. */
+void world_notices_judge(struct world *world);
 /* May it end without the sink: it has expired, or an operator may have bounced it? */
 bool world_may_end(const struct world *world, const struct world_recipient *recipient);
 /* Why may the node know of a recipient that the sink has taken? CAUSES_COUNT: it may not. */
