@@ -3,31 +3,91 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/toml.h"
 
+/* A conf_read's context. */
+struct conf_disk {
+    struct heap *heap; /* the bytes stay there */
+    const char *file;  /* the main one; may be null */
+    const char *resolv_file;
+};
+
+/* The folder of a path; false: it is too long to be one. */
+static bool folder_of(const char *path, char folder_out[PATH_MAX])
+{
+    const char *end = strrchr(path, '/');
+    size_t size = end == NULL ? 0 : MAX_OF((size_t)(end - path), (size_t)1);
+    if (size >= PATH_MAX) {
+        return false;
+    }
+    memcpy(folder_out, size == 0 ? "." : path, MAX_OF(size, (size_t)1));
+    folder_out[MAX_OF(size, (size_t)1)] = '\0';
+    return true;
+}
+
 /* Whoever may write there decides what runs here. A folder like /tmp keeps others' files apart. */
 static const char *others_write(int fd, const char *path)
 {
     char folder[PATH_MAX];
     struct stat info;
-    const char *end = strrchr(path, '/');
-    size_t size = end == NULL ? 0 : MAX_OF((size_t)(end - path), (size_t)1);
     if (fstat(fd, &info) == 0 && (info.st_mode & S_IWOTH) != 0) {
         return "others may write to it";
     }
-    if (size >= sizeof(folder)) {
-        return NULL; /* no such path was opened */
-    }
-    memcpy(folder, size == 0 ? "." : path, MAX_OF(size, (size_t)1));
-    folder[MAX_OF(size, (size_t)1)] = '\0';
-    if (stat(folder, &info) == 0 && (info.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH) {
+    if (folder_of(path, folder) && stat(folder, &info) == 0 &&
+        (info.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH) {
         return "others may write to its folder";
     }
     return NULL;
+}
+
+/* Is it named as one that lies with the main file? */
+static bool is_in_tree(const struct conf_disk *disk, const char *path)
+{
+    if (disk->file == NULL || strcmp(path, disk->file) == 0 ||
+        strcmp(path, disk->resolv_file) == 0) {
+        return false; /* whoever starts the program, and the system, say where these are */
+    }
+    const char *end = strrchr(disk->file, '/');
+    size_t size = end == NULL ? 0 : (size_t)(end - disk->file) + 1;
+    bool below = size == 0 ? path[0] != '/' : strncmp(path, disk->file, size) == 0;
+    return below && strncmp(path + size, "../", 3) != 0 && strstr(path + size, "/../") == NULL;
+}
+
+/* Null: it is where its name says, as far as that has to be. */
+static const char *leads_out(const struct conf_disk *disk, const char *path)
+{
+    char folder[PATH_MAX];
+    char tree[PATH_MAX];
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL) {
+        return strerror(errno);
+    }
+    if (!is_in_tree(disk, path)) {
+        return NULL;
+    }
+    if (!folder_of(disk->file, folder) || realpath(folder, tree) == NULL) {
+        return strerror(errno);
+    }
+    size_t size = strcmp(tree, "/") == 0 ? 0 : strlen(tree);
+    return strncmp(real, tree, size) == 0 && real[size] == '/'
+               ? NULL
+               : "a symbolic link leads out of the folder of the configuration";
+}
+
+/* Where a symbolic link leads others may write no more than where it stands. */
+static const char *problem_of(const struct conf_disk *disk, int fd, const char *path)
+{
+    char real[PATH_MAX];
+    const char *problem = others_write(fd, path);
+    if (problem == NULL && realpath(path, real) != NULL) {
+        problem = others_write(fd, real);
+    }
+    return problem == NULL ? leads_out(disk, path) : problem;
 }
 
 static int file_read(struct heap *heap, int fd, struct slice *bytes_out)
@@ -62,11 +122,13 @@ static int file_read(struct heap *heap, int fd, struct slice *bytes_out)
     return 0;
 }
 
-bool conf_file_read(void *heap, const char *path, struct slice *bytes_out, struct buf *reason_out)
+static bool conf_file_read(void *context, const char *path, struct slice *bytes_out,
+                           struct buf *reason_out)
 {
+    const struct conf_disk *disk = context;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int result = fd < 0 ? -errno : file_read(heap, fd, bytes_out);
-    const char *problem = result < 0 ? strerror(-result) : others_write(fd, path);
+    int result = fd < 0 ? -errno : file_read(disk->heap, fd, bytes_out);
+    const char *problem = result < 0 ? strerror(-result) : problem_of(disk, fd, path);
     if (fd >= 0) {
         close(fd);
     }
@@ -85,14 +147,15 @@ struct conf *conf_file_load(const char *file, const char *const *sets, size_t se
     if (gethostname(hostname, sizeof(hostname) - 1) < 0) {
         hostname[0] = 0;
     }
+    struct conf_disk disk = {.heap = &heap, .file = file, .resolv_file = "/etc/resolv.conf"};
     struct conf_input input = {
         .file = file,
         .sets = sets,
         .set_count = set_count,
         .hostname = slice_from_string(hostname),
-        .resolv_file = "/etc/resolv.conf",
+        .resolv_file = disk.resolv_file,
         .read = conf_file_read,
-        .read_context = &heap,
+        .read_context = &disk,
     };
     struct conf *conf = conf_load(&input, messages);
     heap_fini(&heap);

@@ -8,12 +8,11 @@
 #include "core/conf.h"
 #include "core/heap.h"
 
-/* A conf_read; the context is a struct heap, in which the bytes stay. Regular files ≤ 16 MiB that
- * others may not write, nor put another one in their place (G-06). */
-bool conf_file_read(void *heap, const char *path, struct slice *bytes_out,
-                    struct buf *reason_out);
-
-/* conf_load of `file` (null: defaults) and `sets` from disk, with the system's host name. */
+/*
+ * conf_load of `file` (null: defaults) and `sets` from disk, with the system's host name. What is
+ * read are regular files ≤ 16 MiB that others may not write, nor put another one in their place;
+ * one that is named in the folder of `file` lies in it, wherever symbolic links lead (G-06).
+ */
 MUST_USE struct conf *conf_file_load(const char *file, const char *const *sets, size_t set_count,
                                      struct conf_messages *messages);
 

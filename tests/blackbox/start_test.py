@@ -98,6 +98,42 @@ class Start(BlackBox):
         os.chmod(self.folder, 0o1777)
         self.assertEqual(self.run_daemon("-c", path, "--check")[0], 0)
 
+    def test_g06_a_link_out_of_the_folder_of_the_configuration_is_refused(self):
+        named = 'include = ["more.toml"]\n'
+        os.mkdir(os.path.join(self.folder, "in"))
+        inner = self.write("in/inner.toml", '[node]\nhostname = "b.test"\n')
+        with tempfile.TemporaryDirectory() as elsewhere:
+            outer = os.path.join(elsewhere, "outer.toml")
+            shutil.copy(inner, outer)
+            for name, target, path in (("more.toml", outer, "more.toml"),
+                                       ("out", elsewhere, "out/outer.toml"),
+                                       ("twice.toml", os.path.join(self.folder, "more.toml"),
+                                        "twice.toml")):
+                os.symlink(target, os.path.join(self.folder, name))
+                self.refused(f'include = ["{path}"]\n', 3, path, "leads out of the folder")
+            # What is named where it lies is the operator's word, and so is the main file.
+            path = self.write("t.toml", f'include = ["{outer}"]\n')
+            self.assertEqual(self.run_daemon("-c", path, "--check")[0], 0)
+            os.symlink(path, os.path.join(elsewhere, "main.toml"))
+            self.assertEqual(self.run_daemon("-c", os.path.join(elsewhere, "main.toml"),
+                                             "--check")[0], 0)
+            os.remove(os.path.join(self.folder, "more.toml"))
+            os.symlink("in/inner.toml", os.path.join(self.folder, "more.toml"))
+            path = self.write("t.toml", named)
+            self.assertEqual(self.run_daemon("-c", path, "--check")[0], 0)
+            os.chmod(os.path.join(self.folder, "in"), 0o777)
+            self.refused(named, 3, "more.toml", "others may write to its folder")
+
+    def test_g06_files_include_no_further_ones(self):
+        self.refused('include = ["gone.toml"]\n', 3, "t.toml:1:", "gone.toml",
+                     "No such file or directory")
+        self.write("more.toml", 'include = ["t.toml"]\n')
+        self.refused('include = ["more.toml"]\n', 3, "more.toml:1:1", "include")
+        self.refused('include = ["t.toml"]\n', 3, "include")
+        self.refused(f'include = {["more.toml"] * 100}\n', 3, "t.toml:1:", "at most")
+        os.symlink("round.toml", os.path.join(self.folder, "round.toml"))
+        self.refused('include = ["round.toml"]\n', 3, "round.toml", "symbolic links")
+
     def test_what_is_not_built_is_a_named_error(self):
         for name, lines in (("tls", '[[smtp_listener]]\nlisten = "127.0.0.1:0"\ntls = "starttls"'),
                             ("redis", '[redis]\nnode = "redis://127.0.0.1"')):
