@@ -66,7 +66,7 @@ class Session:
     def say(self, reply):
         if reply is HANG_UP:
             return False
-        self.socket.sendall(reply.encode("utf-8") + b"\r\n")
+        self.socket.sendall(reply.encode("utf-8", "surrogateescape") + b"\r\n")
         return not reply.startswith("421")
 
     def step(self):
