@@ -420,7 +420,7 @@ class Spool(BlackBox):
                     lambda: self.run_tool("check", "--spool", "spool")[::2]):
             code, errors = run()
             self.assertEqual(code, 1)
-            self.assertIn("format version 9, this program knows 3", errors)
+            self.assertIn("format version 9, this program knows 2", errors)
 
     def test_wrong_usage_and_missing_spools(self):
         for arguments, code in ((("check", "--spool", "none"), 1), (("look",), 2), ((), 2),
