@@ -9,6 +9,43 @@
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
+/* --- the calendar ----------------------------------------------------------------------------- */
+
+static int64_t floor_div(int64_t value, int64_t by)
+{
+    return value / by - (value % by < 0);
+}
+
+bool date_is_leap(int64_t year)
+{
+    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+unsigned date_month_days(int64_t year, unsigned month)
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return month == 2 && date_is_leap(year) ? 29 : days[month - 1];
+}
+
+int64_t date_days_to_year(int64_t year)
+{
+    int64_t before = year - 1;
+    return 365 * (year - 1970) + (floor_div(before, 4) - 492) - (floor_div(before, 100) - 19) +
+           (floor_div(before, 400) - 4);
+}
+
+int64_t date_day_of(int64_t at_s)
+{
+    return floor_div(at_s, (int64_t)S_PER_DAY);
+}
+
+int64_t date_year_of(int64_t day)
+{
+    int64_t year = 1970 + floor_div(day * 400, (int64_t)DAYS_PER_ERA);
+    year += date_days_to_year(year + 1) <= day;
+    return year - (date_days_to_year(year) > day);
+}
+
 /*
  * Years are counted from the first of March, so that the leap day is the last of its year and the
  * lengths of the months before it follow one line: 153 days in every five months.
@@ -124,17 +161,6 @@ void date_put_file_name(struct buf *buf, uint64_t wall_ns)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static bool is_leap(uint64_t year)
-{
-    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static uint64_t days_in(uint64_t year, uint64_t month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return days[month - 1] + (month == 2 && is_leap(year) ? 1u : 0u);
-}
-
 /* So many digits, which are taken off. */
 static bool take_digits(struct slice *text, size_t count, uint64_t *value_out)
 {
@@ -154,13 +180,15 @@ static bool take_byte(struct slice *text, uint8_t byte)
     return true;
 }
 
+static uint64_t days_in(uint64_t year, uint64_t month)
+{
+    return date_month_days((int64_t)year, (unsigned)month);
+}
+
 /* Days from 1970 on; months from 1. */
 static uint64_t days_before(uint64_t year, uint64_t month, uint64_t day)
 {
-    uint64_t days = day - 1;
-    for (uint64_t y = 1970; y < year; y++) {
-        days += is_leap(y) ? 366 : 365;
-    }
+    uint64_t days = (uint64_t)date_days_to_year((int64_t)year) + day - 1;
     for (uint64_t m = 1; m < month; m++) {
         days += days_in(year, m);
     }

@@ -22,6 +22,15 @@ struct date {
 
 struct date date_from_ns(uint64_t wall_ns);
 
+/* Of any year, also before 1970; months are 1 to 12. */
+bool date_is_leap(int64_t year);
+unsigned date_month_days(int64_t year, unsigned month);
+/* From 1970-01-01 to the first of January. */
+int64_t date_days_to_year(int64_t year);
+/* The day of an instant, in seconds, and the year of a day; both count from 1970-01-01, UTC. */
+int64_t date_day_of(int64_t at_s);
+int64_t date_year_of(int64_t day);
+
 /* "Sun, 22 Nov 2026 16:49:10 +0000" (RFC 5322 3.3). */
 void date_put_rfc5322(struct buf *buf, uint64_t wall_ns);
 /* "Sun, 22 Nov 2026 16:49:10 GMT" (RFC 9110 5.6.7). */

@@ -1,12 +1,9 @@
 #include "core/hours.h"
 
+#include "core/date.h"
+
 /* Twice a day of the week, and as many changes of the zone: a state that lasts longer lasts. */
 #define STEPS_MAX 32
-
-static int64_t day_of(int64_t local_s)
-{
-    return local_s / HOURS_DAY_S - (local_s % HOURS_DAY_S < 0);
-}
 
 static bool has_day(const struct hours *hours, int64_t day)
 {
@@ -16,7 +13,7 @@ static bool has_day(const struct hours *hours, int64_t day)
 
 static bool open_at(const struct hours *hours, int64_t local_s)
 {
-    int64_t day = day_of(local_s);
+    int64_t day = date_day_of(local_s);
     int64_t time_s = local_s - day * HOURS_DAY_S;
     if (hours->start_s < hours->end_s) {
         return has_day(hours, day) && time_s >= hours->start_s && time_s < hours->end_s;
@@ -29,7 +26,7 @@ static bool open_at(const struct hours *hours, int64_t local_s)
 static int64_t edge_after(const struct hours *hours, int64_t local_s)
 {
     const uint32_t edges[] = {hours->start_s, hours->end_s};
-    int64_t day = day_of(local_s);
+    int64_t day = date_day_of(local_s);
     int64_t next_s = INT64_MAX;
     for (int64_t of = day - 1; of <= day + 1; of++) {
         for (size_t i = 0; i < COUNT_OF(edges); i++) {

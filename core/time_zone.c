@@ -1,5 +1,7 @@
 #include "core/time_zone.h"
 
+#include "core/date.h"
+
 #define HEADER_BYTES   44
 #define CHANGES_MAX    4096
 #define KINDS_MAX      256
@@ -11,55 +13,23 @@ const struct time_zone time_zone_utc = {.first_s = 0};
 
 /* --- the calendar ----------------------------------------------------------------------------- */
 
-static int64_t floor_div(int64_t value, int64_t by)
-{
-    return value / by - (value % by < 0);
-}
-
-static bool is_leap(int64_t year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-/* Days from 1970-01-01 to the first of January. */
-static int64_t days_to_year(int64_t year)
-{
-    int64_t before = year - 1;
-    return 365 * (year - 1970) + (floor_div(before, 4) - 492) - (floor_div(before, 100) - 19) +
-           (floor_div(before, 400) - 4);
-}
-
-static int64_t year_of(int64_t at_s)
-{
-    int64_t days = floor_div(at_s, DAY_S);
-    int64_t year = 1970 + floor_div(days * 400, 146097);
-    year += days_to_year(year + 1) <= days;
-    return year - (days_to_year(year) > days);
-}
-
-static unsigned month_days(int64_t year, unsigned month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return month == 2 && is_leap(year) ? 29 : days[month - 1];
-}
-
 /* Days from the first of January. */
 static int64_t day_in(int64_t year, const struct time_zone_day *day)
 {
     if (day->kind == 'J') {
-        return day->day - 1 + (is_leap(year) && day->day >= 60);
+        return day->day - 1 + (date_is_leap(year) && day->day >= 60);
     }
     if (day->kind == 'N') {
         return day->day;
     }
     int64_t first = 0;
     for (unsigned month = 1; month < day->month; month++) {
-        first += month_days(year, month);
+        first += date_month_days(year, month);
     }
-    int64_t weekday = (days_to_year(year) + first + 4) % 7; /* 1970-01-01 was a Thursday */
+    int64_t weekday = (date_days_to_year(year) + first + 4) % 7; /* 1970-01-01 was a Thursday */
     weekday += weekday < 0 ? 7 : 0;
     int64_t in = (day->weekday - weekday + 7) % 7 + (day->week - 1) * 7;
-    while (in >= month_days(year, day->month)) {
+    while (in >= date_month_days(year, day->month)) {
         in -= 7;
     }
     return first + in;
@@ -74,7 +44,7 @@ static struct time_zone_change change_of(const struct time_zone_rule *rule, int6
     const struct time_zone_day *day = begin ? &rule->begin : &rule->end;
     int32_t before_s = begin ? rule->standard_s : rule->summer_s;
     return (struct time_zone_change){
-        .at_s = (days_to_year(year) + day_in(year, day)) * DAY_S + day->time_s - before_s,
+        .at_s = (date_days_to_year(year) + day_in(year, day)) * DAY_S + day->time_s - before_s,
         .offset_s = begin ? rule->summer_s : rule->standard_s,
     };
 }
@@ -87,7 +57,7 @@ static int32_t rule_offset(const struct time_zone_rule *rule, int64_t at_s, int6
     if (!rule->summer) {
         return rule->standard_s;
     }
-    int64_t year = year_of(at_s);
+    int64_t year = date_year_of(date_day_of(at_s));
     for (int64_t of = year - 2; of <= year + 2; of++) {
         for (unsigned i = 0; i < 2; i++) {
             struct time_zone_change change = change_of(rule, of, i > 0);
