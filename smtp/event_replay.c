@@ -334,9 +334,7 @@ static bool item_put(struct event_replay *replay)
     if (replay->item.record.kind == RECORD_OUTCOME) {
         return outcome_put_events(replay);
     }
-    uint16_t flags = replay->item.is.message.flags;
-    bool silent = (flags & (SPOOL_MESSAGE_MOVED | SPOOL_MESSAGE_REBOUND)) == SPOOL_MESSAGE_MOVED;
-    return silent || message_put(replay);
+    return !spool_message_is_told(replay->item.is.message.flags) || message_put(replay);
 }
 
 static void item_take(struct event_replay *replay)

@@ -495,9 +495,9 @@ void spool_put_message(struct spool *spool, struct spool_write *write,
 {
     write->kind = RECORD_MESSAGE;
     write->what = message;
-    bool silent = (message->flags & (SPOOL_MESSAGE_MOVED | SPOOL_MESSAGE_REBOUND)) ==
-                  SPOOL_MESSAGE_MOVED;
-    write->event_sequence = silent ? 0 : spool_event_sequence(spool, message->recipient_count);
+    write->event_sequence = spool_message_is_told(message->flags)
+                                ? spool_event_sequence(spool, message->recipient_count)
+                                : 0;
     spool->boot = MAX_OF(spool->boot, id_boot(&message->id));
     commit_put(&spool->commit, write);
 }

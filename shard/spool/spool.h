@@ -189,6 +189,12 @@ enum {
     SPOOL_MESSAGE_REBOUND = 32, /* moved, and each of its recipients has an event of that */
 };
 
+/* Has each of its recipients an event of its being stored? */
+static inline bool spool_message_is_told(uint16_t flags)
+{
+    return (flags & SPOOL_MESSAGE_MOVED) == 0 || (flags & SPOOL_MESSAGE_REBOUND) != 0;
+}
+
 /* One BODY record of a message that is too large for one record. */
 struct spool_part {
     struct spool_location location;
