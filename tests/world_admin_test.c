@@ -131,18 +131,6 @@ static void run_s(uint64_t seconds)
     assert_true(sim_run_for(stage.sim, seconds * NS_PER_S));
 }
 
-static unsigned told(const char *what)
-{
-    run_s(5);
-    char *text = world_log(&stage.world);
-    unsigned count = 0;
-    for (const char *at = strstr(text, what); at != NULL; at = strstr(at + 1, what)) {
-        count++;
-    }
-    free(text);
-    return count;
-}
-
 /* --- suspended -------------------------------------------------------------------------------- */
 
 static void a01_suspended_mail_stands_still_uncounted_and_untold_until_it_is_let_go(void **state)
@@ -163,7 +151,7 @@ static void a01_suspended_mail_stands_still_uncounted_and_untold_until_it_is_let
     assert_true(slice_equal(delivery_hold_detail(&mta()->delivery, queue("t.test")),
                             SLICE("testing")));
     assert_int_equal(only_row()->attempts, 0);
-    assert_int_equal(told("\"type\":"), 3); /* two Receptions and a Delivery */
+    assert_int_equal(stage_told(&stage, "\"type\":"), 3); /* two Receptions and a Delivery */
     assert_int_equal(cancel(&stage.world, ADMIN_SUSPEND, id), ADMIN_DONE);
     assert_non_null(strstr(stage.world.log_line, "event=admin action=cancel"));
     run_s(1);
@@ -231,7 +219,7 @@ static void a03_mail_does_not_expire_while_it_is_suspended(void **state)
     run_s(2);
     assert_int_equal(world_counter(&stage.world, COUNTER_expirations), 1);
     assert_int_equal(world_rows(&stage.world), 0);
-    assert_int_equal(told("Expiration"), 1);
+    assert_int_equal(stage_told(&stage, "Expiration"), 1);
 }
 
 static void a04_what_has_begun_to_be_sent_ends_as_ever(void **state)
@@ -579,10 +567,12 @@ static void a11_a_bounce_ends_what_waits_what_is_due_and_what_comes_later(void *
     run_s(1);
     assert_int_equal(world_rows(&stage.world), 1); /* the other domain's */
     assert_int_equal(world_counter(&stage.world, COUNTER_admin_bounces), 3);
-    assert_int_equal(told("\"type\":\"AdminBounce\""), 3);
-    assert_int_equal(told("\"response\":{\"code\":551,\"enhanced_code\":{\"class\":5,\"subject\":7,"
-                          "\"detail\":1},\"content\":\"Ringpost internal: Administrator bounced "
-                          "with reason: testing\",\"command\":null}"), 3);
+    assert_int_equal(stage_told(&stage, "\"type\":\"AdminBounce\""), 3);
+    static const char reply[] =
+        "\"response\":{\"code\":551,\"enhanced_code\":{\"class\":5,\"subject\":7,"
+        "\"detail\":1},\"content\":\"Ringpost internal: Administrator bounced "
+        "with reason: testing\",\"command\":null}";
+    assert_int_equal(stage_told(&stage, reply), 3);
     const struct admin *admin = &stage.world.node.control->admin;
     assert_int_equal(admin_bounced(admin, admin_at(admin, 1)), 3);
     assert_int_equal(cancel(&stage.world, ADMIN_BOUNCE, id), ADMIN_DONE);
@@ -608,8 +598,8 @@ static void a12_what_is_being_sent_is_bounced_only_when_it_comes_back(void **sta
     sim_peer_send(stage.sink.last, SLICE("451 4.0.0 later\r\n"));
     run_s(1);
     assert_int_equal(world_rows(&stage.world), 0);
-    assert_int_equal(told("\"type\":\"TransientFailure\""), 1);
-    assert_int_equal(told("\"type\":\"AdminBounce\""), 1);
+    assert_int_equal(stage_told(&stage, "\"type\":\"TransientFailure\""), 1);
+    assert_int_equal(stage_told(&stage, "\"type\":\"AdminBounce\""), 1);
 }
 
 /* The bounce is stored, and nothing that it ends is, when the node dies. */
@@ -631,7 +621,7 @@ static void a12_what_was_deferred_before_a_restart_is_bounced_when_that_is_over(
     run_s(2);
     assert_int_equal(world_rows(&stage.world), 0);
     assert_int_equal(world_counter(&stage.world, COUNTER_admin_bounces), 1);
-    assert_int_equal(told("\"type\":\"AdminBounce\""), 1);
+    assert_int_equal(stage_told(&stage, "\"type\":\"AdminBounce\""), 1);
 }
 
 static void a13_a_message_that_cannot_be_read_is_bounced_as_well(void **state)
@@ -647,7 +637,7 @@ static void a13_a_message_that_cannot_be_read_is_bounced_as_well(void **state)
     (void)order(&stage.world, ADMIN_DO_BOUNCE, SLICE("t.test"));
     run_s(1);
     assert_int_equal(world_counter(&stage.world, COUNTER_admin_bounces), 1);
-    assert_int_equal(told("\"type\":\"AdminBounce\""), 1);
+    assert_int_equal(stage_told(&stage, "\"type\":\"AdminBounce\""), 1);
 }
 
 static void a14_a_flush_makes_due_what_waits(void **state)

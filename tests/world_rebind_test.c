@@ -281,18 +281,6 @@ static void b08_a_stop_answers_everybody(void **state)
 
 /* --- records ---------------------------------------------------------------------------------- */
 
-static unsigned told(const char *what)
-{
-    assert_true(sim_run_for(stage.sim, 5 * NS_PER_S));
-    char *text = world_log(&stage.world);
-    unsigned count = 0;
-    for (const char *at = strstr(text, what); at != NULL; at = strstr(at + 1, what)) {
-        count++;
-    }
-    free(text);
-    return count;
-}
-
 #define REBOUND "\"type\":\"AdminRebind\""
 
 static void b10_each_that_is_moved_has_a_record(void **state)
@@ -301,14 +289,14 @@ static void b10_each_that_is_moved_has_a_record(void **state)
     (void)state;
     mail(3);
     assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
-    assert_int_equal(told(REBOUND), 3);
-    assert_int_equal(told("Rebound from t.test to spring:@t.test: testing"), 3);
-    assert_int_equal(told("\"queue\":\"spring:@t.test\""), 3);
+    assert_int_equal(stage_told(&stage, REBOUND), 3);
+    assert_int_equal(stage_told(&stage, "Rebound from t.test to spring:@t.test: testing"), 3);
+    assert_int_equal(stage_told(&stage, "\"queue\":\"spring:@t.test\""), 3);
     question = to_campaign("t.test", "");
     assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
-    assert_int_equal(told("Rebound from spring:@t.test to t.test: testing"), 3);
+    assert_int_equal(stage_told(&stage, "Rebound from spring:@t.test to t.test: testing"), 3);
     again();
-    assert_int_equal(told(REBOUND), 6);
+    assert_int_equal(stage_told(&stage, REBOUND), 6);
 }
 
 static void b11_an_order_may_ask_for_no_records(void **state)
@@ -319,19 +307,19 @@ static void b11_an_order_may_ask_for_no_records(void **state)
     question.request.untold = true;
     assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
     assert_int_equal(rows_of("spring:@t.test"), 2);
-    assert_int_equal(told(REBOUND), 0);
+    assert_int_equal(stage_told(&stage, REBOUND), 0);
     again();
-    assert_int_equal(told(REBOUND), 0);
+    assert_int_equal(stage_told(&stage, REBOUND), 0);
     question = to_campaign("t.test", "summer");
     assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
-    assert_int_equal(told(REBOUND), 2);
+    assert_int_equal(stage_told(&stage, REBOUND), 2);
     question = to_campaign("t.test", "autumn");
     question.request.untold = true;
     assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
     world_crash(&stage.world, true);
     assert_true(world_start(&stage.world));
     assert_int_equal(rows_of("autumn:@t.test"), 2);
-    assert_int_equal(told(REBOUND), 2);
+    assert_int_equal(stage_told(&stage, REBOUND), 2);
 }
 
 /* The text of the log's n-th record of a rebind, up to its line end; the caller frees. */
@@ -358,7 +346,7 @@ static void b12_a_kill_before_the_record_is_written_loses_none_and_makes_no_seco
         assert_int_equal(ask(&stage.world, &question), REBIND_DONE);
         world_crash(&stage.world, true);
         assert_true(world_start(&stage.world));
-        assert_true(told(REBOUND) >= 2 * (life + 1));
+        assert_true(stage_told(&stage, REBOUND) >= 2 * (life + 1));
     }
     char *lines[16] = {0};
     for (unsigned i = 0; i < COUNT_OF(lines); i++) {

@@ -125,6 +125,18 @@ bool stage_expect(struct stage *stage, unsigned index, const char *body)
     return true;
 }
 
+unsigned stage_told(struct stage *stage, const char *text)
+{
+    CHECK(sim_run_for(stage->sim, 5 * NS_PER_S));
+    char *log = world_log(&stage->world);
+    unsigned count = 0;
+    for (const char *at = strstr(log, text); at != NULL; at = strstr(at + 1, text)) {
+        count++;
+    }
+    free(log);
+    return count;
+}
+
 char *stage_body(size_t size)
 {
     char *text = malloc(size + 128);

@@ -39,6 +39,8 @@ void stage_rows_put(struct stage *stage, unsigned shard, const char *name, unsig
 void stage_rows_drop(struct stage *stage);
 /* The sink gets this message as its number `index`. */
 bool stage_expect(struct stage *stage, unsigned index, const char *body);
+/* How often the event log has this text, five seconds from now. */
+unsigned stage_told(struct stage *stage, const char *text);
 /* `size` bytes and a little more: a header and lines that tell their number; the caller frees. */
 char *stage_body(size_t size);
 
