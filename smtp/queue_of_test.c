@@ -4,27 +4,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "tests/kit/conf_kit.h"
 #include "tests/sim/shards.h"
-
-static void the_domain_follows_the_last_at(void **state)
-{
-    (void)state;
-    static const char *const rows[][2] = {
-        {"a@b.test", "b.test"},
-        {"\"a@x.test\"@b.test", "b.test"},
-        {"a@[192.0.2.1]", "[192.0.2.1]"},
-        {"@b.test", "b.test"},
-        {"a@", ""},
-        {"postmaster", ""},
-        {"", ""},
-    };
-    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
-        struct slice domain = address_domain(slice_from_string(rows[i][0]));
-        if (!slice_equal(domain, slice_from_string(rows[i][1]))) {
-            fail_msg("%s: %.*s", rows[i][0], (int)domain.size, (const char *)domain.data);
-        }
-    }
-}
 
 static struct ready_queue *no_route(void *context, struct sched_queue *queue,
                                     enum hold_reason *reason_out)
@@ -39,65 +20,9 @@ static const struct queues_user user = {.route = no_route};
 
 static const char *const sets[] = {
     "queues.queue.\"slow.test\".retry_interval=1h",
-    "queues.queue.\"routed.test\".routing_domain=\"[192.0.2.1]:26\"",
     "queues.tenant.acme.weight=300",
     "queues.queue.\"slow.test\".acme.sale.weight=500",
 };
-
-static struct conf *load(unsigned set_count)
-{
-    char said[1024];
-    struct conf_messages messages = {0};
-    const struct conf_input input = {
-        .sets = sets, .set_count = set_count, .hostname = SLICE("box.test")};
-    buf_init(&messages.text, said, sizeof(said));
-    struct conf *conf = conf_load(&input, &messages);
-    assert_non_null(conf);
-    return conf;
-}
-
-static void names_have_the_form_that_kumomta_gives_them(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *campaign;
-        const char *tenant;
-        const char *domain;
-        const char *name;
-    } rows[] = {
-        {"", "", "a.test", "a.test"},
-        {"", "acme", "a.test", "acme@a.test"},
-        {"sale", "acme", "a.test", "sale:acme@a.test"},
-        {"sale", "", "a.test", "sale:@a.test"},
-        {"", "", "routed.test", "routed.test![192.0.2.1]:26"},
-        {"sale", "acme", "routed.test", "sale:acme@routed.test![192.0.2.1]:26"},
-        {"", "", "", "@"},
-        {"sale", "", "", "sale:@"},
-        {"", "acme", "[ipv6:2001:db8::1]", "acme@[ipv6:2001:db8::1]"},
-        {"", "", "[ipv6:2001:db8::1]", "[ipv6:2001:db8::1]"},
-        {"a!b@c:d", "acme", "a.test", "a!b@c:d:acme@a.test"},
-        {"a!b@c:d", "", "routed.test", "a!b@c:d:@routed.test![192.0.2.1]:26"},
-    };
-    struct conf *conf = load(COUNT_OF(sets));
-    struct queue_name_memory memory;
-    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
-        const struct conf_queue_key key = {
-            .campaign = slice_from_string(rows[i].campaign),
-            .tenant = slice_from_string(rows[i].tenant),
-            .domain = slice_from_string(rows[i].domain),
-        };
-        struct slice name = queue_name(conf, &key, &memory);
-        if (!slice_equal(name, slice_from_string(rows[i].name))) {
-            fail_msg("%s: %.*s", rows[i].name, (int)name.size, (const char *)name.data);
-        }
-        struct conf_queue_key back = queue_name_parse(name);
-        if (!slice_equal(back.campaign, key.campaign) || !slice_equal(back.tenant, key.tenant) ||
-            !slice_equal(back.domain, key.domain)) {
-            fail_msg("%s is not read back", rows[i].name);
-        }
-    }
-    conf_free(conf);
-}
 
 static uint32_t find(struct queues *queues, const struct conf *conf, const char *campaign,
                      const char *tenant, const char *domain)
@@ -113,7 +38,9 @@ static uint32_t find(struct queues *queues, const struct conf *conf, const char 
 static void a_queue_has_the_options_of_its_name(void **state)
 {
     (void)state;
-    struct conf *conf = load(COUNT_OF(sets));
+    char said[1024];
+    struct conf *conf = conf_kit_load(NULL, sets, COUNT_OF(sets), said, sizeof(said));
+    assert_non_null(conf);
     struct sim *sim = sim_open(&(struct sim_options){.seed = 1});
     struct sim_shards shards = {0};
     struct queues queues;
@@ -149,8 +76,6 @@ static void a_queue_has_the_options_of_its_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_domain_follows_the_last_at),
-        cmocka_unit_test(names_have_the_form_that_kumomta_gives_them),
         cmocka_unit_test(a_queue_has_the_options_of_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

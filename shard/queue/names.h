@@ -9,9 +9,9 @@
 #define RINGPOST_SHARD_QUEUE_NAMES_H
 
 #include "core/htab.h"
+#include "core/queue_name.h"
 #include "shard/account.h"
 
-#define QUEUE_NAME_BYTES_MAX 720
 #define NAME_UNIT_BYTES      32u
 #define NAME_CLASSES         ((QUEUE_NAME_BYTES_MAX + NAME_UNIT_BYTES - 1) / NAME_UNIT_BYTES)
 
