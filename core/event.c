@@ -278,9 +278,13 @@ void event_put_reply(struct buf *buf, const struct event *event)
         buf_printf(buf, " %u.%u.%u", event->enhanced[0], event->enhanced[1], event->enhanced[2]);
     }
     buf_put_byte(buf, ' ');
-    struct slice text = slice_first(event->content, MIN_OF(event->content.size, buf_room(buf)));
+    event_put_line(buf, event->content);
+}
+
+void event_put_line(struct buf *buf, struct slice text)
+{
     size_t start = buf->size;
-    buf_put(buf, text);
+    buf_put(buf, slice_first(text, MIN_OF(text.size, buf_room(buf))));
     for (size_t i = start; i < buf->size; i++) {
         if (buf->data[i] == '\r' || buf->data[i] == '\n') {
             buf->data[i] = ' ';

@@ -73,6 +73,8 @@ MUST_USE bool event_type_parse(struct slice name, enum event_type *type_out);
 
 /* The reply on one line, "550 5.1.1 no such user", cut where `buf` ends; line ends are spaces. */
 void event_put_reply(struct buf *buf, const struct event *event);
+/* Its text alone, likewise. */
+void event_put_line(struct buf *buf, struct slice text);
 
 /* One line with its line end; at most EVENT_JSON_BYTES_MAX. Left out whole when it does not fit. */
 void event_put_json(struct buf *buf, const struct event *event);
