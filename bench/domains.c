@@ -92,6 +92,17 @@ void domains_put_later(struct buf *buf, uint64_t count, uint64_t weight)
     }
 }
 
+void domains_put_sites(struct buf *buf, uint64_t count, uint64_t sites)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        buf_put_string(buf, "d");
+        buf_put_padded(buf, i, 6);
+        buf_put_string(buf, ".s");
+        buf_put_u64(buf, i % sites);
+        buf_put_string(buf, ".test\n");
+    }
+}
+
 void domains_fini(struct domains *domains)
 {
     free(domains->text);

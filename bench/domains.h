@@ -24,6 +24,12 @@ MUST_USE bool domains_read(struct domains *domains, struct slice text, struct bu
 #define DOMAINS_LATER_BYTES 40u
 #define DOMAINS_LATER_RULE  "rcpt *.later.test 450 4.2.1 not now\n"
 void domains_put_later(struct buf *buf, uint64_t count, uint64_t weight);
+/*
+ * `count` domains, each in turn of one of these sites, whose MX is that of *.s0.test, *.s1.test …;
+ * a line takes DOMAINS_SITE_BYTES at most.
+ */
+#define DOMAINS_SITE_BYTES 24u
+void domains_put_sites(struct buf *buf, uint64_t count, uint64_t sites);
 void domains_fini(struct domains *domains);
 struct slice domains_pick(const struct domains *domains, struct prng *prng);
 

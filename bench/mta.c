@@ -20,6 +20,34 @@
 #define REPORT_MS    10000
 #define LOG_TAIL_MAX 65536
 
+/* Where mail goes: by static names, an MX and a host for each site, or one list for all. */
+static void put_names(const struct mta_options *options, struct buf *buf)
+{
+    if (options->sites == 0) {
+        buf_printf(buf,
+                   "[queues.queue.default]\n"
+                   "protocol = { smtp = { mx_list = [\"[127.0.0.1]:%u\"] } }\n",
+                   options->sink_port);
+        return;
+    }
+    buf_put_string(buf, "[dns]\n"
+                        "servers = []\n"
+                        "static = \"\"\"\n");
+    for (unsigned i = 0; i < options->sites; i++) {
+        buf_printf(buf, "*.s%u.test. MX 10 mx.s%u.test.\nmx.s%u.test. A 127.0.0.1\n", i, i, i);
+    }
+    buf_put_string(buf, "\"\"\"\n"
+                        "[queues.queue.default]\n");
+}
+
+/* Of the block of [shaping], when mail goes by names: hosts on loopback, at the sink's port. */
+static void put_hosts(const struct mta_options *options, struct buf *buf)
+{
+    if (options->sites > 0) {
+        buf_printf(buf, "smtp_port = %u\nprohibited_hosts = []\n", options->sink_port);
+    }
+}
+
 bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
 {
     buf_printf(buf,
@@ -31,14 +59,11 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
     if (options->congestion[0] != 0) {
         buf_printf(buf, "congestion_control = \"%s\"\n", options->congestion);
     }
-    buf_printf(buf,
-               "[spool]\n"
-               "path = \"spool\"\n"
-               "[log]\n"
-               "path = \"log\"\n"
-               "[queues.queue.default]\n"
-               "protocol = { smtp = { mx_list = [\"[127.0.0.1]:%u\"] } }\n",
-               options->sink_port);
+    buf_put_string(buf, "[spool]\n"
+                        "path = \"spool\"\n"
+                        "[log]\n"
+                        "path = \"log\"\n");
+    put_names(options, buf);
     if (options->retry_s > 0) {
         buf_printf(buf, "retry_interval = \"%" PRIu64 "s\"\n", options->retry_s);
     }
@@ -50,12 +75,13 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
                "[shaping.\"default\"]\n"
                "enable_tls = \"Disabled\"\n"
                "connection_limit = %u\n"
-               "%s"
-               "[[smtp_listener]]\n"
-               "listen = \"127.0.0.1:0\"\n"
-               "[[http_listener]]\n"
-               "listen = \"127.0.0.1:0\"\n",
+               "%s",
                options->connections, options->site != NULL ? options->site : "");
+    put_hosts(options, buf);
+    buf_put_string(buf, "[[smtp_listener]]\n"
+                        "listen = \"127.0.0.1:0\"\n"
+                        "[[http_listener]]\n"
+                        "listen = \"127.0.0.1:0\"\n");
     buf_put_string(buf, options->more != NULL ? options->more : "");
     return !buf->overflow;
 }

@@ -19,6 +19,7 @@ struct mta_options {
     unsigned shards;
     const char *congestion; /* "": the system's */
     uint64_t retry_s;       /* retry_interval, seconds; 0: the default */
+    unsigned sites;         /* names of domains_put_sites lead to the sink; 0: all names do */
     uint64_t spread_s;      /* of the groups of domains.h: evenly up to this; 0: as the others */
     const char *site;       /* lines of the site's block of [shaping]; null: none */
     const char *more;       /* lines at the end of the configuration; null: none */

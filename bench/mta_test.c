@@ -71,6 +71,30 @@ static void the_configuration_is_toml_with_ports_and_limits(void **state)
     assert_non_null(strstr(text, "\nretry_interval = \"86400s\"\n[shaping"));
 }
 
+static void names_lead_to_the_sink_by_a_host_of_each_site(void **state)
+{
+    (void)state;
+    struct mta_options options = {.sink_port = 2626, .connections = 5, .shards = 1, .sites = 2,
+                                  .congestion = ""};
+    char text[2048];
+    uint8_t names[3 * DOMAINS_SITE_BYTES];
+    struct buf buf;
+    buf_init(&buf, text, sizeof(text) - 1);
+    assert_true(mta_put_configuration(&options, &buf));
+    text[buf.size] = 0;
+    assert_non_null(strstr(text, "*.s1.test. MX 10 mx.s1.test.\nmx.s1.test. A 127.0.0.1\n\"\"\""));
+    assert_non_null(strstr(text, "smtp_port = 2626\nprohibited_hosts = []\n[[smtp"));
+    assert_null(strstr(text, "mx_list"));
+    struct toml_error error;
+    struct toml_tree *tree = toml_parse(buf_slice(&buf), &error);
+    assert_non_null(tree);
+    toml_free(tree);
+    buf_init(&buf, names, sizeof(names));
+    domains_put_sites(&buf, 3, 2);
+    assert_true(slice_equal(buf_slice(&buf), SLICE("d000000.s0.test\nd000001.s1.test\n"
+                                                   "d000002.s0.test\n")));
+}
+
 static void domains_come_as_often_as_they_weigh(void **state)
 {
     (void)state;
@@ -176,6 +200,7 @@ int main(void)
         cmocka_unit_test(values_are_read_from_a_line_by_their_whole_key),
         cmocka_unit_test(allocations_come_from_the_line_of_a_build_that_counts),
         cmocka_unit_test(the_configuration_is_toml_with_ports_and_limits),
+        cmocka_unit_test(names_lead_to_the_sink_by_a_host_of_each_site),
         cmocka_unit_test(domains_come_as_often_as_they_weigh),
         cmocka_unit_test(a_million_domains_are_read_and_not_one_more),
         cmocka_unit_test(mail_that_stays_goes_to_numbered_domains_that_one_rule_refuses),

@@ -5,7 +5,9 @@
 /* Everything from the first start until the sink has it all. */
 static bool round_go(struct cast *cast, const struct round_options *options, struct buf *reason)
 {
-    struct mta_options mta = {.flush_delay = options->flush_delay};
+    struct mta_options mta = {.connections = options->connections,
+                              .sites = options->sites,
+                              .flush_delay = options->flush_delay};
     return cast_start_sink(cast, reason) &&
            (options->bin == NULL || cast_start_mta(cast, options->bin, "round", mta, reason)) &&
            cast_start_source(cast, reason) && cast_wait_sent(cast, reason) &&
@@ -57,7 +59,7 @@ bool round_run(const struct scenario *scenario, const struct round_options *opti
         .per_request = options->per_request,
         .expected = options->messages,
         .times = options->rate > 0 ? options->messages : 0,
-        .domains = SLICE("sink.test"),
+        .domains = options->domains.size > 0 ? options->domains : SLICE("sink.test"),
     };
     if (!cast_open(&cast, &all, reason)) {
         return false;

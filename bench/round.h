@@ -12,6 +12,9 @@ struct round_options {
     uint64_t messages;
     uint64_t per_request; /* recipients of each request over HTTP; 0: SMTP */
     uint64_t rate;     /* 0: closed loop. Else latency is from the due time to the sink's dot */
+    struct slice domains;   /* of the recipients, as in domains.h; empty: sink.test */
+    unsigned sites;         /* as in mta.h */
+    unsigned connections;   /* connection_limit of each; 0: as the scenario says */
     const char *flush_delay; /* as in mta.h */
 };
 

@@ -27,6 +27,9 @@
 #define FEW_MAX       10000u
 #define PER_REQUEST_DEFAULT 1000u
 #define STEPS_DEFAULT 5u
+#define DOMAINS_DEFAULT 500u
+#define SITES_DEFAULT 10u
+#define SITES_MAX     50u
 
 static const struct {
     long magic;
@@ -54,6 +57,8 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .few = 100,
         .rate = verb->kind == KIND_RATES ? RATE_DEFAULT : 0,
         .burst = BURST_DEFAULT,
+        .domains = DOMAINS_DEFAULT,
+        .sites = SITES_DEFAULT,
         .per_request = PER_REQUEST_DEFAULT,
         .limit = 4,
         .latency_ms = 5,
@@ -71,12 +76,15 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 /* --- options ---------------------------------------------------------------------------------- */
 
 #define KIND_ROUNDS                                                                                \
-    (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT)
+    (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE |              \
+     KIND_INJECT | KIND_DOMAINS)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
-#define KIND_COUNTED (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT)
+#define KIND_COUNTED                                                                               \
+    (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT | KIND_DOMAINS)
 #define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
 #define KIND_SERVER                                                                                \
-    (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE | KIND_INJECT)
+    (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE |                \
+     KIND_INJECT | KIND_DOMAINS)
 #define KIND_SINGLE (KIND_FLOOR | KIND_SERVER | KIND_RATES) /* one size and mode */
 #define KIND_ALL    (KIND_SINGLE | KIND_TABLE)
 #define OPTIONS_MAX 20
@@ -113,6 +121,8 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                                "S in which the queue grows, a start after each")},
         {KIND_BACKLOG, arg_u64("--relay", &scenario->relay_messages, 1, TALLY_NUMBERS_MAX / 1000,
                                "N of each relay to another domain")},
+        {KIND_DOMAINS, arg_u64("--domains", &scenario->domains, 1, QUEUES_MAX, "N of the many")},
+        {KIND_DOMAINS, arg_u64("--sites", &scenario->sites, 1, SITES_MAX, "S that they share")},
         {KIND_SHARE, arg_u64("--few", &scenario->few, 1, FEW_MAX,
                              "N that come when --messages stand in front of them")},
         {KIND_SHARE, arg_u64("--limit", &scenario->limit, 1, SINK_CONNECTIONS_MAX / 4,
@@ -128,13 +138,11 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         {KIND_RATES, arg_u64("--burst", &scenario->burst, 1, RATE_MAX, "B at once")},
         {KIND_RATES, arg_u64("--seconds", &scenario->seconds, 1, 3600, "S to count")},
         {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},
-        {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400,
-                             "S to run; soak: instead of --minutes")},
+        {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400, "S; soak: no --minutes")},
         {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
-        {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin,
-                                          "DIR of ringpostd; else this program's")},
+        {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin, "DIR of ringpostd; else ours")},
         {KIND_TABLE, arg_text("--nomalloc", &scenario->nomalloc,
                               "DIR of a ringpostd that counts allocations (preset nomalloc)")},
         {KIND_RELAY, arg_text("--baseline", &scenario->baseline,

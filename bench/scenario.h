@@ -32,6 +32,7 @@ enum scenario_kind {
     KIND_RATES = 256,
     KIND_TABLE = 512,
     KIND_INJECT = 1024,
+    KIND_DOMAINS = 2048,
 };
 
 struct scenario {
@@ -47,6 +48,8 @@ struct scenario {
     uint64_t few;             /* share: messages that others stand in front of */
     uint64_t limit;           /* share: connections to the site */
     uint64_t latency_ms;      /* share: of the site, for each message */
+    uint64_t domains;         /* domains: of the recipients */
+    uint64_t sites;           /* domains: that these share */
     uint64_t per_request;     /* inject: recipients of each request */
     uint64_t rate;            /* messages a second, open loop; 0: half the relay's; or allowed */
     uint64_t burst;           /* rates: allowed at once */
@@ -129,6 +132,7 @@ MUST_USE bool run_soak(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_backlog(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_table(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_domains(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_inject(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);

@@ -31,6 +31,8 @@ static const struct scenario_verb runs[] = {
      1024, 5, 0, run_tenants},
     {KIND_RATES, "rates", "a rate with 1, 2 and 4 shards, counted where mail arrives", 0, 1024, 1,
      10, run_rates},
+    {KIND_DOMAINS, "domains", "many domains on a few sites against one domain, in turns", 100000,
+     4096, 7, 0, run_domains},
     {KIND_INJECT, "inject", "mail accepted over HTTP beside mail accepted by SMTP, in turns",
      100000, 4096, 7, 10, run_inject},
     {KIND_TABLE, "table", "what a message costs: three sizes, three modes, one and two shards",

@@ -146,6 +146,21 @@ class Runs(BlackBox):
         self.assertEqual(len(rows), 9)
         self.assertAlmostEqual(float(rows[4]["ratio_2"]), figures["cases"][9]["ratio"], places=3)
 
+    def test_domains_are_relayed_by_their_sites(self):
+        result = self.bench("domains", "--messages", "1000", "--rounds", "2", "--connections", "6",
+                            "--domains", "20", "--sites", "3", "--size", "1024")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual((figures["domains"], figures["sites"]), (20, 3))
+        for entry in figures["rounds"]:
+            self.assertEqual([entry[name]["messages"] for name in ("one", "many")], [1000, 1000])
+            ratio = entry["many"]["rate"] / entry["one"]["rate"]
+            self.assertAlmostEqual(entry["ratio"], ratio, delta=0.005 * ratio)
+        ratios = [entry["ratio"] for entry in figures["rounds"]]
+        self.assertAlmostEqual(figures["ratio_median"], sum(ratios) / 2, places=3)
+        self.assertIn("promised: at least 0.9", printed)
+
     def test_inject_is_held_to_smtp_in_turns(self):
         result = self.bench("inject", "--messages", "2500", "--rounds", "2", "--connections", "4",
                             "--recipients-per-request", "400", "--size", "1024")
