@@ -107,6 +107,66 @@ static void put_counters(struct exposition *to, const struct node *node)
     }
 }
 
+/* --- threads ---------------------------------------------------------------------------------- */
+
+enum thread_figure {
+    THREAD_RECEIVED,
+    THREAD_DELIVERED,
+    THREAD_TRANSFAIL,
+    THREAD_FAIL,
+    THREAD_CLIENTS,
+    THREAD_BUSY,
+    THREAD_FIGURES,
+};
+
+static uint64_t of_thread(const struct node *node, unsigned index, enum thread_figure figure)
+{
+    static const enum counter counters[] = {
+        [THREAD_RECEIVED] = COUNTER_recipients_received,
+        [THREAD_DELIVERED] = COUNTER_deliveries,
+        [THREAD_TRANSFAIL] = COUNTER_transient_failures,
+        [THREAD_FAIL] = COUNTER_bounces,
+    };
+    const struct server_load *load = &node->loads[index];
+    if (figure == THREAD_CLIENTS) {
+        return atomic_load_explicit(&load->clients, memory_order_relaxed);
+    }
+    if (figure == THREAD_BUSY) {
+        uint64_t busy = atomic_load_explicit(&load->busy, memory_order_relaxed);
+        return busy * 100 / SERVER_LOAD_ONE;
+    }
+    return counters_get(&node->peers[index]->counters, counters[figure]);
+}
+
+static void put_threads(struct exposition *to, const struct node *node)
+{
+    static const struct metric rows[THREAD_FIGURES] = {
+        [THREAD_RECEIVED] = {"ringpost_thread_recipients_received_total", "counter",
+                             "Recipients that mail was taken for, by thread.", "thread"},
+        [THREAD_DELIVERED] = {"ringpost_thread_deliveries_total", "counter",
+                              "Recipients that were delivered, by thread.", "thread"},
+        [THREAD_TRANSFAIL] = {"ringpost_thread_transient_failures_total", "counter",
+                              "Attempts that failed for now, by thread.", "thread"},
+        [THREAD_FAIL] = {"ringpost_thread_bounces_total", "counter",
+                         "Attempts that failed for good, by thread.", "thread"},
+        [THREAD_CLIENTS] = {"ringpost_thread_clients", "gauge",
+                            "Connections of clients, by thread.", "thread"},
+        [THREAD_BUSY] = {"ringpost_thread_busy_percent", "gauge",
+                         "Part of its last second in which a thread did not sleep.", "thread"},
+    };
+    uint8_t memory[NAME_BYTES];
+    struct buf thread;
+    for (unsigned figure = 0; figure < THREAD_FIGURES; figure++) {
+        bool wanted = exposition_metric(to, &rows[figure]);
+        for (unsigned i = 0; wanted && i < node->shards; i++) {
+            buf_init(&thread, memory, sizeof(memory));
+            buf_printf(&thread, "shard-%u", i);
+            exposition_sample(to, buf_slice(&thread),
+                              of_thread(node, i, (enum thread_figure)figure));
+        }
+    }
+}
+
 /* --- what is collected ------------------------------------------------------------------------ */
 
 enum collected {
@@ -323,6 +383,7 @@ static void put_all(struct exposition *to, const struct node *node,
     put_known(to, node);
     put_connections(to, node, collection);
     put_state(to, node);
+    put_threads(to, node);
     if (collection != NULL) {
         put_scheduled(to, &collection->scheduled);
         if (wants(to, READY_COUNT)) {
@@ -345,7 +406,7 @@ static void answer(const struct scrape *scrape, const struct metrics_collection 
     struct http_exchange *exchange = scrape->exchange;
     const struct node *node = ((struct control *)exchange->context)->node;
     struct exposition exposition;
-    size_t bytes = FIXED_BYTES;
+    size_t bytes = FIXED_BYTES + (size_t)node->shards * THREAD_FIGURES * SAMPLE_BYTES;
     if (collection != NULL) {
         bytes += queues_bytes(&collection->scheduled) + 2 * queues_bytes(&collection->ready);
     }

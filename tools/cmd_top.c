@@ -11,6 +11,7 @@
 #include "tools/exit_codes.h"
 #include "tools/top_feed.h"
 #include "tools/top_frame.h"
+#include "tools/top_json.h"
 
 #define ONCE_COLUMNS   100u /* off a terminal */
 #define ONCE_ROUNDS    2u   /* a rate takes two */
@@ -39,18 +40,47 @@ static unsigned once_columns(void)
     return ONCE_COLUMNS;
 }
 
-static int print_once(struct top *top)
+/* Until so many rounds are over. False: one brought nothing, and why has been said. */
+static bool wait_rounds(struct top *top, unsigned rounds)
 {
-    const struct top_size size = {.columns = once_columns()};
-    while (top->feed.rounds < ONCE_ROUNDS) {
+    while (top->feed.rounds < rounds) {
         top_feed_turn(&top->feed, -1);
         const char *news = top->model.news[0] != 0 ? top->model.news : top->model.listing_news;
         if (news[0] != 0) {
             fprintf(stderr, "ringpost top: ");
             readable_print(stderr, slice_from_string(news));
             fputc('\n', stderr);
-            return EXIT_FAILED;
+            return false;
         }
+    }
+    return true;
+}
+
+/* A line a second, until nobody answers or reads; or one. */
+static int print_json(struct top *top, bool once)
+{
+    uint8_t *bytes = malloc(TOP_JSON_BYTES);
+    struct buf line;
+    int code = EXIT_FAILED;
+    CHECK(bytes != NULL);
+    for (unsigned rounds = ONCE_ROUNDS; wait_rounds(top, rounds); rounds++) {
+        buf_init(&line, bytes, TOP_JSON_BYTES);
+        top_json_put(&line, &top->model);
+        bool written = fwrite(line.data, 1, line.size, stdout) == line.size && fflush(stdout) == 0;
+        if (once || !written) {
+            code = dialogue_end(EXIT_FINE);
+            break;
+        }
+    }
+    free(bytes);
+    return code;
+}
+
+static int print_once(struct top *top)
+{
+    const struct top_size size = {.columns = once_columns()};
+    if (!wait_rounds(top, ONCE_ROUNDS)) {
+        return EXIT_FAILED;
     }
     top_frame_make(&top->frame, &top->model, top->where, size, clock_steady_ns());
     for (unsigned i = 0; i < top->frame.line_count; i++) {
@@ -183,7 +213,8 @@ int cmd_top(const struct verb_options *options)
 {
     struct dialogue dialogue;
     bool once = verb_options_given(options, OPTION_ONCE);
-    if (!once && (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1)) {
+    bool json = verb_options_given(options, OPTION_JSON);
+    if (!once && !json && (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1)) {
         fprintf(stderr, "ringpost top: this is no terminal; --once prints one frame\n");
         return EXIT_USAGE;
     }
@@ -197,7 +228,8 @@ int cmd_top(const struct verb_options *options)
     top->model.ready = verb_options_given(options, OPTION_READY);
     top_feed_init(&top->feed, dialogue.client, &top->model);
     top_frame_init(&top->frame);
-    int code = once ? print_once(top) : run_screen(top);
+    top->model.by_thread = verb_options_given(options, OPTION_THREADS);
+    int code = json ? print_json(top, once) : once ? print_once(top) : run_screen(top);
     top_frame_fini(&top->frame);
     top_feed_fini(&top->feed);
     free(top);

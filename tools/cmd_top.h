@@ -4,7 +4,8 @@
 
 #include "tools/verb_options.h"
 
-#define TOP_OPTIONS (OPTION_BIT(ENDPOINT) | OPTION_BIT(READY) | OPTION_BIT(ONCE))
+#define TOP_OPTIONS                                                                                \
+    (OPTIONS_COMMON | OPTION_BIT(READY) | OPTION_BIT(THREADS) | OPTION_BIT(ONCE))
 
 /* Returns the exit code. */
 int cmd_top(const struct verb_options *options);

@@ -43,7 +43,8 @@ static const struct verb verbs[] = {
     {.name = "top", .ask = cmd_top, .options = TOP_OPTIONS,
      .help = "A running server at work, once a second: rates of the last minutes, queues and why\n"
              "they wait. Keys: q ends, arrows and pages scroll, / filters by name (Escape drops\n"
-             "that), s sorts by count, due, time or name, r shows ready queues or scheduled ones."},
+             "that), s sorts by count, due, time or name, r shows ready queues or scheduled ones,\n"
+             "t threads. With --json it prints rates as a line each second, or --once."},
     {.name = "queues", .ask = cmd_queues, .options = QUEUES_OPTIONS,
      .help = "What stands in the queues, the largest first, and why it waits."},
     {.name = "explain", .ask = cmd_explain, .options = EXPLAIN_OPTIONS,

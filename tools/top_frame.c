@@ -161,7 +161,7 @@ static void add_head(struct top_frame *frame, const struct top_model *model, con
         buf_put_string(&line, "ringpost top  ");
         readable_put(&line, slice_from_string(where));
         if (frame->size.lines > 0) { /* on a screen */
-            buf_put_string(&line, "   q quit  / filter  s sort  r ready  arrows");
+            buf_put_string(&line, "   q quit  / filter  s sort  r ready  t threads  arrows");
         }
         add_line(frame, TOP_TITLE, buf_slice(&line));
         return;
@@ -217,20 +217,60 @@ static void fill_table(struct top_frame *frame, const struct top_model *model, u
     table_layout(&frame->table, frame->size.columns);
 }
 
+static void add_queues(struct top_frame *frame, const struct top_model *model)
+{
+    bool listed = model->listing != NULL && model->listing_ready == model->ready;
+    unsigned count = listed ? MIN_OF(frame->rows, model->row_count - model->top_row) : 0;
+    add_table_title(frame, model, listed, count);
+    fill_table(frame, model, count);
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+static void add_threads(struct top_frame *frame, const struct top_model *model)
+{
+    static const struct table_column columns[] = {
+        {"thread", false, true},  {"in/s", true, false},    {"out/s", true, false},
+        {"deferred/s", true, false}, {"bounced/s", true, false}, {"clients", true, false},
+        {"busy", true, false},
+    };
+    char text[READABLE_BYTES];
+    unsigned top = MIN_OF(model->top_row, model->thread_count);
+    unsigned count = MIN_OF(frame->rows, model->thread_count - top);
+    add_line(frame, TOP_TITLE, SLICE("threads"));
+    table_fini(&frame->table);
+    table_init(&frame->table, columns, COUNT_OF(columns));
+    for (unsigned i = top; i < top + count; i++) {
+        const struct top_thread *thread = &model->threads[i];
+        table_text(&frame->table, slice_from_string(thread->name));
+        for (unsigned rate = 0; rate < TOP_RATES; rate++) {
+            readable_rate(text, thread->rates[rate]);
+            table_text(&frame->table, slice_from_string(text));
+        }
+        table_count(&frame->table, thread->clients);
+        snprintf(text, sizeof(text), "%llu %%", (unsigned long long)thread->busy_percent);
+        table_text(&frame->table, slice_from_string(text));
+    }
+    table_layout(&frame->table, frame->size.columns);
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+
 static void add_table(struct top_frame *frame, const struct top_model *model)
 {
     uint8_t *bytes = malloc(TABLE_LINE_BYTES);
     struct buf line;
     unsigned used = frame->line_count + 2; /* with title and head */
-    bool listed = model->listing != NULL && model->listing_ready == model->ready;
     CHECK(bytes != NULL);
     frame->rows = frame->size.lines == 0         ? QUEUE_ROWS_MAX
                   : frame->size.lines > used ? frame->size.lines - used
                                                  : 0;
-    unsigned count = listed ? MIN_OF(frame->rows, model->row_count - model->top_row) : 0;
-    add_table_title(frame, model, listed, count);
-    fill_table(frame, model, count);
-    for (unsigned i = 0; i <= count; i++) {
+    if (model->by_thread) {
+        add_threads(frame, model);
+    } else {
+        add_queues(frame, model);
+    }
+    for (unsigned i = 0; i <= table_rows(&frame->table); i++) {
         buf_init(&line, bytes, TABLE_LINE_BYTES);
         table_line(&frame->table, i == 0 ? TABLE_HEAD : i - 1, &line);
         add_line(frame, i == 0 ? TOP_HEAD : TOP_PLAIN, buf_slice(&line));

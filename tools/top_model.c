@@ -64,6 +64,46 @@ static void take_gauges(struct top_model *model, const struct json_value *answer
     }
 }
 
+/* The values of a metric by its one label; null: there are none. */
+static const struct json_value *labelled(const struct json_value *answer, const char *name)
+{
+    const struct json_value *value = answer_member(answer_member(answer, name), "value");
+    bool found = value != NULL && value->kind == JSON_OBJECT && value->size > 0 &&
+                 value->members[0].value.kind == JSON_OBJECT;
+    return found ? &value->members[0].value : NULL;
+}
+
+/* Rates only when `sane`: the reading before was of the same threads, so long ago. */
+static void take_threads(struct top_model *model, const struct json_value *answer, bool sane,
+                         uint64_t passed_ns)
+{
+    static const char *const names[TOP_RATES] = {
+        [TOP_IN] = "ringpost_thread_recipients_received_total",
+        [TOP_OUT] = "ringpost_thread_deliveries_total",
+        [TOP_DEFERRED] = "ringpost_thread_transient_failures_total",
+        [TOP_BOUNCED] = "ringpost_thread_bounces_total",
+    };
+    const struct json_value *busy = labelled(answer, "ringpost_thread_busy_percent");
+    const struct json_value *clients = labelled(answer, "ringpost_thread_clients");
+    unsigned count = busy == NULL ? 0 : MIN_OF(answer_count(busy), TOP_THREADS_MAX);
+    sane = sane && count == model->thread_count;
+    model->thread_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct top_thread *thread = &model->threads[i];
+        const struct json_value *key = &busy->members[i].key;
+        snprintf(thread->name, sizeof(thread->name), "%.*s", (int)key->size,
+                 (const char *)key->text);
+        thread->busy_percent = answer_u64(busy, thread->name);
+        thread->clients = answer_u64(clients, thread->name);
+        for (unsigned rate = 0; rate < TOP_RATES; rate++) {
+            uint64_t value = answer_u64(labelled(answer, names[rate]), thread->name);
+            uint64_t more = value - MIN_OF(value, thread->counters[rate]);
+            thread->rates[rate] = sane ? (double)more * (double)NS_PER_S / (double)passed_ns : 0;
+            thread->counters[rate] = value;
+        }
+    }
+}
+
 static void push(struct top_model *model, const double rates[TOP_RATES])
 {
     bool full = model->history_count == TOP_HISTORY;
@@ -106,6 +146,7 @@ void top_model_take_metrics(struct top_model *model, const struct json_value *an
         }
         push(model, rates);
     }
+    take_threads(model, answer, sane, passed_ns);
     memcpy(model->counters, counters, sizeof(counters));
     model->counted = true;
     model->counted_ns = now_ns;
@@ -224,7 +265,8 @@ const char *top_model_order_name(enum top_order order)
 
 static void scroll(struct top_model *model, enum top_key key, unsigned rows)
 {
-    unsigned last = model->row_count > rows ? model->row_count - rows : 0;
+    unsigned count = model->by_thread ? model->thread_count : model->row_count;
+    unsigned last = count > rows ? count - rows : 0;
     unsigned page = MAX_OF(rows, 1u);
     unsigned top = model->top_row;
     if (key == TOP_KEY_UP) {
@@ -296,6 +338,10 @@ bool top_model_key(struct top_model *model, enum top_key key, uint8_t byte, unsi
         break;
     case 'r':
         model->ready = !model->ready;
+        model->top_row = 0;
+        break;
+    case 't':
+        model->by_thread = !model->by_thread;
         model->top_row = 0;
         break;
     default:

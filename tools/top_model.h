@@ -12,6 +12,8 @@
 #define TOP_HISTORY      300u /* rates kept: five minutes */
 #define TOP_FILTER_BYTES 64u
 #define TOP_NEWS_BYTES   256u
+#define TOP_THREADS_MAX  256u
+#define TOP_THREAD_BYTES 16u /* of a name */
 
 enum top_rate { TOP_IN, TOP_OUT, TOP_DEFERRED, TOP_BOUNCED, TOP_RATES };
 enum top_order { TOP_BY_COUNT, TOP_BY_DUE, TOP_BY_TIME, TOP_BY_NAME, TOP_ORDERS };
@@ -28,6 +30,15 @@ enum top_gauge {
     TOP_GAUGES
 };
 
+/* A thread of the server that carries mail. */
+struct top_thread {
+    char name[TOP_THREAD_BYTES];
+    uint64_t counters[TOP_RATES]; /* of the last reading */
+    double rates[TOP_RATES];
+    uint64_t clients;
+    uint64_t busy_percent; /* of its last second */
+};
+
 struct top_model {
     /* Of counters: values of the last reading, and rates, the newest last. */
     bool counted;
@@ -37,6 +48,8 @@ struct top_model {
     unsigned history_count;
     bool known[TOP_GAUGES]; /* the server tells it */
     uint64_t gauges[TOP_GAUGES];
+    struct top_thread threads[TOP_THREADS_MAX];
+    unsigned thread_count;
 
     const struct json_value *listing; /* borrowed; null: none yet */
     uint64_t listing_ns;              /* when it was made, by the server's clock */
@@ -47,6 +60,7 @@ struct top_model {
 
     /* What the operator has chosen. */
     bool ready;
+    bool by_thread;   /* threads are shown, not queues */
     enum top_order order;
     unsigned top_row; /* the first on the screen */
     bool typing;      /* a filter */

@@ -10,6 +10,7 @@
 
 #include "tools/dialogue.h"
 #include "tools/top_frame.h"
+#include "tools/top_json.h"
 
 #define NOW_NS (1000 * NS_PER_S)
 
@@ -133,6 +134,68 @@ static void a_rate_is_what_came_in_the_time_that_passed(void **state)
     assert_int_equal(rig->model.history_count, 1);
     assert_shows(rig, "in             100/s █\n");
     assert_shows(rig, "clients 12  memory 33.0 MiB  shards 2\n");
+}
+
+/* Two threads; the second has taken `received`. */
+static void threads(struct rig *rig, uint64_t received, uint64_t now_ns)
+{
+    char json[1024];
+    snprintf(json, sizeof(json),
+             "{\"ringpost_thread_recipients_received_total\":{\"value\":{\"thread\":{\"shard-0\":5,"
+             "\"shard-1\":%llu}}},\"ringpost_thread_deliveries_total\":{\"value\":7},"
+             "\"ringpost_thread_clients\":{\"value\":{\"thread\":{\"shard-0\":3,\"shard-1\":4}}},"
+             "\"ringpost_thread_busy_percent\":{\"value\":{\"thread\":{\"shard-0\":1,"
+             "\"shard-1\":99}}}}",
+             (unsigned long long)received);
+    const struct json_value *answer =
+        dialogue_parse(rig->reader, slice_from_string(json), &rig->memory[0]);
+    assert_non_null(answer);
+    top_model_take_metrics(&rig->model, answer, now_ns);
+}
+
+static void each_thread_has_rates_of_its_own(void **state)
+{
+    struct rig *rig = *state;
+    metrics(rig, 1000, 0, NOW_NS - NS_PER_S); /* a server that does not tell of threads */
+    assert_true(letters(rig, "t"));
+    assert_shows(rig, "\nthreads\n");
+    assert_null(strstr(draw(rig, 100, 0), "shard-0"));
+    top_model_lost(&rig->model, "away", NOW_NS - NS_PER_S);
+    threads(rig, 100, NOW_NS);
+    assert_shows(rig, "shard-1   0.0    0.0         0.0        0.0        4  99 %\n");
+    threads(rig, 600, NOW_NS + 2 * NS_PER_S);
+    assert_shows(rig, "thread   in/s  out/s  deferred/s  bounced/s  clients  busy\n");
+    assert_shows(rig, "shard-0   0.0    0.0         0.0        0.0        3   1 %\n");
+    assert_shows(rig, "shard-1   250    0.0         0.0        0.0        4  99 %\n");
+    assert_true(key(rig, TOP_KEY_LAST));
+    assert_int_equal(rig->model.top_row, 0); /* both have room */
+    assert_true(letters(rig, "t"));
+    assert_shows(rig, "scheduled queues by count");
+    threads(rig, 10, NOW_NS + 3 * NS_PER_S); /* started again */
+    assert_true(rig->model.threads[1].rates[TOP_IN] == 0);
+}
+
+static void a_reading_is_a_line_of_json(void **state)
+{
+    struct rig *rig = *state;
+    static uint8_t bytes[TOP_JSON_BYTES];
+    struct buf line;
+    buf_init(&line, bytes, sizeof(bytes));
+    top_json_put(&line, &rig->model);
+    assert_true(slice_starts_with(buf_slice(&line), SLICE("{\"in\":null,\"out\":null,")));
+    threads(rig, 100, NOW_NS);
+    threads(rig, 600, NOW_NS + 2 * NS_PER_S);
+    buf_reset(&line);
+    top_json_put(&line, &rig->model);
+    assert_true(slice_equal(
+        buf_slice(&line),
+        SLICE("{\"in\":0.0,\"out\":0.0,\"deferred\":0.0,\"bounced\":0.0,\"clients\":null,"
+              "\"servers\":null,\"shards\":null,\"memory_used\":null,\"memory_limit\":null,"
+              "\"queued\":null,\"ready\":null,\"spool_free_percent\":null,\"threads\":["
+              "{\"name\":\"shard-0\",\"in\":0.0,\"out\":0.0,\"deferred\":0.0,\"bounced\":0.0,"
+              "\"clients\":3,\"busy_percent\":1},"
+              "{\"name\":\"shard-1\",\"in\":250.0,\"out\":0.0,\"deferred\":0.0,\"bounced\":0.0,"
+              "\"clients\":4,\"busy_percent\":99}]}\n")));
 }
 
 static void a_server_that_has_started_again_has_no_rate_from_before(void **state)
@@ -301,6 +364,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_rate_is_what_came_in_the_time_that_passed, rig_open,
                                         rig_close),
+        cmocka_unit_test_setup_teardown(each_thread_has_rates_of_its_own, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(a_reading_is_a_line_of_json, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(a_server_that_has_started_again_has_no_rate_from_before,
                                         rig_open, rig_close),
         cmocka_unit_test_setup_teardown(a_server_that_goes_away_is_said_to_be_lost_and_comes_back,

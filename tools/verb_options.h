@@ -29,6 +29,7 @@
     X(BODY,           "body",           NULL,       "shows the content, up to 64 KiB of it")       \
     X(LIMIT,          "limit",          "N",        "at most so many")                             \
     X(READY,          "ready",          NULL,       "ready queues, not scheduled ones")            \
+    X(THREADS,        "threads",        NULL,       "threads of the server, not queues")           \
     X(ONCE,           "once",           NULL,       "prints one frame as text, and ends")          \
     X(SET,            "set",            "KEY=VALUE,…",                                             \
       "what is to be: tenant=, campaign= and class=urgent or bulk; no value: none")      \
@@ -37,7 +38,8 @@
     X(ALWAYS_FLUSH,   "always-flush",   NULL,       "what is moved is due now, too")               \
     X(ENDPOINT,       "endpoint",       "URL",                                                     \
       "where the server listens ($RINGPOST_ENDPOINT; http://127.0.0.1:8000)")             \
-    X(JSON,           "json",           NULL,       "the server's answer as it is")
+    X(JSON,           "json",           NULL,                                                      \
+      "the server's answer as it is; of top a line for each reading")
 
 enum verb_option {
 #define VERB_OPTION_ENUM(id, name, argument, help) OPTION_##id,

@@ -1,4 +1,5 @@
 """`ringpost top` on a terminal of tmux: what it shows is kept in build/test-output."""
+import json
 import os
 import shutil
 import subprocess
@@ -95,6 +96,24 @@ class Top(BlackBox):
         self.assertEqual(sum(".test " in line for line in lines), 21)
         server.stop()
 
+    def test_readings_are_lines_of_json_with_every_thread(self):
+        server = self.deferring()
+        done = subprocess.run([RINGPOST, "top", "--once", "--json", "--endpoint",
+                               server.ready["http"]], stdin=subprocess.DEVNULL,
+                              capture_output=True, check=False, timeout=SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        reading = json.loads(done.stdout)
+        self.assertEqual((reading["queued"], reading["in"], reading["shards"]), (50, 0, 2))
+        self.assertEqual([thread["name"] for thread in reading["threads"]], ["shard-0", "shard-1"])
+        for thread in reading["threads"]:
+            self.assertLessEqual(thread["busy_percent"], 100)
+        with subprocess.Popen([RINGPOST, "top", "--json", "--endpoint", server.ready["http"]],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+            for _ in range(2):
+                self.assertEqual(json.loads(running.stdout.readline())["queued"], 50)
+            server.kill()
+            self.assertEqual(running.wait(SECONDS), 1)
+
     def test_it_is_for_terminals(self):
         done = subprocess.run([RINGPOST, "top"], stdin=subprocess.DEVNULL, capture_output=True,
                               check=False, timeout=SECONDS)
@@ -125,6 +144,11 @@ class Top(BlackBox):
         screen.wait("unspecified->")
         screen.keep("top-ready.txt")
         screen.keys("r")
+        screen.wait("scheduled queues")
+        screen.keys("t")
+        screen.wait("shard-1")
+        screen.keep("top-threads.txt")
+        screen.keys("t")
         screen.wait("scheduled queues")
         screen.resize(40, 10)
         shown = screen.wait("queue     count  reason")
