@@ -160,6 +160,10 @@ static void record_fields(struct json *json, const struct log_item *item)
         json_location(json, "position", item->is.cursor.group);
         break;
     case RECORD_EVENT:
+        json_time(json, "time", item->is.event.wall_ns);
+        spool_json_number(json, "event_sequence", item->is.event.event_sequence);
+        spool_json_number(json, "event_count", item->is.event.count);
+        break;
     case RECORD_ADOPT:
     case RECORD_NOTHING:
         break;

@@ -293,13 +293,15 @@ static void commit_copy(struct commit *commit, struct spool_write *write, uint64
         put_message(at, write);
     } else if (write->kind == RECORD_BODY) {
         put_body(at, write->what);
+    } else if (write->kind == RECORD_EVENT) {
+        record_put(at, RECORD_EVENT, *(const struct slice *)write->what);
     } else {
         record_put(at, RECORD_OUTCOME, *(const struct slice *)write->what);
         group->outcome_ns = group->outcome_ns == 0 ? write->put_ns : group->outcome_ns;
     }
     record_seal(at, group->sequence, commit->uuid);
     group->urgent = group->urgent || write->kind != RECORD_OUTCOME;
-    group->events = group->events || write->kind == RECORD_MESSAGE || write->kind == RECORD_OUTCOME;
+    group->events = group->events || write->kind != RECORD_BODY;
     write->location = (struct spool_location){.segment = (uint32_t)(at - group->memory)};
     list_push_back(&group->writes, &write->link);
 }
@@ -310,9 +312,10 @@ static bool commit_head_fits(const struct spool_write *write)
     return write->kind != RECORD_MESSAGE || message_size(write->what).head <= SPOOL_HEAD_BYTES_MAX;
 }
 
+/* Of a client that waits, and could come again. */
 static bool is_mail(const struct spool_write *write)
 {
-    return write->kind == RECORD_MESSAGE || write->kind == RECORD_BODY;
+    return write->kind != RECORD_OUTCOME;
 }
 
 /* Without space for more segments the last ones are kept for outcomes: they make room. */
@@ -784,7 +787,7 @@ static bool write_waited_for(const struct spool_write *write)
     if (write->kind == RECORD_MESSAGE) {
         return (((const struct spool_message *)write->what)->flags & SPOOL_MESSAGE_MOVED) == 0;
     }
-    return write->kind == RECORD_BODY;
+    return is_mail(write);
 }
 
 static bool write_late(const struct commit *commit, const struct spool_write *write)

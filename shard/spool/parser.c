@@ -330,6 +330,7 @@ static bool log_parser_step(struct log_parser *parser, struct log_item *item)
 static bool log_record_open(struct log_item *item)
 {
     struct outcome_cursor recipients;
+    struct slice said;
     switch ((enum record_kind)item->record.kind) {
     case RECORD_MESSAGE:
         return record_message_get(&item->record, &item->is.message);
@@ -339,8 +340,9 @@ static bool log_record_open(struct log_item *item)
         return record_void_get(&item->record, &item->is.voids);
     case RECORD_CURSOR:
         return record_cursor_get(&item->record, &item->is.cursor);
-    case RECORD_BODY:
     case RECORD_EVENT:
+        return record_event_get(&item->record, &item->is.event, &said);
+    case RECORD_BODY:
     case RECORD_ADOPT:
     case RECORD_NOTHING:
         break;

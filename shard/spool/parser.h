@@ -61,6 +61,7 @@ struct log_item {
         struct outcome outcome;       /* the payload's head; record_payload has all of it */
         struct spool_location voids;
         struct spool_position cursor;
+        struct record_event event;    /* the same */
     } is;
 };
 

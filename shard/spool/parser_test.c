@@ -245,7 +245,7 @@ static void records_come_in_order_with_their_places(void **state)
     spool_log_body(&log, SLICE("a piece"));
     spool_log_outcome(&log, first);
     spool_log_void(&log, second);
-    spool_log_record(&log, RECORD_EVENT, SLICE("12345678"));
+    spool_log_record(&log, RECORD_EVENT, SLICE("12345678abcdefgh0000----and what is said"));
     spool_log_seal(&log);
     check_trace(&log, &plain, " G1 M5:65 M5:69 G2 B5:193 O5:194 V5:195 R5:195");
     spool_log_fini(&log);
@@ -498,6 +498,7 @@ static void b05_a_record_without_sense_is_damage_and_one_of_a_newer_kind_an_end(
         {RECORD_VOID, 0, " G1 D5:4160/1 G2 M5:129"},
         {RECORD_CURSOR, 0, " G1 D5:4160/1 G2 M5:129"},
         {RECORD_MESSAGE, 0, " G1 D5:4160/1 G2 M5:129"},
+        {RECORD_EVENT, 0, " G1 D5:4160/1 G2 M5:129"},
         {RECORD_NOTHING, RECORD_SKIPPABLE, " G1 R5:65 G2 M5:129"},
         {99, RECORD_SKIPPABLE, " G1 R5:65 G2 M5:129"},
         {99, 0, " G1 N99"},

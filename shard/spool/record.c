@@ -224,6 +224,14 @@ uint32_t record_put_cursor(uint8_t *out, struct spool_position cursor)
     return record_put(out, RECORD_CURSOR, slice_make(payload, sizeof(payload)));
 }
 
+void record_event_put(uint8_t out[RECORD_EVENT_BYTES], const struct record_event *event)
+{
+    little_put_u64(out, event->event_sequence);
+    little_put_u64(out + 8, event->wall_ns);
+    little_put_u32(out + 16, event->count);
+    little_put_u32(out + 20, 0);
+}
+
 /* --- reading records -------------------------------------------------------------------------- */
 
 bool record_peek(struct slice bytes, uint32_t *head_out, uint32_t *bytes_out)
@@ -447,6 +455,22 @@ bool record_cursor_get(const struct record *record, struct spool_position *curso
         .sequence = little_u64(at),
         .group = {.segment = little_u32(at + 8), .offset_64 = little_u32(at + 12)},
     };
+    return true;
+}
+
+bool record_event_get(const struct record *record, struct record_event *event_out,
+                      struct slice *rest_out)
+{
+    struct slice payload = record_payload(record);
+    if (record->kind != RECORD_EVENT || payload.size < RECORD_EVENT_BYTES) {
+        return false;
+    }
+    *event_out = (struct record_event){
+        .event_sequence = little_u64(payload.data),
+        .wall_ns = little_u64(payload.data + 8),
+        .count = little_u32(payload.data + 16),
+    };
+    *rest_out = slice_skip(payload, RECORD_EVENT_BYTES);
     return true;
 }
 

@@ -25,8 +25,8 @@
 #include "core/slice.h"
 #include "shard/spool/outcome.h"
 
-/* 1: no CURSOR, no moved MESSAGE, no checkpoints; 2: no events of a moved MESSAGE */
-#define RECORD_VERSION         3
+/* 1: no CURSOR, no moved MESSAGE, no checkpoints; 2: no events of a moved MESSAGE; 3: no EVENT */
+#define RECORD_VERSION         4
 #define RECORD_PAGE_BYTES      4096u
 #define RECORD_SEGMENT_BYTES   64u /* of the SEGMENT header; the rest of its page is zero */
 #define RECORD_GROUP_BYTES     64u /* of the GROUP header */
@@ -36,13 +36,14 @@
 #define RECORD_BODY_BYTES      64u
 #define RECORD_VOID_BYTES      (RECORD_HEAD_BYTES + 8)
 #define RECORD_CURSOR_BYTES    (RECORD_HEAD_BYTES + 16)
+#define RECORD_EVENT_BYTES     24u /* of an EVENT's payload: its head */
 #define RECORD_PLACE_BYTES     64u /* unit of struct spool_location */
 
 enum record_kind {
     RECORD_MESSAGE = 1,
     RECORD_BODY = 2,    /* a piece of a large body; without a MESSAGE that lists it, nothing */
     RECORD_OUTCOME = 3, /* shard/spool/outcome.h */
-    RECORD_EVENT = 4,   /* an event without a message; not written yet */
+    RECORD_EVENT = 4,   /* events without a message */
     RECORD_VOID = 5,    /* one MESSAGE that was refused after it had been written */
     RECORD_CURSOR = 6,  /* the event log is durable up to a position */
     RECORD_ADOPT = 7,   /* rows of another lane; not written yet */
@@ -110,6 +111,13 @@ struct record_message {
     uint32_t body_offset;            /* from the record's first byte; inline body only */
 };
 
+/* The head of an EVENT's payload. */
+struct record_event {
+    uint64_t event_sequence; /* of its first event; the n-th has this + n */
+    uint64_t wall_ns;        /* when they happened */
+    uint32_t count;          /* of its events */
+};
+
 /* --- writing; `out` has room for the bytes named ---------------------------------------------- */
 
 void record_segment_put(uint8_t out[RECORD_SEGMENT_BYTES], const struct record_segment *segment);
@@ -135,6 +143,8 @@ void record_body_put(uint8_t *out, uint64_t body_bytes, XXH128_hash_t hash);
 uint32_t record_put(uint8_t *out, enum record_kind kind, struct slice payload);
 uint32_t record_put_void(uint8_t *out, struct spool_location message);
 uint32_t record_put_cursor(uint8_t *out, struct spool_position cursor);
+/* Into a payload that record_put takes; what the events say follows it. */
+void record_event_put(uint8_t out[RECORD_EVENT_BYTES], const struct record_event *event);
 uint64_t record_bytes(uint64_t payload_bytes);
 /* Makes any record one that is passed over. Seal it again. */
 void record_withdraw(uint8_t *out);
@@ -174,6 +184,8 @@ MUST_USE bool record_body_get(const struct record *record, uint64_t *body_bytes_
                               XXH128_hash_t *hash_out);
 MUST_USE bool record_void_get(const struct record *record, struct spool_location *message_out);
 MUST_USE bool record_cursor_get(const struct record *record, struct spool_position *cursor_out);
+MUST_USE bool record_event_get(const struct record *record, struct record_event *event_out,
+                               struct slice *rest_out);
 /* Payload of the other kinds. */
 struct slice record_payload(const struct record *record);
 /* Dots and cuts ascend and lie inside the body. */

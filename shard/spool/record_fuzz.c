@@ -48,6 +48,11 @@ static void look_at(const struct record *record)
     if (record_body_get(record, &bytes, &hash)) {
         CHECK(bytes <= record->bytes);
     }
+    struct record_event event;
+    struct slice rest;
+    if (record_event_get(record, &event, &rest)) {
+        CHECK(rest.size + RECORD_EVENT_BYTES == record_payload(record).size);
+    }
     bool matches = record_body_matches(record) && record_void_get(record, &location);
     CHECK(!matches || record->kind == RECORD_VOID);
     CHECK(record_payload(record).size <= record->bytes);

@@ -198,6 +198,34 @@ static void records_come_back_as_they_were_put(void **state)
     assert_int_equal(record_next(&cursor, &record), RECORD_END);
 }
 
+static void the_head_of_an_event_comes_back_with_what_follows_it(void **state)
+{
+    (void)state;
+    uint8_t payload[RECORD_EVENT_BYTES + 5];
+    _Alignas(8) uint8_t bytes[RECORD_HEAD_BYTES + sizeof(payload) + 8];
+    const struct record_event put = {.event_sequence = 77ull << 40, .wall_ns = 5, .count = 70000};
+    struct record_event event;
+    struct record record;
+    struct slice rest;
+    record_event_put(payload, &put);
+    memcpy(payload + RECORD_EVENT_BYTES, "words", 5);
+    for (size_t size = 0; size <= sizeof(payload); size++) {
+        uint32_t whole = record_put(bytes, RECORD_EVENT, slice_make(payload, size));
+        record_seal(bytes, SEQUENCE, UUID);
+        assert_true(record_at(slice_make(bytes, whole), UUID, &record));
+        assert_int_equal(record.flags, 0); /* who does not know it may not pass it over */
+        assert_int_equal(record_event_get(&record, &event, &rest), size >= RECORD_EVENT_BYTES);
+    }
+    assert_true(slice_equal(rest, SLICE("words")));
+    assert_int_equal(event.event_sequence, put.event_sequence);
+    assert_int_equal(event.wall_ns, put.wall_ns);
+    assert_int_equal(event.count, put.count);
+    uint32_t whole = record_put(bytes, RECORD_OUTCOME, slice_make(payload, sizeof(payload)));
+    record_seal(bytes, SEQUENCE, UUID);
+    assert_true(record_at(slice_make(bytes, whole), UUID, &record));
+    assert_false(record_event_get(&record, &event, &rest));
+}
+
 static void b01_a_group_cut_anywhere_gives_the_records_before_the_cut(void **state)
 {
     (void)state;
@@ -376,6 +404,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_come_back_as_they_were_put),
         cmocka_unit_test(records_come_back_as_they_were_put),
+        cmocka_unit_test(the_head_of_an_event_comes_back_with_what_follows_it),
         cmocka_unit_test(b01_a_group_cut_anywhere_gives_the_records_before_the_cut),
         cmocka_unit_test(b02_one_flipped_bit_costs_at_most_the_record_it_hits),
         cmocka_unit_test(b03_lengths_are_checked_before_they_are_used),

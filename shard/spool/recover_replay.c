@@ -158,8 +158,11 @@ static void recover_record(struct recover *recover, const struct log_item *item)
             recover->cursor = item->is.cursor;
         }
         break;
-    case RECORD_BODY:
     case RECORD_EVENT:
+        recover->event_next = MAX_OF(recover->event_next,
+                                     item->is.event.event_sequence + item->is.event.count);
+        break;
+    case RECORD_BODY:
     case RECORD_ADOPT:
     case RECORD_NOTHING:
         break;

@@ -523,6 +523,13 @@ void spool_put_outcome(struct spool *spool, struct spool_write *write, const str
     commit_put(&spool->commit, write);
 }
 
+void spool_put_event(struct spool *spool, struct spool_write *write, const struct slice *payload)
+{
+    write->kind = RECORD_EVENT;
+    write->what = payload;
+    commit_put(&spool->commit, write);
+}
+
 uint64_t spool_event_sequence(struct spool *spool, unsigned count)
 {
     uint64_t first = spool->event_next;

@@ -252,6 +252,12 @@ void spool_part_drop(struct spool *spool, const struct spool_part *part);
  * Its event sequence numbers are drawn by spool_event_sequence beforehand: they stand in it.
  */
 void spool_put_outcome(struct spool *spool, struct spool_write *write, const struct slice *payload);
+/*
+ * An EVENT: events of what came as mail and is not kept as mail. The payload begins with struct
+ * record_event. Its sequence numbers are drawn beforehand, like an outcome's; like a message it
+ * has a client that waits. One that is late may stand in the log all the same.
+ */
+void spool_put_event(struct spool *spool, struct spool_write *write, const struct slice *payload);
 /* Draws `count` event sequence numbers; returns the first. */
 uint64_t spool_event_sequence(struct spool *spool, unsigned count);
 
