@@ -1,5 +1,6 @@
 """Mail goes where DNS says: by NSD and Unbound, which are stopped and come back, and by a server
 that says anything at all. Hosts are sinks on addresses of loopback, one port for all."""
+import collections
 import getpass
 import os
 import socket
@@ -7,12 +8,16 @@ import struct
 import subprocess
 import time
 
-from harness import BlackBox, Config, free_port, wait_until
+from bench_load import BenchSink, BenchSource
+from harness import SECONDS, BlackBox, Config, free_port, wait_until
 from name_server import (A, CNAME, MX, NXDOMAIN, SERVFAIL, TRUNCATED, NameServer, address, mx,
                          name, record)
 
 CONTENT = b"Subject: test\r\n\r\nhello\r\n"
 KNOWN = "stu" "b"  # what Unbound calls a zone whose server it is told
+AWAY_S = int(os.environ.get("AWAY", "4"))  # how long DNS is dead under load
+LOAD_RATE = 300  # messages a second, meanwhile
+LOAD_DOMAINS = 500  # whose records are known for a second
 LARGE = 60  # hosts of a domain: no datagram holds them
 
 ZONE = """$ORIGIN test.
@@ -95,7 +100,8 @@ class Real(Dns):
     def start_nsd(self):
         large = "".join(f"large MX 10 {'m' * 30}{n}\n{'m' * 30}{n} A 127.0.0.2\n"
                         for n in range(LARGE))
-        self.write("test.zone", ZONE + large)
+        load = "".join(f"load{n} 1 MX 10 mx1\n" for n in range(LOAD_DOMAINS))
+        self.write("test.zone", ZONE + large + load)
         path = self.write("nsd.conf", f"""server:
  ip-address: 127.0.0.1
  port: {self.zone_port}
@@ -218,6 +224,43 @@ remote-control:
         self.assertEqual(self.recipients(first),
                          ["a@one.test", "a@one.test", "a@order.test", "a@plain.test"])
         self.assertEqual(server.stop()["bounces"], 1)
+
+    def test_f17_dns_that_is_dead_under_load_bounces_nothing_and_loses_nothing(self):
+        """`AWAY=60` for as long. Half of the domains have never been asked for before."""
+        sink = BenchSink(self, "sink", listen=f"127.0.0.2:{free_port()}")
+        server = self.mta(sink, self.port)
+        known = self.load(server, 0, 2)
+        known.process.wait(SECONDS)
+        self.end(self.programs[self.unbound])
+        late = self.load(server, 1, AWAY_S + 4)
+        time.sleep(AWAY_S)
+        self.start_unbound()
+        late.process.wait(SECONDS)
+        promised = collections.Counter()
+        for source in (known, late):
+            code, said = source.end()
+            entries = source.new_entries()
+            self.assertEqual((code, said["messages"]), (0, len(entries)))
+            promised.update(to for entry in entries for to in entry.recipients)
+        taken = collections.Counter()
+
+        def all_there():
+            taken.update(to for entry in sink.new_entries() for to in entry.recipients)
+            return taken.total() >= promised.total()
+        wait_until(all_there, "all mail at the sink", 60 + 2 * AWAY_S)
+        self.assertEqual(taken, promised)
+        self.assertGreater(len(server.events("TransientFailure")), 0)
+        counters = server.stop()
+        self.assertEqual(server.events("Bounce", "Expiration"), [])
+        self.assertEqual(counters["deliveries"], promised.total())
+
+    def load(self, server, part, seconds):
+        """To the first part of the domains, or to all."""
+        path = self.write(f"domains{part}", "".join(
+            f"load{n}.test\n" for n in range(LOAD_DOMAINS // (2 - part))))
+        return BenchSource(self, f"source{part}", server.ready["smtp"].split(",")[0],
+                           "--messages", str(LOAD_RATE * seconds), "--rate", str(LOAD_RATE),
+                           "--domains", path, "--size", "1024", "--connections", "16")
 
 
 def loops(question):
