@@ -1,6 +1,6 @@
 /*
  * [sources]: where mail leaves from, and the pools that share it, in the form of KumoMTA's
- * sources.toml. core/conf*.c only.
+ * sources.toml. core/conf*.c only, but for what names may be.
  */
 #ifndef RINGPOST_CORE_CONF_SOURCES_H
 #define RINGPOST_CORE_CONF_SOURCES_H

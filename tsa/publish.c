@@ -201,6 +201,9 @@ static void take_recipient(struct reading *reading)
         return;
     }
     struct slice domain = address_domain(json_value_text(value));
+    if (slice_ends_with(domain, SLICE("."))) {
+        domain = slice_first(domain, domain.size - 1);
+    }
     if (domain.size > sizeof(publish->domain)) {
         refuse(reading, "recipient has a domain that is too long");
         return;

@@ -7,7 +7,8 @@
  *                  skipped. A type that no log has is a fault
  *   timestamp      seconds since 1970, with or without a fraction; timestamp_ms counts before it
  *   response       {code, enhanced_code: null or {class, subject, detail}, content}
- *   recipient      a text, or several, of which the first counts: once, however many there are
+ *   recipient      a text, or several, of which the first counts: once, however many there are;
+ *                  its domain in lower case, without a dot at the end
  *   queue          tells tenant and campaign (core/queue_name.h); may be missing, as the next two
  *   egress_source  null or missing: "unspecified"
  *   site           "SOURCE->NAME@smtp_client", or empty

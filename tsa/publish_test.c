@@ -119,7 +119,7 @@ static const struct {
     {R(AT "\"timestamp_ms\":1757000000007," TO RESPONSE), "550 no", "b.test",
      1757000000007 * NS_PER_MS},
     {R(AT "\"timestamp_ms\":-1," TO RESPONSE), "550 no", "b.test", 1757000000 * NS_PER_S},
-    {R(AT "\"recipient\":[\"a@B.test\",\"c@d.test\"]," RESPONSE), "550 no", "b.test",
+    {R(AT "\"recipient\":[\"a@B.test.\",\"c@d.test\"]," RESPONSE), "550 no", "b.test",
      1757000000 * NS_PER_S},
     {R(AT "\"recipient\":\"postmaster\"," RESPONSE), "550 no", "", 1757000000 * NS_PER_S},
     {R(AT TO "\"response\":{\"code\":250,\"enhanced_code\":null}"), "250 ", "b.test",
