@@ -8,6 +8,7 @@
 #include "core/conf_routes.h"
 #include "core/conf_sections.h"
 #include "core/conf_settings.h"
+#include "core/conf_shaping.h"
 #include "core/conf_sources.h"
 
 /* What conf_free needs beside what everyone may read. */
@@ -169,5 +170,8 @@ void conf_free(struct conf *conf)
     }
     struct heap heap = CONTAINER_OF(conf, struct conf_whole, conf)->heap;
     conf_classifier_free(conf->classifier);
+    if (conf->shaping != NULL) {
+        shaping_rule_set_free(conf->shaping->rules);
+    }
     heap_fini(&heap);
 }

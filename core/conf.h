@@ -307,11 +307,11 @@ enum path_lookup {
     PATH_IPV4_THEN_IPV6,
 };
 
-/* Options of an egress path, likewise. */
+/* Options of an egress path, likewise: merged by core/shaping.h. */
 struct path_options {
-    struct slice block;        /* "default", "example.com", "*.example.com": where they come from */
-    struct slice source;       /* whose block in it has something to say; empty: of any other */
-    uint64_t fingerprint;      /* of all that follows, as written: what differs may be the same */
+    struct slice block;        /* "default", "example.com", "*.example.com": whose cells count */
+    struct slice source;       /* if they are of that alone; empty: of any other, too */
+    uint64_t fingerprint;      /* of all that was merged: what differs may be the same */
     uint32_t connection_limit; /* on the node, like the next four */
     struct named_limits additional_connection_limits;
     struct rate max_connection_rate;
@@ -356,6 +356,7 @@ struct path_options {
 
 struct conf_domains; /* options by domain */
 struct conf_setting;
+struct shaping;
 
 /* [queues] */
 struct conf_queues {
@@ -382,7 +383,7 @@ struct conf {
     size_t http_listener_count;
     struct conf_sources sources;
     struct conf_queues queues;
-    const struct conf_domains *paths;
+    const struct shaping *shaping;       /* core/shaping.h */
     struct classifier *classifier; /* core/classifier.h; owned; null: there are no rules */
     const struct conf_setting *settings; /* core/conf_settings.h; by key */
     size_t setting_count;
@@ -444,21 +445,5 @@ bool conf_campaign_is_valid(struct slice campaign);
 /* Of this name; null: there is none. */
 const struct source_options *conf_source(const struct conf *conf, struct slice name);
 const struct pool_options *conf_pool(const struct conf *conf, struct slice name);
-
-/*
- * Options in force for a domain: those of its own block, else of the longest wildcard block that
- * covers it, laid over "default". Never null; no allocation; the same pointer for every domain that
- * has the same block.
- */
-const struct path_options *conf_path(const struct conf *conf, struct slice domain);
-/*
- * The same for mail that leaves from a source: "default", what is in it for the source, the block,
- * what is in that. The same pointer for all sources and domains for which the same blocks speak.
- */
-const struct path_options *conf_path_for(const struct conf *conf, struct slice domain,
-                                         struct slice source);
-/* The options of a block, by path_options.block and .source; null: there are none of that name. */
-const struct path_options *conf_path_block(const struct conf *conf, struct slice block,
-                                           struct slice source);
 
 #endif

@@ -87,11 +87,12 @@ static size_t files_find(struct conf_load *load, const struct conf_value *sectio
     return count;
 }
 
+/* Number `number` of its list. */
 static void file_add(struct conf_load *load, const struct conf_input *input,
-                     const struct conf_value *at, struct conf_value *table)
+                     const struct conf_value *at, size_t number, struct conf_value *table)
 {
-    const char *path = conf_place_path(load, at->as.text);
-    struct slice bytes;
+    struct conf_part part = {.file = conf_place_path(load, at->as.text),
+                             .number = (uint32_t)number, .joined = "automation"};
     if (slice_starts_with(at->as.text, SLICE("http://")) ||
         slice_starts_with(at->as.text, SLICE("https://"))) {
         conf_error(load, at, "%.*s: URLs are not built yet in this version, name a local file",
@@ -99,8 +100,8 @@ static void file_add(struct conf_load *load, const struct conf_input *input,
     } else if (slice_ends_with(at->as.text, SLICE(".json"))) {
         conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
                    SHOW(at->as.text));
-    } else if (file_read(load, input, at, path, &bytes)) {
-        conf_tree_under(load, table, path, bytes);
+    } else if (file_read(load, input, at, part.file, &part.bytes)) {
+        conf_tree_under(load, table, &part);
     }
 }
 
@@ -112,7 +113,7 @@ void conf_files_apart(struct conf_load *load, const struct conf_input *input,
     for (size_t i = 0; i < count; i++) {
         struct conf_value *table = conf_tree_table_add(load, section, places[i]);
         if (table != NULL) {
-            file_add(load, input, places[i], table);
+            file_add(load, input, places[i], i, table);
         }
     }
 }
@@ -123,14 +124,15 @@ void conf_files_section(struct conf_load *load, const struct conf_input *input,
     const struct conf_value *places[CONF_INCLUDES_MAX];
     size_t count = files_find(load, section, places);
     while (count > 0) { /* what is there stays: so the last file comes first */
-        file_add(load, input, places[--count], section);
+        count--;
+        file_add(load, input, places[count], count, section);
     }
 }
 
 /* Every file speaks of those before it alone: what it said of them is no word of earlier ones. */
-static void bases_replace(struct conf_value *section)
+static void tables_replace(struct conf_value *table)
 {
-    struct conf_value *at = section->kind == TOML_TABLE ? section->first : NULL;
+    struct conf_value *at = table->kind == TOML_TABLE ? table->first : NULL;
     for (; at != NULL; at = at->next) {
         const struct conf_value *said =
             at->kind == TOML_TABLE ? conf_tree_member(at, "replace_base") : NULL;
@@ -141,6 +143,16 @@ static void bases_replace(struct conf_value *section)
     }
 }
 
+static void bases_replace(struct conf_value *section)
+{
+    struct conf_value *providers =
+        section->kind == TOML_TABLE ? conf_tree_member(section, "provider") : NULL;
+    tables_replace(section);
+    if (providers != NULL) {
+        tables_replace(providers);
+    }
+}
+
 void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
                        struct conf_value *section)
 {
@@ -148,7 +160,8 @@ void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
     size_t count = files_find(load, section, places);
     bases_replace(section);
     while (count > 0) {
-        file_add(load, input, places[--count], section);
+        count--;
+        file_add(load, input, places[count], count, section);
         bases_replace(section);
     }
 }

@@ -12,13 +12,15 @@ void conf_files_main(struct conf_load *load, const struct conf_input *input);
 /*
  * The files of a section, laid under what stands in it: a value of a later file counts before one
  * of an earlier file, and what the section itself says before both. Tables merge member by member,
- * everything else is whole. Paths are relative to the main file.
+ * lists of the name `automation` follow each other in the order of the files, everything else is
+ * whole. Paths are relative to the main file.
  */
 void conf_files_section(struct conf_load *load, const struct conf_input *input,
                         struct conf_value *section);
 /*
  * The same for a section of blocks: one that says `replace_base = true` takes nothing from files
- * before the one where it stands. A bool of that name is out of the tree then.
+ * before the one where it stands, in [provider.NAME], too. A bool of that name is out of the tree
+ * then.
  */
 void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
                        struct conf_value *section);

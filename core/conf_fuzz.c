@@ -1,5 +1,6 @@
 /* Any bytes as the main file, or as a --set: a configuration or errors, never a crash. */
 #include "core/conf.h"
+#include "core/shaping.h"
 
 #include <string.h>
 
@@ -43,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 .campaign = bytes, .tenant = bytes, .domain = SLICE("a.b.c")};
             struct queue_options options;
             conf_queue(conf, &key, &options);
-            CHECK(conf_path_for(conf, bytes, bytes) != NULL && options.weight > 0);
+            struct shaping_path path;
+            CHECK(shaping_path_of(conf, bytes, bytes, &path)->max_ready > 0 && options.weight > 0);
             (void)conf_relay(conf, &conf->smtp_listeners[0].listen, bytes);
             CHECK(conf_pool(conf, options.egress_pool) != NULL);
             conf_free(conf);

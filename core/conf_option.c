@@ -326,7 +326,7 @@ static void option_apply_one(struct conf_load *load, const struct conf_option *o
     CHECK(false);
 }
 
-static const struct conf_option *option_find(const struct conf_options *options, struct slice key)
+const struct conf_option *conf_option_find(const struct conf_options *options, struct slice key)
 {
     for (size_t i = 0; i < options->count; i++) {
         if (slice_equal(key, slice_from_string(options->options[i].name))) {
@@ -338,7 +338,7 @@ static const struct conf_option *option_find(const struct conf_options *options,
 
 bool conf_options_have(const struct conf_options *options, struct slice key)
 {
-    return option_find(options, key) != NULL;
+    return conf_option_find(options, key) != NULL;
 }
 
 /* What a change of this option takes. */
@@ -354,7 +354,7 @@ static enum conf_effect effect_of(const struct conf_options *options,
     return effect;
 }
 
-static size_t field_bytes(const struct conf_option *option)
+size_t conf_option_bytes(const struct conf_option *option)
 {
     switch (option->kind) {
     case OPTION_BOOL:
@@ -380,6 +380,7 @@ static size_t field_bytes(const struct conf_option *option)
     case OPTION_CHOICE:
         return sizeof(unsigned);
     case OPTION_OWN:
+        return option->bytes;
     case OPTION_NOTE:
     case OPTION_LATER:
     case OPTION_LATER_IF:
@@ -394,7 +395,7 @@ void conf_options_keep(const struct conf_options *options, void *next, const voi
         const struct conf_option *option = &options->options[i];
         if (effect_of(options, option) == CONF_RESTART) {
             memcpy((uint8_t *)next + option->offset, (const uint8_t *)running + option->offset,
-                   field_bytes(option));
+                   conf_option_bytes(option));
         }
     }
 }
@@ -409,7 +410,7 @@ void conf_options_apply(struct conf_load *load, const struct conf_options *optio
         return;
     }
     for (const struct conf_value *value = table->first; value != NULL; value = value->next) {
-        const struct conf_option *found = option_find(options, value->key);
+        const struct conf_option *found = conf_option_find(options, value->key);
         if (found == NULL) {
             if (value->kind != TOML_TABLE || !options->inner_tables) {
                 conf_unknown(load, options, value);

@@ -39,6 +39,7 @@ struct conf_option {
     const char *name;
     enum option_kind kind;
     size_t offset; /* of the field in the struct */
+    size_t bytes;  /* of the field of an OPTION_OWN; 0: it has none. Others know it by their kind */
     uint64_t min;
     uint64_t max;
     const char *const *choices; /* ends with null */
@@ -66,6 +67,10 @@ void conf_options_keep(const struct conf_options *options, void *next, const voi
 bool conf_want(struct conf_load *load, const struct conf_value *value, enum toml_kind kind);
 /* Is this the name of an option? */
 bool conf_options_have(const struct conf_options *options, struct slice key);
+/* The row of this name; null: there is none. */
+const struct conf_option *conf_option_find(const struct conf_options *options, struct slice key);
+/* Bytes of its field in the struct; 0: it has none. */
+size_t conf_option_bytes(const struct conf_option *option);
 void conf_unknown(struct conf_load *load, const struct conf_options *options,
                   const struct conf_value *value);
 void conf_later(struct conf_load *load, const struct conf_value *value);

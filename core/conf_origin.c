@@ -4,6 +4,7 @@
 #include "core/conf_limits.h"
 #include "core/conf_queues.h"
 #include "core/conf_routes.h"
+#include "core/conf_shaping.h"
 
 #define KEY_BYTES_MAX   1024
 #define VALUE_BYTES_MAX 512
@@ -80,36 +81,6 @@ const struct conf_setting *conf_overall_setting(const struct conf *conf,
     return block_setting(conf, SLICE("default"), OVERALL);
 }
 
-const struct conf_setting *conf_path_setting(const struct conf *conf,
-                                             const struct path_options *path, const char *option,
-                                             struct slice member)
-{
-    const struct slice places[][2] = { /* block, source: what was laid last comes first */
-        {path->block, path->source},
-        {path->block, SLICE_NONE},
-        {SLICE("default"), path->source},
-        {SLICE("default"), SLICE_NONE},
-    };
-    const struct conf_setting *setting = NULL;
-    for (unsigned i = 0; i < COUNT_OF(places) && setting == NULL; i++) {
-        uint8_t bytes[KEY_BYTES_MAX];
-        struct buf key;
-        buf_init(&key, bytes, sizeof(bytes));
-        buf_put_string(&key, "shaping");
-        conf_key_put(&key, places[i][0]);
-        if (places[i][1].size > 0) {
-            conf_key_put(&key, SLICE("sources"));
-            conf_key_put(&key, places[i][1]);
-        }
-        put_option(&key, option);
-        if (member.size > 0) {
-            conf_key_put(&key, member);
-        }
-        setting = conf_setting_find(conf, buf_slice(&key));
-    }
-    return setting;
-}
-
 /* --- defaults --------------------------------------------------------------------------------- */
 
 static void put_duration(struct buf *out, uint64_t ns)
@@ -167,14 +138,21 @@ static void put_field(struct buf *out, const struct conf_option *option, const v
     CHECK(false);
 }
 
+/* What somebody has said, or the default. */
+struct in_force {
+    struct slice text;
+    struct slice origin;
+    bool said;
+};
+
 static void visit_one(const struct conf_option *option, const char *name, const void *base,
-                      const struct conf_setting *setting, conf_option_visit *visit, void *context)
+                      const struct in_force *said, conf_option_visit *visit, void *context)
 {
     uint8_t bytes[VALUE_BYTES_MAX];
     struct buf value;
     buf_init(&value, bytes, sizeof(bytes));
-    if (setting != NULL) {
-        visit(context, name, setting->text, setting->origin);
+    if (said->said) {
+        visit(context, name, said->text, said->origin);
         return;
     }
     put_field(&value, option, base);
@@ -183,19 +161,24 @@ static void visit_one(const struct conf_option *option, const char *name, const 
     }
 }
 
+static struct in_force in_force_of(const struct conf_setting *setting)
+{
+    return setting == NULL ? (struct in_force){0}
+                           : (struct in_force){setting->text, setting->origin, true};
+}
+
 void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
                       conf_option_visit *visit, void *context)
 {
     static const struct conf_option hosts = {.name = "mx_list", .kind = OPTION_NOTE};
     struct queue_options queue;
     conf_queue(conf, key, &queue);
-    for (size_t i = 0; i < conf_queue_options.count; i++) {
-        const struct conf_option *option = &conf_queue_options.options[i];
-        visit_one(option, option->name, &queue, conf_queue_setting(conf, key, option->name),
-                  visit, context);
+    for (size_t i = 0; i <= conf_queue_options.count; i++) {
+        const struct conf_option *option =
+            i < conf_queue_options.count ? &conf_queue_options.options[i] : &hosts;
+        const struct in_force said = in_force_of(conf_queue_setting(conf, key, option->name));
+        visit_one(option, option->name, &queue, &said, visit, context);
     }
-    visit_one(&hosts, hosts.name, &queue, conf_queue_setting(conf, key, hosts.name), visit,
-              context);
 }
 
 /* The name of an option as it is told, NUL-ended; false: it does not fit. */
@@ -211,45 +194,47 @@ static bool told_name(struct buf *out, const char *prefix, const char *option, s
 }
 
 /* A map of names: rows of a struct named_rates or named_limits, which begin with their names. */
-static void visit_named(const struct conf *conf, const struct path_options *path,
-                        const struct conf_option *option, conf_option_visit *visit, void *context)
+static void visit_named(const struct shaping_path *path, const struct conf_option *option,
+                        conf_option_visit *visit, void *context)
 {
-    const void *field = (const uint8_t *)path + option->offset;
+    const void *field = (const uint8_t *)&path->options + option->offset;
     bool rates = option->apply == conf_apply_named_rates;
     const struct named_rates *by_rate = field;
     const struct named_limits *by_limit = field;
     for (size_t i = 0; i < (rates ? by_rate->count : by_limit->count); i++) {
         struct slice member = rates ? by_rate->rows[i].name : by_limit->rows[i].name;
-        const struct conf_setting *setting = conf_path_setting(conf, path, option->name, member);
+        const struct shaping_said *said = shaping_path_said(path, option->name, member);
         uint8_t bytes[KEY_BYTES_MAX];
         struct buf name;
         buf_init(&name, bytes, sizeof(bytes));
-        if (setting != NULL && told_name(&name, "", option->name, member)) {
-            visit(context, (const char *)bytes, setting->text, setting->origin);
+        if (said != NULL && told_name(&name, "", option->name, member)) {
+            visit(context, (const char *)bytes, said->text, said->origin);
         }
     }
 }
 
-void conf_path_visit(const struct conf *conf, const struct path_options *path,
-                     conf_option_visit *visit, void *context)
+void conf_path_visit(const struct shaping_path *path, conf_option_visit *visit, void *context)
 {
     for (size_t i = 0; i < conf_path_options.count; i++) {
         const struct conf_option *option = &conf_path_options.options[i];
-        if (option->apply == conf_apply_table) {
-            continue; /* what it says is in `path` */
-        }
         if (option->apply == conf_apply_named_rates || option->apply == conf_apply_named_limits) {
-            visit_named(conf, path, option, visit, context);
+            visit_named(path, option, visit, context);
+            continue;
+        }
+        if (conf_option_bytes(option) == 0) {
             continue;
         }
         /* A queue has an option of this name, too. */
         bool shared = conf_options_have(&conf_queue_options, slice_from_string(option->name));
+        const struct shaping_said *from = path->from[i];
+        const struct in_force said = from == NULL
+                                         ? (struct in_force){0}
+                                         : (struct in_force){from->text, from->origin, true};
         uint8_t bytes[64];
         struct buf name;
         buf_init(&name, bytes, sizeof(bytes));
         if (told_name(&name, shared ? "shaping." : "", option->name, SLICE_NONE)) {
-            visit_one(option, (const char *)bytes, path,
-                      conf_path_setting(conf, path, option->name, SLICE_NONE), visit, context);
+            visit_one(option, (const char *)bytes, &path->options, &said, visit, context);
         }
     }
 }

@@ -7,6 +7,7 @@
 #define RINGPOST_CORE_CONF_ORIGIN_H
 
 #include "core/conf_settings.h"
+#include "core/shaping.h"
 
 #define CONF_ORIGIN_DEFAULT "default"
 
@@ -17,11 +18,6 @@ const struct conf_setting *conf_queue_setting(const struct conf *conf,
 const struct conf_setting *conf_overall_setting(const struct conf *conf,
                                                 const struct conf_queue_key *key,
                                                 struct slice name);
-/* The same of a path. Of an option that is a table by names it is `member`, else that is empty. */
-const struct conf_setting *conf_path_setting(const struct conf *conf,
-                                             const struct path_options *path, const char *option,
-                                             struct slice member);
-
 /* One option in force: its value as TOML, and where it comes from. */
 typedef void conf_option_visit(void *context, const char *name, struct slice value,
                                struct slice origin);
@@ -29,8 +25,7 @@ typedef void conf_option_visit(void *context, const char *name, struct slice val
  * value. What is by name is told by name ("additional_connection_limits.a"). */
 void conf_queue_visit(const struct conf *conf, const struct conf_queue_key *key,
                       conf_option_visit *visit, void *context);
-void conf_path_visit(const struct conf *conf, const struct path_options *path,
-                     conf_option_visit *visit, void *context);
+void conf_path_visit(const struct shaping_path *path, conf_option_visit *visit, void *context);
 void conf_source_visit(const struct conf *conf, const struct source_options *source,
                        conf_option_visit *visit, void *context);
 

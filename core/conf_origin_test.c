@@ -477,7 +477,9 @@ static void what_is_in_force_comes_from_the_innermost_block_that_says_it(void **
                                            slice_from_string(rows[i].tenant),
                                            slice_from_string(rows[i].domain)};
         conf_queue_visit(conf, &key, see, &seen);
-        conf_path_visit(conf, conf_path(conf, key.domain), see, &seen);
+        struct shaping_path path;
+        (void)shaping_path_of(conf, key.domain, SLICE_NONE, &path);
+        conf_path_visit(&path, see, &seen);
         assert_string_equal(seen.value, rows[i].value);
         assert_string_equal(seen.origin, rows[i].origin == NULL ? "" : rows[i].origin);
     }
@@ -502,21 +504,15 @@ static void paths_have_the_same_fingerprint_when_they_say_the_same(void **state)
          "connection_limit = 1\n", false, false},
     };
     struct conf *running = load(rows[0].text);
-    const struct path_options *block = conf_path_block(running, SLICE("a.test"), SLICE_NONE);
-    const struct path_options *fallback = conf_path_block(running, SLICE("default"), SLICE_NONE);
-    assert_ptr_equal(block, conf_path(running, SLICE("A.test")));
-    assert_ptr_equal(fallback, conf_path(running, SLICE("b.test")));
-    assert_null(conf_path_block(running, SLICE("b.test"), SLICE_NONE));
-    assert_int_not_equal(block->fingerprint, fallback->fingerprint);
+    uint64_t block = conf_kit_path(running, SLICE("A.test"), SLICE_NONE)->fingerprint;
+    uint64_t fallback = conf_kit_path(running, SLICE("b.test"), SLICE_NONE)->fingerprint;
+    assert_int_not_equal(block, fallback);
     for (unsigned i = 0; i < COUNT_OF(rows); i++) {
         struct conf *next = load(rows[i].text);
-        assert_int_equal(conf_path_block(next, SLICE("a.test"), SLICE_NONE)->fingerprint ==
-                             block->fingerprint,
+        assert_int_equal(conf_kit_path(next, SLICE("a.test"), SLICE_NONE)->fingerprint == block,
                          rows[i].same_block);
-        assert_int_equal(
-            conf_path_block(next, SLICE("default"), SLICE_NONE)->fingerprint ==
-                fallback->fingerprint,
-            rows[i].same_default);
+        assert_int_equal(conf_kit_path(next, SLICE("b.test"), SLICE_NONE)->fingerprint == fallback,
+                         rows[i].same_default);
         conf_free(next);
     }
     conf_free(running);

@@ -1,6 +1,6 @@
 /*
- * Blocks of options by domain: the table that [queues], [domains] and [shaping] share, and
- * [shaping] itself, whose blocks are laid over "default" at load. core/conf*.c only.
+ * Blocks of options by domain: the table that [queues], [domains] and [shaping] share.
+ * core/conf*.c and core/shaping*.c only.
  */
 #ifndef RINGPOST_CORE_CONF_ROUTES_H
 #define RINGPOST_CORE_CONF_ROUTES_H
@@ -13,7 +13,7 @@
 
 struct conf_block {
     struct slice name;   /* lower case, without a dot at the end; "*.x" for a wildcard */
-    const void *options; /* struct queue_options, path_options or relay_options */
+    const void *options; /* struct queue_options, relay_options or shaping_block */
 };
 
 struct conf_domains {
@@ -22,6 +22,9 @@ struct conf_domains {
     const void *fallback; /* "default" */
 };
 
+/* Lower case, without the dot at the end; false when it is empty or too long. */
+bool conf_domain_normalize(struct slice domain, uint8_t out[CONF_DOMAIN_BYTES_MAX],
+                           struct slice *domain_out);
 /* An empty table for `count` blocks; `fallback` may be filled later. */
 struct conf_domains *conf_domains_new(struct conf_load *load, size_t count, const void *fallback);
 /* The name of a block as it is looked up; false and an error when it is none. */
@@ -51,11 +54,5 @@ const void *conf_domains_find(const struct conf_domains *domains, struct slice d
 
 /* "[ip]:port", "ip:port", "[ip]", "ip"; an explicit port 0 is none. */
 bool conf_parse_address(struct slice text, struct endpoint *endpoint_out);
-
-/* The rows of [shaping.BLOCK], of struct path_options. */
-extern const struct conf_options conf_path_options;
-/* `section` is null when there is none. */
-void conf_apply_shaping(struct conf_load *load, const struct conf_value *section,
-                        struct conf *conf);
 
 #endif

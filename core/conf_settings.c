@@ -165,11 +165,8 @@ struct walk {
     uint8_t key_memory[KEY_BYTES_MAX];
 };
 
-static void leaf_add(struct walk *walk, const struct conf_value *value, struct conf_mark mark)
+struct slice conf_value_origin(struct conf_load *load, const struct conf_value *value)
 {
-    struct conf_load *load = walk->load;
-    struct slice text = conf_value_text(load, value);
-    struct found *found = heap_take(&load->scratch, sizeof(*found));
     uint8_t origin[KEY_BYTES_MAX];
     struct buf buf;
     buf_init(&buf, origin, sizeof(origin));
@@ -177,10 +174,18 @@ static void leaf_add(struct walk *walk, const struct conf_value *value, struct c
     if (value->line > 0 && !slice_equal(buf_slice(&buf), SLICE("--set"))) {
         buf_printf(&buf, ":%" PRIu32, value->line);
     }
+    return heap_copy(load->heap, buf_slice(&buf));
+}
+
+static void leaf_add(struct walk *walk, const struct conf_value *value, struct conf_mark mark)
+{
+    struct conf_load *load = walk->load;
+    struct slice text = conf_value_text(load, value);
+    struct found *found = heap_take(&load->scratch, sizeof(*found));
     found->setting = (struct conf_setting){
         .key = heap_copy(load->heap, buf_slice(&walk->key)),
         .text = heap_copy(load->heap, mark.secret ? MASK : text),
-        .origin = heap_copy(load->heap, buf_slice(&buf)),
+        .origin = conf_value_origin(load, value),
         .digest = XXH3_64bits(text.data, text.size),
         .effect = mark.effect,
     };

@@ -56,6 +56,8 @@ void conf_settings_collect(struct conf_load *load, struct conf *conf);
 /* The parts of conf_keep: settings; listeners, if they do not stand where they did. */
 void conf_settings_keep(struct conf *next, const struct conf *running, struct heap *heap);
 void conf_listeners_keep(struct conf *next, const struct conf *running, struct heap *heap);
+/* Where it stands, "FILE:LINE" or "--set", in the result's heap. */
+struct slice conf_value_origin(struct conf_load *load, const struct conf_value *value);
 /* A value as TOML, in the scratch heap; null is empty. */
 struct slice conf_value_text(struct conf_load *load, const struct conf_value *value);
 

@@ -285,21 +285,16 @@ static void what_a_block_says_for_a_source_is_laid_over_it(void **state)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct slice domain = slice_from_string(rows[i].domain);
         struct slice source = slice_from_string(rows[i].source);
-        const struct path_options *path = conf_path_for(conf, domain, source);
+        const struct path_options *path = conf_kit_path(conf, domain, source);
         assert_int_equal(path->connection_limit, rows[i].limit);
         assert_int_equal(path->max_ready, rows[i].ready);
         assert_int_equal(path->smtp_port, rows[i].port);
         assert_int_equal(path->max_deliveries_per_connection, rows[i].deliveries);
         assert_int_equal(path->additional_connection_limits.count, rows[i].named);
         expect_text(path->source, rows[i].of_source);
-        assert_ptr_equal(conf_path_block(conf, path->block, path->source), path);
-        if (path->source.size == 0) {
-            assert_ptr_equal(conf_path(conf, domain), path);
-        } else {
-            assert_int_not_equal(conf_path(conf, domain)->fingerprint, path->fingerprint);
-        }
+        uint64_t fingerprint = conf_kit_path(conf, domain, SLICE_NONE)->fingerprint;
+        assert_int_equal(fingerprint == path->fingerprint, path->source.size == 0);
     }
-    assert_null(conf_path_block(conf, SLICE("a.test"), SLICE("u")));
     conf_free(conf);
 }
 
@@ -331,8 +326,8 @@ static void a_fingerprint_changes_with_what_is_said_for_that_source_alone(void *
         const struct slice sources[] = {SLICE_NONE, SLICE("s"), SLICE("t")};
         const bool same[] = {rows[i].block, rows[i].source_s, rows[i].source_t};
         for (size_t j = 0; j < COUNT_OF(sources); j++) {
-            assert_int_equal(conf_path_for(one, SLICE("a.test"), sources[j])->fingerprint ==
-                                 conf_path_for(other, SLICE("a.test"), sources[j])->fingerprint,
+            assert_int_equal(conf_kit_path(one, SLICE("a.test"), sources[j])->fingerprint ==
+                                 conf_kit_path(other, SLICE("a.test"), sources[j])->fingerprint,
                              same[j]);
         }
         conf_free(other);
@@ -359,13 +354,13 @@ static void what_is_said_for_a_source_has_its_origin(void **state)
     };
     struct conf *conf = load_good(paths);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        const struct path_options *path =
-            conf_path_for(conf, SLICE("a.test"), slice_from_string(rows[i].source));
-        const struct conf_setting *setting = conf_path_setting(
-            conf, path, rows[i].option, slice_from_string(rows[i].member));
-        assert_int_equal(setting == NULL, rows[i].origin == NULL);
-        if (setting != NULL) {
-            expect_text(setting->origin, rows[i].origin);
+        struct shaping_path path;
+        (void)shaping_path_of(conf, SLICE("a.test"), slice_from_string(rows[i].source), &path);
+        const struct shaping_said *by =
+            shaping_path_said(&path, rows[i].option, slice_from_string(rows[i].member));
+        assert_int_equal(by == NULL, rows[i].origin == NULL);
+        if (by != NULL) {
+            expect_text(by->origin, rows[i].origin);
         }
     }
     conf_free(conf);
@@ -377,7 +372,7 @@ static void a_source_that_nobody_defines_is_noted(void **state)
     struct conf *conf = load_good("[shaping.\"a.test\".sources.s]\nmax_ready = 1\n");
     assert_string_equal(said, "t.toml:1:27: note: the source \"s\" is not defined by "
                               "[sources.source]\n");
-    assert_int_equal(conf_path_for(conf, SLICE("a.test"), SLICE("s"))->max_ready, 1);
+    assert_int_equal(conf_kit_path(conf, SLICE("a.test"), SLICE("s"))->max_ready, 1);
     conf_free(conf);
 }
 
@@ -387,23 +382,6 @@ static void an_error_in_a_block_is_told_once_however_many_sources_it_is_laid_und
     assert_null(load("[sources.source.s]\n[shaping.default.sources.s]\n"
                      "[shaping.\"a.test\"]\nmax_ready = 0\n"));
     assert_string_equal(said, "t.toml:4:1: error: max_ready = 0 is out of range, 1 to 1000000\n");
-}
-
-static void more_paths_than_there_may_be_are_refused(void **state)
-{
-    (void)state;
-    static char text[200000];
-    struct buf buf;
-    buf_init(&buf, (uint8_t *)text, sizeof(text) - 1);
-    for (unsigned i = 0; i < 320; i++) {
-        buf_printf(&buf, "[sources.source.s%u]\n[shaping.default.sources.s%u]\n", i, i);
-        buf_printf(&buf, "[shaping.\"d%u.test\"]\n", i);
-    }
-    assert_false(buf.overflow);
-    text[buf.size] = 0;
-    assert_null(load(text));
-    assert_non_null(strstr(said, "blocks and the sources in them make 103361 paths, at most "
-                                 "100000 are possible"));
 }
 
 /* --- files of a section ----------------------------------------------------------------------- */
@@ -480,7 +458,7 @@ static void expect_shaped(const char *const *files, const struct shaped *rows, s
         fail_msg("%s", said);
     }
     for (size_t i = 0; i < count; i++) {
-        const struct path_options *path = conf_path_for(conf, slice_from_string(rows[i].domain),
+        const struct path_options *path = conf_kit_path(conf, slice_from_string(rows[i].domain),
                                                         slice_from_string(rows[i].source));
         if (path->connection_limit != rows[i].connections ||
             path->max_deliveries_per_connection != rows[i].deliveries ||
@@ -561,7 +539,7 @@ static void maps_of_names_merge_over_shaping_files_and_lists_do_not(void **state
     uint32_t sum = 0;
     struct conf *conf = load_files(files, NULL, 0);
     assert_non_null(conf);
-    const struct path_options *path = conf_path(conf, SLICE("a.test"));
+    const struct path_options *path = conf_kit_path(conf, SLICE("a.test"), SLICE_NONE);
     assert_int_equal(path->additional_connection_limits.count, 3);
     for (size_t i = 0; i < 3; i++) {
         sum += path->additional_connection_limits.rows[i].limit;
@@ -674,7 +652,6 @@ int main(void)
         cmocka_unit_test(what_is_said_for_a_source_has_its_origin),
         cmocka_unit_test(a_source_that_nobody_defines_is_noted),
         cmocka_unit_test(an_error_in_a_block_is_told_once_however_many_sources_it_is_laid_under),
-        cmocka_unit_test(more_paths_than_there_may_be_are_refused),
         cmocka_unit_test(files_of_a_section_merge_and_the_later_one_wins_and_the_section_itself),
         cmocka_unit_test(blocks_of_shaping_files_merge_option_by_option_and_the_later_one_wins),
         cmocka_unit_test(options_of_shaping_files_tell_where_they_stand),

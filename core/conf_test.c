@@ -66,7 +66,7 @@ static void without_a_file_a_node_on_loopback(void **state)
     assert_int_equal(queue->retry_interval_ns, 1200 * S);
     assert_int_equal(queue->weight, 100);
     assert_int_equal(queue->mx_count, 0);
-    const struct path_options *path = conf_path(conf, SLICE("x.test"));
+    const struct path_options *path = conf_kit_path(conf, SLICE("x.test"), SLICE_NONE);
     assert_int_equal(path->banner_timeout_ns, 300 * S);
     assert_int_equal(path->data_timeout_ns, 120 * S);
     assert_int_equal(path->data_dot_timeout_ns, 600 * S);
@@ -127,7 +127,7 @@ static void the_black_box_file_loads(void **state)
     assert_true(slice_equal(queue->mx_name, SLICE("mx_list:[127.0.0.1]:2626")));
     assert_true(slice_equal(queue->mx_list[0].name, SLICE("127.0.0.1")));
     assert_int_equal(queue->retry_interval_ns, S);
-    const struct path_options *path = conf_path(conf, SLICE("any.test"));
+    const struct path_options *path = conf_kit_path(conf, SLICE("any.test"), SLICE_NONE);
     assert_int_equal(path->enable_tls, PATH_TLS_DISABLED);
     assert_int_equal(path->connection_limit, 50);
     conf_free(conf);
@@ -218,7 +218,7 @@ static void every_option_of_listeners_queues_and_paths_reaches_its_field(void **
     assert_int_equal(queue->mx_list[1].endpoint.port, 26);
     assert_true(slice_equal(queue->mx_list[1].name, SLICE("mx.test")));
     assert_true(slice_equal(queue->mx_name, SLICE("mx_list:192.0.2.2,mx.test")));
-    const struct path_options *path = conf_path(conf, SLICE("x"));
+    const struct path_options *path = conf_kit_path(conf, SLICE("x"), SLICE_NONE);
     assert_int_equal(path->connection_limit, 3);
     assert_int_equal(path->max_ready, 8);
     assert_int_equal(path->smtp_port, 2626);
@@ -433,7 +433,16 @@ static const struct {
     {"[shaping.default]\nenable_dane = true\n", "enable_dane = true: not built yet"},
     {"[shaping.default]\nenable_tls = \"disabled\"\n", "enable_tls wants one of \"Disabled\""},
     {"[shaping.default]\nsmtp_port = 0\n", "smtp_port = 0 is out of range"},
-    {"[shaping.provider.google]\nmatch = []\n", "provider: not built yet"},
+    {"[shaping.provider.google]\nmatch = [{MX = \"x\"}]\n", "match wants {MXSuffix"},
+    {"[shaping.provider.google]\nmatch = \"x\"\n", "match wants an array"},
+    {"[shaping.provider.google]\nmatch = [{MXSuffix = \"x\", HostName = \"y\"}]\n",
+     "match wants {MXSuffix"},
+    {"[shaping.provider]\ngoogle = 1\n", "google wants a table"},
+    {"[shaping.provider.p]\nconection_limit = 1\n", "is \"connection_limit\" meant?"},
+    {"[shaping.provider.p.sources.s]\nmatch = []\n", "unknown key \"match\""},
+    {"[shaping.\"a.test\"]\nprovider_connection_limit = 1\n", "unknown key"},
+    {"[shaping.provider.p]\nprovider_max_message_rate = \"1/y\"\n", "provider_max_message_rate"},
+    {"[shaping.provider.p.sources.s]\nautomation = []\n", "automation is for a block as a whole"},
     {"include = \"x\"\n", "include wants an array"},
     {"include = [\"none.toml\"]\n", "cannot read none.toml: No such file or directory"},
     {"a=[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]", "nest deeper than 16"},
@@ -491,7 +500,8 @@ static void a_domain_gets_its_block_else_the_longest_wildcard_over_default(void 
     (void)state;
     assert_non_null(conf);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const struct path_options *path = conf_path(conf, slice_from_string(cases[i].domain));
+        const struct path_options *path =
+            conf_kit_path(conf, slice_from_string(cases[i].domain), SLICE_NONE);
         assert_int_equal(path->connection_limit, cases[i].limit);
         assert_int_equal(path->max_ready, 77);
     }
@@ -559,7 +569,7 @@ static void sets_win_over_files_and_reach_arrays_by_index(void **state)
     assert_true(slice_equal(conf->http_listeners[0].hostname, SLICE("api.test")));
     assert_int_equal(conf->http_listeners[0].trusted_host_count, 1);
     assert_int_equal(conf->http_listeners[0].request_body_limit, 2 * MIB);
-    assert_int_equal(conf_path(conf, SLICE("a.test"))->connection_limit, 4);
+    assert_int_equal(conf_kit_path(conf, SLICE("a.test"), SLICE_NONE)->connection_limit, 4);
     assert_int_equal(queue_of(conf, "", "", "x")->mx_list[0].endpoint.port, 2);
     assert_int_equal(conf->log.flush_ns, 250 * NS_PER_MS);
     conf_free(conf);
@@ -740,8 +750,8 @@ static void limits_by_name_of_a_block_join_those_of_default(void **state)
                   "[queues.tenant.t]\nmax_message_rate = \"6/s\"\n"
                   "overall_max_message_rate = \"7/s\"\n");
     assert_non_null(conf);
-    const struct path_options *base = conf_path(conf, SLICE("y.test"));
-    const struct path_options *path = conf_path(conf, SLICE("x.test"));
+    const struct path_options *base = conf_kit_path(conf, SLICE("y.test"), SLICE_NONE);
+    const struct path_options *path = conf_kit_path(conf, SLICE("x.test"), SLICE_NONE);
     assert_int_equal(base->max_message_rate.count, 100);
     assert_int_equal(base->max_message_rate.burst, 1);
     assert_int_equal(base->connection_limit, 10);

@@ -86,6 +86,8 @@ struct pending {
     const struct toml_node *node;
     struct conf_value *target;
     const struct conf_value *last; /* of the target when its turn came; null: it was empty */
+    bool front;               /* elements go before those that the target has … */
+    struct conf_value *after; /* … behind this one, the last of them; null: none has yet */
     unsigned depth;
 };
 
@@ -94,6 +96,8 @@ struct adding {
     const char *file;
     bool replace;            /* --set: the later value wins */
     bool under;              /* files of a section: what is there stays */
+    const char *joined;      /* but for lists of this name; null: there are none */
+    uint32_t number;         /* of the file among all, in the order in which they count */
     struct pending *waiting;
     struct pending *now;
 };
@@ -158,17 +162,37 @@ static struct conf_value *child_append(struct conf_load *load, struct conf_value
     return value;
 }
 
-static void descend(struct adding *adding, const struct toml_node *node, struct conf_value *target)
+/* A new element: the last one, or behind those that have come before the others. */
+static struct conf_value *element_add(struct adding *adding, struct conf_value *array)
+{
+    struct pending *now = adding->now;
+    if (!now->front) {
+        return child_append(adding->load, array, SLICE_NONE);
+    }
+    struct conf_value *value = heap_take(&adding->load->scratch, sizeof(*value));
+    struct conf_value **link = now->after == NULL ? &array->first : &now->after->next;
+    value->mark = heap_take(&adding->load->scratch, sizeof(*value->mark));
+    value->next = *link;
+    *link = value;
+    now->after = value;
+    array->last = value->next == NULL ? value : array->last;
+    array->count++;
+    return value;
+}
+
+static struct pending *descend(struct adding *adding, const struct toml_node *node,
+                               struct conf_value *target)
 {
     unsigned depth = adding->now == NULL ? 0 : adding->now->depth + 1;
     if (depth > CONF_DEPTH_MAX) {
         conf_error(adding->load, target, "tables and arrays nest deeper than %u", CONF_DEPTH_MAX);
-        return;
+        return NULL;
     }
     struct pending *pending = heap_take(&adding->load->scratch, sizeof(*pending));
     *pending = (struct pending){
         .next = adding->waiting, .node = node, .target = target, .depth = depth};
     adding->waiting = pending;
+    return pending;
 }
 
 static void first_key(void *context, const struct toml_entry *entry)
@@ -187,6 +211,12 @@ static bool means_array(const struct adding *adding, const struct toml_node *nod
     return slice_equal(key, SLICE("0"));
 }
 
+static uint64_t place_of(const struct adding *adding, const struct toml_entry *entry)
+{
+    return (uint64_t)adding->number << 48 | (uint64_t)entry->line << 16 |
+           MIN_OF(entry->column, UINT16_MAX);
+}
+
 static void value_fill(struct adding *adding, struct conf_value *value,
                        const struct toml_entry *entry)
 {
@@ -198,6 +228,7 @@ static void value_fill(struct adding *adding, struct conf_value *value,
     value->file = adding->file;
     value->line = entry->line;
     value->column = entry->column;
+    value->place = place_of(adding, entry);
     switch (value->kind) {
     case TOML_STRING:
         value->as.text = heap_copy(&adding->load->scratch, toml_string(node));
@@ -221,7 +252,7 @@ static void value_fill(struct adding *adding, struct conf_value *value,
         value->kind = TOML_ARRAY;
         value->table_array = true;
     }
-    descend(adding, node, value);
+    (void)descend(adding, node, value);
 }
 
 /* "smtp_listener.0…" of --set: the element with that index, or a new one right behind the last. */
@@ -245,7 +276,7 @@ static void visit_index(struct adding *adding, struct conf_value *array,
         element = element->next;
     }
     if (element->kind == TOML_TABLE && toml_kind(entry->node) == TOML_TABLE) {
-        descend(adding, entry->node, element);
+        (void)descend(adding, entry->node, element);
         return;
     }
     value_fill(adding, element, entry);
@@ -262,6 +293,11 @@ static struct conf_value *member_of_before(const struct pending *pending, struct
     return value;
 }
 
+static bool is_joined(const struct adding *adding, struct slice key)
+{
+    return adding->joined != NULL && slice_equal(key, slice_from_string(adding->joined));
+}
+
 static void visit(void *context, const struct toml_entry *entry)
 {
     struct adding *adding = context;
@@ -272,7 +308,7 @@ static void visit(void *context, const struct toml_entry *entry)
             visit_index(adding, target, entry);
             return;
         }
-        value_fill(adding, child_append(adding->load, target, SLICE_NONE), entry);
+        value_fill(adding, element_add(adding, target), entry);
         return;
     }
     struct conf_value *old = member_of_before(adding->now, entry->key);
@@ -284,10 +320,14 @@ static void visit(void *context, const struct toml_entry *entry)
         return;
     }
     bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;
-    bool both_arrays = !adding->replace && !adding->under && old->table_array &&
-                       toml_is_table_array(entry->node);
+    bool both_arrays = !adding->replace && old->table_array && toml_is_table_array(entry->node) &&
+                       (!adding->under || is_joined(adding, entry->key));
     if ((old->kind == TOML_TABLE && kind == TOML_TABLE) || into_array || both_arrays) {
-        descend(adding, entry->node, old);
+        struct pending *pending = descend(adding, entry->node, old);
+        old->place = MIN_OF(old->place, place_of(adding, entry));
+        if (pending != NULL) {
+            pending->front = adding->under && both_arrays;
+        }
         return;
     }
     if (adding->replace) {
@@ -306,7 +346,7 @@ static void visit(void *context, const struct toml_entry *entry)
 static void tree_merge(struct adding *adding, const struct toml_tree *tree,
                        struct conf_value *target)
 {
-    descend(adding, toml_root(tree), target);
+    (void)descend(adding, toml_root(tree), target);
     while (adding->waiting != NULL) {
         struct pending *pending = adding->waiting;
         adding->waiting = pending->next;
@@ -331,7 +371,8 @@ static struct toml_tree *file_parse(struct conf_load *load, const char *file, st
 void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
 {
     struct toml_tree *tree = file_parse(load, file, bytes);
-    struct adding adding = {.load = load, .file = file};
+    struct adding adding = {
+        .load = load, .file = file, .number = CONF_INCLUDES_MAX + load->files++};
     if (tree != NULL) {
         tree_merge(&adding, tree, load->root);
         toml_free(tree);
@@ -349,11 +390,12 @@ static void files_refuse(void *context, const struct toml_entry *entry)
     }
 }
 
-void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
-                     struct slice bytes)
+void conf_tree_under(struct conf_load *load, struct conf_value *table,
+                     const struct conf_part *part)
 {
-    struct toml_tree *tree = file_parse(load, file, bytes);
-    struct adding adding = {.load = load, .file = file, .under = true};
+    struct toml_tree *tree = file_parse(load, part->file, part->bytes);
+    struct adding adding = {.load = load, .file = part->file, .under = true,
+                            .joined = part->joined, .number = part->number};
     if (tree != NULL) {
         toml_walk(toml_root(tree), files_refuse, &adding);
         tree_merge(&adding, tree, table);
@@ -434,7 +476,7 @@ void conf_tree_set(struct conf_load *load, const char *text)
     size_t split = set_split(whole);
     struct slice key = slice_first(whole, split);
     struct toml_tree *tree = NULL;
-    struct adding adding = {.load = load, .file = "--set", .replace = true};
+    struct adding adding = {.load = load, .file = "--set", .replace = true, .number = UINT16_MAX};
     if (split < whole.size && slice_find(whole, '\n') == whole.size) {
         struct slice value = slice_trim(slice_skip(whole, split + 1));
         tree = toml_parse(whole, &error);

@@ -39,6 +39,7 @@ struct conf_value {
     const char *file;
     uint32_t line;
     uint32_t column;
+    uint64_t place;           /* where it stands first of all files, in order; of a table */
 };
 
 /* One load under way. */
@@ -51,6 +52,7 @@ struct conf_load {
     struct conf_value *root;
     const struct conf_input *input; /* to read further files by */
     struct conf_zone *zones; /* of `tz`, so far */
+    uint32_t files;          /* main file and `include`, so far */
 };
 
 /* FILE:LINE:COLUMN: error: text. `at` may be null: no place to name. */
@@ -61,10 +63,17 @@ void conf_note(struct conf_load *load, const struct conf_value *at, const char *
 
 /* Parses `bytes` and merges them into the tree; complains about what stands there twice. */
 void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes);
+/* A file of a section: number `number` of these, below CONF_INCLUDES_MAX. */
+struct conf_part {
+    const char *file;
+    struct slice bytes;
+    uint32_t number;
+    const char *joined; /* lists of tables of this name go before those that stand there; or null */
+};
 /* The same, under a table of the tree: what stands there stays, and tables merge unless they are
    whole. */
-void conf_tree_under(struct conf_load *load, struct conf_value *table, const char *file,
-                     struct slice bytes);
+void conf_tree_under(struct conf_load *load, struct conf_value *table,
+                     const struct conf_part *part);
 /* The member, taken out of the table; null: there is none. */
 struct conf_value *conf_tree_take(struct conf_value *table, const char *key);
 /* A new table in `table`, named by a string and placed where that stands; null, and it is told,

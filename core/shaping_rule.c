@@ -6,8 +6,8 @@
 
 #include "core/check.h"
 #include "core/conf_limits.h"
-#include "core/conf_routes.h"
 #include "core/conf_settings.h"
+#include "core/conf_shaping.h"
 #include "core/pattern_size.h"
 
 #define DURATION_NS_MAX (366 * 86400 * NS_PER_S)
@@ -98,6 +98,11 @@ static void apply_regex(struct conf_load *load, const struct conf_option *option
 static bool setting_is_good(struct conf_load *load, const struct conf_value *name,
                             const struct conf_value *value)
 {
+    if (conf_path_is_of_block(name->as.text)) {
+        conf_error(load, name, "%.*s is for a block as a whole, no action sets it",
+                   SHOW(name->as.text));
+        return false;
+    }
     if (!conf_options_have(&conf_path_options, name->as.text)) {
         struct conf_value named = *name;
         named.key = name->as.text;

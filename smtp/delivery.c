@@ -97,6 +97,9 @@ void delivery_init(struct delivery *delivery, struct boot_pages *pages)
     pool_boot(&delivery->conns, pages, sizeof(struct egress_conn), CONNS_MAX);
     pool_boot(&delivery->transfers, pages, sizeof(struct transfer), TRANSFERS_MAX);
     pool_boot(&delivery->gates, pages, sizeof(struct queue_gate), GATES_MAX);
+    const struct shaping_view view = {.shaping = delivery->conf->shaping};
+    path_book_init(&delivery->paths, pages);
+    path_book_set(&delivery->paths, &view);
     egress_pools_init(delivery, pages);
     list_init(&delivery->all);
     list_init(&delivery->unrecorded);
@@ -160,6 +163,13 @@ bool delivery_routed_right(struct delivery *delivery, struct sched_queue *queue)
 
 /* --- what DNS says ---------------------------------------------------------------------------- */
 
+/* Every queue is looked at from now on. */
+static void reroute_all(struct delivery *delivery)
+{
+    delivery->reroute_all = delivery->reroute_next > 0;
+    shard_defer(delivery->shard, &delivery->reroute);
+}
+
 /* In slices; what a queue has due goes where it leads now. */
 static void reroute_run(struct deferred *deferred)
 {
@@ -183,6 +193,18 @@ static void reroute_run(struct deferred *deferred)
     }
 }
 
+void delivery_shape(struct delivery *delivery, const struct conf *conf,
+                    const struct shaping_sites *sites, const struct shaping_overrides *overrides)
+{
+    const struct shaping_view view = {conf->shaping, sites, overrides};
+    bool same = delivery->conf == conf;
+    delivery->conf = conf;
+    path_book_set(&delivery->paths, &view);
+    if (same) {
+        reroute_all(delivery);
+    }
+}
+
 static void ask_again_run(struct deferred *deferred)
 {
     queues_ask_routes(CONTAINER_OF(deferred, struct delivery, ask_again)->queues);
@@ -196,8 +218,7 @@ void delivery_site_changed(void *context, struct slice lookup, const struct site
     (void)site;
     shard_defer(delivery->shard, &delivery->ask_again);
     if (former != NULL && former->kind == SITE_OK) { /* else its queues ask for themselves */
-        delivery->reroute_all = delivery->reroute_next > 0;
-        shard_defer(delivery->shard, &delivery->reroute);
+        reroute_all(delivery);
     }
 }
 
@@ -264,6 +285,7 @@ struct slice delivery_hold_detail(const struct delivery *delivery,
 void delivery_forget(struct delivery *delivery, struct egress *egress)
 {
     egress_pool_left(egress->pool, egress); /* which may be its end */
+    path_drop(&delivery->paths, &egress->path);
     list_remove(&egress->link);
     shard_timer_clear(delivery->shard, &egress->timer);
     deferred_cancel(&egress->work);
@@ -302,7 +324,7 @@ uint64_t delivery_memory(const struct delivery *delivery)
            delivery->transfers.used * sizeof(struct transfer) +
            delivery->egresses.used * sizeof(struct egress) +
            delivery->egress_pools.used * sizeof(struct egress_pool) +
-           delivery->gates.used * sizeof(struct queue_gate);
+           delivery->gates.used * sizeof(struct queue_gate) + delivery->paths.memory.used;
 }
 
 void delivery_fini(struct delivery *delivery)
@@ -312,6 +334,7 @@ void delivery_fini(struct delivery *delivery)
     deferred_cancel(&delivery->reroute);
     deferred_cancel(&delivery->ask_again);
     egress_pools_fini(delivery);
+    path_book_fini(&delivery->paths);
     for (struct list *link = delivery->all.next; link != &delivery->all; link = link->next) {
         deferred_cancel(&CONTAINER_OF(link, struct egress, link)->work);
     }

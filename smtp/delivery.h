@@ -39,6 +39,7 @@
 #include "smtp/event_tap.h"
 #include "smtp/inject_keys.h"
 #include "smtp/message.h"
+#include "smtp/path_book.h"
 #include "smtp/site_book.h"
 
 /* What operators have ordered: smtp/admin_local.h. */
@@ -83,6 +84,7 @@ struct delivery {
     struct list unrecorded;   /* transfers whose OUTCOME could not be put or stored: tried again */
     struct timer tick;
     struct admin_local admin;
+    struct path_book paths;      /* what is in force for whom */
     struct site_book *site_book; /* borrowed; its `changed` is delivery_site_changed */
     struct deferred reroute;     /* after that: queues that are to go elsewhere, … */
     uint32_t reroute_next;       /* … from this number on */
@@ -103,6 +105,13 @@ extern const struct queues_user delivery_queues_user;
 /* site_book_changed; `context` is the delivery. */
 void delivery_site_changed(void *context, struct slice lookup, const struct site *former,
                            struct site *site);
+
+/* Another configuration, or other lists of sites or overrides, are in force for what begins from
+ * here on. Queues whose options are others now go elsewhere, in slices; if `conf` is another one
+ * that is for the caller to see to (smtp/reload_part.h). The lists are borrowed until the next
+ * call. */
+void delivery_shape(struct delivery *delivery, const struct conf *conf,
+                    const struct shaping_sites *sites, const struct shaping_overrides *overrides);
 
 /* No new transfers; connections end when theirs is over. */
 void delivery_stop(struct delivery *delivery);

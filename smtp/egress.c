@@ -98,8 +98,9 @@ struct egress *egress_new(struct egress_pool *pool, unsigned member,
 {
     struct delivery *delivery = pool->delivery;
     const struct source_options *source = way->pool->members[member].source;
-    const struct path_options *path = conf_path_for(delivery->conf, way->domain, source->name);
-    struct egress *egress = pool_take(&delivery->egresses);
+    const struct path_options *path =
+        path_book_find(&delivery->paths, way->domain, way->site, source->name);
+    struct egress *egress = path == NULL ? NULL : pool_take(&delivery->egresses);
     if (egress == NULL) {
         return NULL;
     }
@@ -107,7 +108,7 @@ struct egress *egress_new(struct egress_pool *pool, unsigned member,
         .pool = pool,
         .delivery = delivery,
         .member = (uint16_t)member,
-        .path = path,
+        .path = path_hold(path),
         .hold = {.since_ns = delivery->shard->now_ns},
     };
     if (source->has_address) {
@@ -186,17 +187,18 @@ bool egress_serves(const struct egress *egress, const struct sched_queue *queue)
 
 void egress_follow(struct egress *egress, const struct path_options *path)
 {
-    egress->path = path;
+    const struct path_options *former = egress->path;
+    egress->path = path_hold(path);
     egress_limits_follow(&egress->limits, path);
-    egress_ahead_drop_stopped(egress);
+    path_drop(&egress->delivery->paths, &former);
 }
 
 void egress_retire(struct egress *egress)
 {
     CHECK(egress->pool->ready.queues == 0);
     egress_ahead_drop_stopped(egress);
-    egress->path = NULL;
     egress_limits_retire(&egress->limits);
+    path_drop(&egress->delivery->paths, &egress->path);
     egress_kick(egress);
 }
 

@@ -29,7 +29,7 @@ struct egress {
     uint32_t ahead_count;
     uint32_t ahead_rows;
     struct deferred work;
-    const struct path_options *path; /* borrowed from the snapshot; null: it is retired */
+    const struct path_options *path; /* held; null: it is retired */
     struct client_options client;
     struct egress_limits limits;
     struct endpoint source;   /* where it sends from; zero: wherever */
@@ -116,11 +116,9 @@ void egress_stop(struct egress *egress);
 void egress_cut(struct egress *egress);
 /* The last queue is gone: it goes too, when its connections have. */
 void egress_unused(struct egress *egress);
-/* Its options stand in another snapshot, unchanged. What was read ahead for queues that have left
- * goes back. */
+/* Its options stand in another view, unchanged. */
 void egress_follow(struct egress *egress, const struct path_options *path);
-/* Its options are no longer in force, and no queue is left: what has begun ends as it was, and
- * nothing is borrowed from the snapshot any more. */
+/* Its options are no longer in force, and no queue is left: what has begun ends as it was. */
 void egress_retire(struct egress *egress);
 
 extern const struct client_user egress_client_user;

@@ -20,7 +20,7 @@
 
 struct egress_limits {
     struct cell_set set;
-    const struct path_options *path; /* borrowed from the snapshot; null: retired */
+    const struct path_options *path; /* its owner's; null: retired */
     bool working;                    /* between begin and end */
     unsigned slot_count;             /* the first cells of the set */
     unsigned message_count;          /* of rates of messages: those after them */

@@ -16,11 +16,27 @@ static void cell_settled(struct cell_set *set);
 
 /* --- ways ------------------------------------------------------------------------------------- */
 
-/* What DNS says of it. False: that is being asked. */
-static bool way_resolve(struct egress_way *way, const struct delivery *delivery)
+/* Where it leads by the options of the path, of which `site` may be a part. False: no memory. */
+static bool way_lead(struct egress_way *way, struct delivery *delivery, const struct site *site)
 {
+    way->path = path_book_find(&delivery->paths, way->domain, site, SLICE_NONE);
+    if (way->path != NULL) {
+        route_find(&way->route, way->options, way->path, way->domain);
+    }
+    return way->path != NULL;
+}
+
+/* What DNS says of it. False: that is being asked, or there is no memory. */
+static bool way_resolve(struct egress_way *way, struct delivery *delivery,
+                        enum hold_reason *reason_out)
+{
+    *reason_out = HOLD_dns;
     way->site = site_book_find(delivery->site_book, way->route.lookup);
     if (way->site == NULL) {
+        return false;
+    }
+    *reason_out = HOLD_memory;
+    if (!way_lead(way, delivery, way->site)) {
         return false;
     }
     route_resolve(&way->route, way->options, way->path, way->site);
@@ -35,7 +51,7 @@ void egress_name_put(struct buf *buf, struct slice who, struct slice site)
     buf_put(buf, SLICE("@smtp_client"));
 }
 
-bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
+bool egress_way_find(struct egress_way *way, struct delivery *delivery,
                      struct sched_queue *queue, enum hold_reason *reason_out)
 {
     const struct queue_options *options = sched_queue_options(queue);
@@ -44,16 +60,16 @@ bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
     if (to != NULL && !to->has_address) {
         way->domain = to->name;
     }
-    way->path = conf_path(delivery->conf, way->domain);
     way->pool = conf_pool(delivery->conf, options->egress_pool);
     way->options = options;
     way->site = NULL;
     CHECK(way->pool != NULL);
-    route_find(&way->route, options, way->path, way->domain);
-    *reason_out = HOLD_dns;
-    if (way->route.kind == ROUTE_NEEDS_DNS && !way_resolve(way, delivery)) {
+    *reason_out = HOLD_memory;
+    if (!way_lead(way, delivery, NULL) ||
+        (way->route.kind == ROUTE_NEEDS_DNS && !way_resolve(way, delivery, reason_out))) {
         return false;
     }
+    *reason_out = HOLD_dns;
     buf_init(&way->name, way->name_memory, sizeof(way->name_memory));
     egress_name_put(&way->name, way->pool->name, buf_slice(&way->route.site));
     if (way->route.kind == ROUTE_NOWHERE && way->site == NULL) {
@@ -63,10 +79,10 @@ bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
     return way->pool->turn_count > 0;
 }
 
-/* Where the same options stand in two snapshots, they are the same. */
+/* Also of two views. */
 static bool same_path(const struct path_options *a, const struct path_options *b)
 {
-    return a == b || (a->fingerprint == b->fingerprint && slice_equal(a->block, b->block));
+    return a == b || a->fingerprint == b->fingerprint;
 }
 
 static bool same_pool(const struct pool_options *a, const struct pool_options *b)
@@ -123,15 +139,63 @@ void egress_pools_init(struct delivery *delivery, struct boot_pages *pages)
     list_init(&delivery->pool_list);
 }
 
-struct egress_pool *egress_pool_there(const struct delivery *delivery,
-                                      const struct egress_way *way)
+/* Nobody finds it any more. */
+static void pool_hide(struct egress_pool *pool)
+{
+    struct htab *sites = &pool->delivery->sites;
+    const struct pool_key key = {egress_pool_name(pool), pool->identity, pool->options,
+                                 pool->path};
+    uint64_t value;
+    if (pool->listed) {
+        pool->listed = false;
+        CHECK(htab_remove(sites, htab_hash(sites, key.name), &key, &value) &&
+              pool_at(&pool->delivery->egress_pools, (uint32_t)value) == pool);
+    }
+}
+
+/* The options of member `i` there; null: no memory. */
+static const struct path_options *member_path(struct egress_pool *pool, unsigned i,
+                                              const struct egress_way *way)
+{
+    return path_book_find(&pool->delivery->paths, way->domain, way->site,
+                          egress_source_name(pool->members[i]));
+}
+
+/* Another view has the same for the pool; for each of its members, too? Then that is theirs. */
+static bool pool_follow(struct egress_pool *pool, const struct egress_way *way)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->members[i] != NULL) {
+            const struct path_options *path = member_path(pool, i, way);
+            if (path == NULL || !same_path(path, pool->members[i]->path)) {
+                return false;
+            }
+        }
+    }
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->members[i] != NULL) {
+            egress_follow(pool->members[i], member_path(pool, i, way));
+        }
+    }
+    path_drop(&pool->delivery->paths, &pool->path);
+    pool->path = path_hold(way->path);
+    return true;
+}
+
+struct egress_pool *egress_pool_there(struct delivery *delivery, const struct egress_way *way)
 {
     const struct htab *sites = &delivery->sites;
     const struct pool_key key = {buf_slice(&way->name), way->route.identity, way->pool, way->path};
     uint64_t value;
-    return htab_find(sites, htab_hash(sites, key.name), &key, &value)
-               ? pool_at(&delivery->egress_pools, (uint32_t)value)
-               : NULL;
+    if (!htab_find(sites, htab_hash(sites, key.name), &key, &value)) {
+        return NULL;
+    }
+    struct egress_pool *pool = pool_at(&delivery->egress_pools, (uint32_t)value);
+    if (pool->path != way->path && !pool_follow(pool, way)) {
+        pool_hide(pool); /* its queues leave it as they are looked at */
+        return NULL;
+    }
+    return pool;
 }
 
 /* DNS says this of it now: the names of hosts are the site's, which is held as long as they are. */
@@ -204,6 +268,7 @@ static void pool_free(struct egress_pool *pool)
     if (pool->site != NULL) {
         site_release(pool->site);
     }
+    path_drop(&pool->delivery->paths, &pool->path);
     list_remove(&pool->link);
     deferred_cancel(&pool->deal);
     shard_timer_clear(pool->delivery->shard, &pool->timer);
@@ -256,15 +321,10 @@ static void cell_settled(struct cell_set *set)
 /* Nothing is routed to it any more. */
 static void pool_unlist(struct egress_pool *pool)
 {
-    struct htab *sites = &pool->delivery->sites;
-    const struct pool_key key = {egress_pool_name(pool), pool->identity, pool->options,
-                                 pool->path};
-    uint64_t value;
     CHECK(pool->ready.queues == 0);
-    CHECK(htab_remove(sites, htab_hash(sites, key.name), &key, &value) &&
-          pool_at(&pool->delivery->egress_pools, (uint32_t)value) == pool);
+    pool_hide(pool);
     pool->options = NULL;
-    pool->path = NULL;
+    path_drop(&pool->delivery->paths, &pool->path);
 }
 
 /* Its members end, and it with them. */
@@ -290,7 +350,8 @@ struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egre
     CHECK(!way->name.overflow && name.size <= sizeof(pool->name));
     pool->delivery = delivery;
     pool->options = way->pool;
-    pool->path = way->path;
+    pool->path = path_hold(way->path);
+    pool->listed = true;
     pool->identity = way->route.identity;
     pool->until_ns = 0;
     pool->refusal = HOLD_none;
@@ -331,42 +392,20 @@ void egress_pool_left(struct egress_pool *pool, const struct egress *egress)
     pool_join(pool);
 }
 
-/* What all members take from this snapshot, if that says the same as theirs. */
-static bool is_same(const struct egress_pool *pool, const struct conf *conf,
-                    const struct pool_options *options, const struct path_options *path)
-{
-    bool same = options != NULL && path != NULL && same_pool(options, pool->options) &&
-                same_path(path, pool->path);
-    for (unsigned i = 0; same && i < pool->count; i++) {
-        const struct egress *egress = pool->members[i];
-        if (egress != NULL) {
-            const struct path_options *own =
-                conf_path_block(conf, egress->path->block, egress->path->source);
-            same = own != NULL && own->fingerprint == egress->path->fingerprint;
-        }
-    }
-    return same;
-}
-
 void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
 {
     if (pool->options == NULL) {
         return;
     }
-    const struct pool_options *options = conf_pool(conf, egress_pool_label(pool));
-    const struct path_options *path =
-        conf_path_block(conf, pool->path->block, pool->path->source);
-    if (!is_same(pool, conf, options, path)) {
+    if (pool->ready.queues == 0) {
         pool_retire(pool);
         return;
     }
-    pool->options = options;
-    pool->path = path;
+    pool->options = conf_pool(conf, egress_pool_label(pool));
+    CHECK(pool->options != NULL);
     for (unsigned i = 0; i < pool->count; i++) {
-        struct egress *egress = pool->members[i];
-        if (egress != NULL) {
-            egress_follow(egress,
-                          conf_path_block(conf, egress->path->block, egress->path->source));
+        if (pool->members[i] != NULL) {
+            egress_ahead_drop_stopped(pool->members[i]);
         }
     }
 }

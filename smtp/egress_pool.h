@@ -34,7 +34,8 @@ struct egress_pool {
     struct list link;                   /* in delivery->pool_list */
     struct delivery *delivery;
     const struct pool_options *options; /* borrowed from the snapshot; null: retired */
-    const struct path_options *path;    /* of the site, whatever source; likewise */
+    const struct path_options *path;    /* of the site, whatever source; held; null: likewise */
+    bool listed;                        /* whoever leads there finds it */
     uint64_t identity;                  /* of the route */
     uint16_t port;                      /* of hosts that DNS names */
     struct site *site;                  /* held; null: the route does not come from DNS */
@@ -66,8 +67,8 @@ void egress_name_put(struct buf *buf, struct slice who, struct slice site);
 /* Where the options of a queue lead. */
 struct egress_way {
     struct route route;
-    const struct pool_options *pool; /* borrowed from the snapshot, as is the next */
-    const struct path_options *path;
+    const struct pool_options *pool; /* borrowed from the snapshot */
+    const struct path_options *path; /* borrowed for the turn */
     struct slice domain;             /* whose path it is; borrowed from queue's name or snapshot */
     const struct queue_options *options; /* the queue's */
     struct site *site;               /* what DNS says; borrowed for the turn; null: not asked */
@@ -75,14 +76,14 @@ struct egress_way {
     uint8_t name_memory[EGRESS_NAME_BYTES_MAX];
 };
 /* False: nowhere now, for that reason. */
-MUST_USE bool egress_way_find(struct egress_way *way, const struct delivery *delivery,
+MUST_USE bool egress_way_find(struct egress_way *way, struct delivery *delivery,
                               struct sched_queue *queue, enum hold_reason *reason_out);
 
 /* delivery->sites, of pools that are not retired. */
 void egress_pools_init(struct delivery *delivery, struct boot_pages *pages);
-/* The pool there; null: there is none yet. */
-struct egress_pool *egress_pool_there(const struct delivery *delivery,
-                                      const struct egress_way *way);
+/* The pool there, with these options and each of its sources with its own; null: there is none
+ * yet. */
+struct egress_pool *egress_pool_there(struct delivery *delivery, const struct egress_way *way);
 /* One, where there is none; null: no memory. */
 MUST_USE struct egress_pool *egress_pool_new(struct delivery *delivery,
                                              const struct egress_way *way);
@@ -119,9 +120,9 @@ void egress_pool_returned(struct egress *egress, uint32_t count);
 
 /* The last queue is gone. */
 void egress_pool_unused(struct egress_pool *pool);
-/* Its options are those of this snapshot, unchanged; else it is retired: no queue comes to it any
- * more, what has begun ends as it was, and nothing is borrowed from the snapshot. No queue is
- * routed to it, unless they are unchanged. */
+/* Every queue has been looked at by this snapshot. With queues its options are those of that,
+ * unchanged; else it is retired: no queue comes to it any more, what has begun ends as it was, and
+ * nothing is borrowed from the snapshot. */
 void egress_pool_renew(struct egress_pool *pool, const struct conf *conf);
 /* One of them has gone. */
 void egress_pool_left(struct egress_pool *pool, const struct egress *egress);

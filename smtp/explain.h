@@ -99,7 +99,10 @@ struct explain_found {
     struct explain_text name;
     struct explain_text detail;
     struct explain_text site;
-    struct explain_text block; /* of the site's path options; empty: it has none */
+    bool shaped;            /* … and the next three are known, of one who sends it */
+    uint64_t view_digest;   /* shaping_view_digest */
+    struct shaping_selection selection;
+    struct explain_text source;
     struct explain_text response;
     unsigned limit_count;
     struct explain_limit limits[EXPLAIN_LIMITS_MAX];
@@ -131,6 +134,7 @@ struct explain {
     struct shard *shard;        /* borrowed */
     unsigned shards;            /* of mail */
     const struct conf *(*conf)(struct explain *explain); /* in force; set by the caller */
+    const struct shaping_overrides *overrides; /* in force; borrowed; null: there are none */
     struct explain_part *parts; /* one for each of them */
     struct explain_request *current;
     struct list waiting;
@@ -160,7 +164,7 @@ void explain_part_send(struct explain_part *part);
 void explain_part_home(struct explain_part *part);
 void explain_found_add(struct explain_found *sum, const struct explain_found *found);
 void explain_put_json(struct explain_request *request, const struct explain_found *found,
-                      const struct conf *conf);
+                      const struct conf *conf, const struct shaping_overrides *overrides);
 /* What the parts show; `sum` is what all of them have found. False: nothing, and it is one message
  * that was asked for. */
 MUST_USE bool explain_put_shown(struct explain *explain, struct explain_request *request,

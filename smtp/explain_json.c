@@ -28,39 +28,59 @@ static struct conf_queue_key queue_key(const struct explain_found *found)
     return found->ready ? (struct conf_queue_key){0} : queue_name_parse(text_of(&found->name));
 }
 
-/* The path of what is told of; null: it has none, or that is in force no more. */
-static const struct path_options *path_of(const struct explain_found *found,
-                                          const struct conf *conf)
+/* By what it is told. */
+struct telling {
+    const struct conf *conf;
+    const struct shaping_path *path; /* null: it has none, or that is in force no more */
+};
+
+/* False: it has none, or that is in force no more. */
+static bool path_find(const struct explain_found *found, const struct shaping_view *view,
+                      struct shaping_path *path_out)
 {
-    if (found->block.bytes > 0) {
-        return conf_path_block(conf, text_of(&found->block), SLICE_NONE);
+    if (found->shaped) {
+        if (found->view_digest == shaping_view_digest(view)) {
+            shaping_lay(view, &found->selection, text_of(&found->source), path_out);
+            return true;
+        }
+        return false;
     }
-    return found->ready ? NULL : conf_path(conf, queue_key(found).domain);
+    if (!found->ready) {
+        const struct shaping_query query = {.domain = queue_key(found).domain};
+        (void)shaping_path_find(view, &query, path_out);
+    }
+    return !found->ready;
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-static const struct conf_setting *limit_setting(const struct explain_limit *limit,
-                                                const struct explain_found *found,
-                                                const struct conf *conf)
+static struct slice setting_origin(const struct conf_setting *setting)
 {
-    struct slice name = text_of(&limit->name);
-    if (limit->of_queue) {
-        bool shared = slice_equal(slice_from_string(limit->kind),
-                                  SLICE("overall_max_message_rate"));
-        const struct conf_queue_key key = shared ? queue_key(found) : queue_name_parse(name);
-        return shared ? conf_overall_setting(conf, &key, name)
-                      : conf_queue_setting(conf, &key, limit->kind);
-    }
-    const struct path_options *path = path_of(found, conf);
-    bool additional = slice_starts_with(slice_from_string(limit->kind), SLICE("additional_"));
-    return path == NULL ? NULL
-                        : conf_path_setting(conf, path, limit->kind,
-                                            additional ? name : SLICE_NONE);
+    return setting != NULL ? setting->origin : SLICE(CONF_ORIGIN_DEFAULT);
 }
 
-static void put_limit(struct json *json, const struct explain_limit *limit,
-                      const struct conf_setting *setting)
+static struct slice limit_origin(const struct explain_limit *limit,
+                                 const struct explain_found *found, const struct telling *telling)
+{
+    struct slice name = text_of(&limit->name);
+    struct slice kind = slice_from_string(limit->kind);
+    if (limit->of_queue && slice_equal(kind, SLICE("overall_max_message_rate"))) {
+        const struct conf_queue_key key = queue_key(found);
+        return setting_origin(conf_overall_setting(telling->conf, &key, name));
+    }
+    if (limit->of_queue) {
+        const struct conf_queue_key key = queue_name_parse(name);
+        return setting_origin(conf_queue_setting(telling->conf, &key, limit->kind));
+    }
+    bool additional = slice_starts_with(kind, SLICE("additional_"));
+    const struct shaping_said *said =
+        telling->path == NULL ? NULL
+                              : shaping_path_said(telling->path, limit->kind,
+                                                  additional ? name : SLICE_NONE);
+    return said != NULL ? said->origin : SLICE(CONF_ORIGIN_DEFAULT);
+}
+
+static void put_limit(struct json *json, const struct explain_limit *limit, struct slice origin)
 {
     struct slice text = slice_make(limit->limit, limit->limit_bytes);
     uint64_t count = 0;
@@ -75,7 +95,7 @@ static void put_limit(struct json *json, const struct explain_limit *limit,
     }
     json_member_u64(json, "used", limit->used);
     json_member_u64(json, "retry_in_ms", limit->retry_in_ms);
-    put_cut(json, "origin", setting != NULL ? setting->origin : SLICE(CONF_ORIGIN_DEFAULT));
+    put_cut(json, "origin", origin);
     json_object_end(json);
 }
 
@@ -92,17 +112,16 @@ static void put_option(void *context, const char *name, struct slice value, stru
 }
 
 static void put_options(struct json *json, const struct explain_found *found,
-                        const struct conf *conf)
+                        const struct telling *telling)
 {
     const struct conf_queue_key key = queue_key(found);
-    const struct path_options *path = path_of(found, conf);
     json_key(json, "options");
     json_object(json);
     if (!found->ready) {
-        conf_queue_visit(conf, &key, put_option, json);
+        conf_queue_visit(telling->conf, &key, put_option, json);
     }
-    if (path != NULL) {
-        conf_path_visit(conf, path, put_option, json);
+    if (telling->path != NULL) {
+        conf_path_visit(telling->path, put_option, json);
     }
     json_object_end(json);
 }
@@ -141,8 +160,11 @@ static const char *kind_of(const struct explain_request *request,
 }
 
 void explain_put_json(struct explain_request *request, const struct explain_found *found,
-                      const struct conf *conf)
+                      const struct conf *conf, const struct shaping_overrides *overrides)
 {
+    const struct shaping_view view = {.shaping = conf->shaping, .overrides = overrides};
+    struct shaping_path path;
+    const struct telling telling = {conf, path_find(found, &view, &path) ? &path : NULL};
     struct json json;
     json_init(&json, &request->answer);
     json_object(&json);
@@ -160,10 +182,10 @@ void explain_put_json(struct explain_request *request, const struct explain_foun
     json_key(&json, "limits");
     json_array(&json);
     for (unsigned i = 0; i < found->limit_count; i++) {
-        put_limit(&json, &found->limits[i], limit_setting(&found->limits[i], found, conf));
+        put_limit(&json, &found->limits[i], limit_origin(&found->limits[i], found, &telling));
     }
     json_array_end(&json);
-    put_options(&json, found, conf);
+    put_options(&json, found, &telling);
     json_object_end(&json);
 }
 

@@ -107,12 +107,17 @@ static void longest_tell(struct explain_part *part)
     text_set(&found->detail, view->detail);
     text_set(&found->site, view->site);
     text_set(&found->response, SLICE_NONE);
-    text_set(&found->block, SLICE_NONE);
+    text_set(&found->source, SLICE_NONE);
+    found->shaped = false;
     const struct egress *egress = queue_view_sender(view, 0);
     for (unsigned i = 0; egress != NULL && found->response.bytes == 0;
          egress = queue_view_sender(view, ++i)) {
         text_set(&found->response, slice_make(egress->refusal, egress->refusal_bytes));
-        text_set(&found->block, egress->path != NULL ? egress->path->block : SLICE_NONE);
+        text_set(&found->source, egress_source_name(egress));
+        found->shaped = egress->path != NULL;
+        if (found->shaped) {
+            path_selection(egress->path, &found->selection, &found->view_digest);
+        }
     }
 }
 

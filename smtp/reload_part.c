@@ -71,7 +71,7 @@ static void part_arrive(struct shard_walk *walk)
     const struct reload_target *target = &part->target;
     const struct conf *conf = part->lease->conf;
     part->old = target->server->lease;
-    walk->delivery->conf = conf;
+    delivery_shape(walk->delivery, conf, NULL, walk->delivery->paths.view.overrides);
     site_book_expire(walk->delivery->site_book);
     target->server->intake->conf = conf;
     event_tap_set_conf(target->server->events, part->lease);

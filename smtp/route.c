@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "core/check.h"
+#include "core/shaping.h"
 
 #define NO_ROUTE   ((struct verdict){451, "4.4.4 No route to this domain is configured"})
 #define PROHIBITED ((struct verdict){550, "5.4.4 This destination is prohibited"})
@@ -280,13 +281,23 @@ void route_resolve(struct route *route, const struct queue_options *queue,
     }
 }
 
+/* What of the path says whether there is a way: of an address, which it may prohibit; a name always
+ * has one, as far as is known here. */
+static const struct path_options *path_of(const struct conf *conf, struct slice domain,
+                                          struct shaping_path *memory)
+{
+    bool literal = slice_starts_with(domain, SLICE("["));
+    return literal ? shaping_path_of(conf, domain, SLICE_NONE, memory) : &conf->shaping->defaults;
+}
+
 struct verdict route_verdict(const struct conf *conf, struct slice domain)
 {
     const struct conf_queue_key key = {.domain = domain};
     struct queue_options options;
+    struct shaping_path path;
     struct route route;
     conf_queue(conf, &key, &options);
-    route_find(&route, &options, conf_path(conf, domain), domain);
+    route_find(&route, &options, path_of(conf, domain, &path), domain);
     if (route.kind == ROUTE_NOWHERE && (route.verdict.code < 500 && conf->queues.tenants_route)) {
         return VERDICT_ACCEPT; /* its tenant will say, at the end of the content */
     }

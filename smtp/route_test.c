@@ -66,7 +66,7 @@ static struct queue_options find(struct route *route, const struct conf *conf, c
     const struct conf_queue_key key = {.domain = slice_from_string(domain)};
     struct queue_options options;
     conf_queue(conf, &key, &options);
-    route_find(route, &options, conf_path(conf, key.domain), key.domain);
+    route_find(route, &options, conf_kit_path(conf, key.domain, SLICE_NONE), key.domain);
     return options;
 }
 
@@ -203,7 +203,8 @@ static void every_domain_goes_where_dns_says(void **state)
         const struct resolved *row = &resolved[i];
         struct queue_options queue = find(&route, conf, row->domain);
         answer_set(&answer, row->answer);
-        route_resolve(&route, &queue, conf_path(conf, slice_from_string(row->domain)),
+        route_resolve(&route, &queue,
+                      conf_kit_path(conf, slice_from_string(row->domain), SLICE_NONE),
                       &answer.site);
         expect_text(row->domain, slice_from_string(hosts_of(&route)), row->hosts);
         expect_text(row->domain, buf_slice(&route.site), row->site);
@@ -228,7 +229,7 @@ static void c21_every_host_of_many_has_some_addresses(void **state)
     answer.hosts[1].first = 40;
     answer.hosts[1].count = 24;
     answer.site.address_count = SITE_ADDRESSES_MAX;
-    route_resolve(&route, &queue, conf_path(conf, SLICE("any.test")), &answer.site);
+    route_resolve(&route, &queue, conf_kit_path(conf, SLICE("any.test"), SLICE_NONE), &answer.site);
     assert_int_equal(route.host_count, ROUTE_HOSTS_MAX);
     assert_int_equal(route.hosts[ROUTE_HOSTS_MAX / 2 - 1].address[15], ROUTE_HOSTS_MAX / 2 - 1);
     assert_int_equal(route.hosts[ROUTE_HOSTS_MAX / 2].address[15], 40);
@@ -251,7 +252,7 @@ static void what_dns_refuses_says_why(void **state)
         const struct site site = {
             .kind = rows[i].kind, .name = SLICE("NAME:any.test"), .detail = SLICE("because")};
         struct queue_options queue = find(&route, conf, "any.test");
-        route_resolve(&route, &queue, conf_path(conf, SLICE("any.test")), &site);
+        route_resolve(&route, &queue, conf_kit_path(conf, SLICE("any.test"), SLICE_NONE), &site);
         assert_int_equal(route.kind, ROUTE_NOWHERE);
         assert_int_equal(route.verdict.code, rows[i].code);
         expect_text("detail", route.detail, "because");

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "smtp/egress.h"
+#include "tests/kit/conf_kit.h"
 #include "tests/kit/stage.h"
 
 #define FILE_NAME "reload.toml"
@@ -362,7 +363,7 @@ static void what_needs_a_restart_is_named_and_the_rest_is_applied(void **state)
         assert_int_equal(question.restarts, 1);
     }
     const struct conf *conf = reload_conf(&stage.world.node.control->reload);
-    assert_int_equal(conf_path(conf, SLICE("x.test"))->max_ready, 9);
+    assert_int_equal(conf_kit_path(conf, SLICE("x.test"), SLICE_NONE)->max_ready, 9);
     assert_int_equal(conf->spool.compact_after_ns, 60 * NS_PER_S);
     assert_int_equal(reload_snapshots(&stage.world.node.control->reload), 1);
 }

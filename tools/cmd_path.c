@@ -10,6 +10,7 @@
 #include "tools/table.h"
 
 #define SETS_MAX       64
+#define HOSTS_MAX      32
 #define MESSAGES_BYTES (64 * KIB)
 #define JSON_BYTES     (256 * KIB)
 #define DOMAIN_BYTES_MAX 255
@@ -21,6 +22,8 @@ struct path_run {
     const char *sets[SETS_MAX];
     size_t set_count;
     bool as_json;
+    struct slice hosts[HOSTS_MAX]; /* MX of the domain: by them providers are found */
+    unsigned host_count;
     struct slice domain;
     struct slice source; /* empty: any other than those that blocks name */
 };
@@ -30,6 +33,7 @@ static bool read_arguments(struct path_run *run, int count, char **arguments)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"set", required_argument, NULL, 's'},
+                                            {"mx", required_argument, NULL, 'm'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
     int option;
@@ -38,6 +42,8 @@ static bool read_arguments(struct path_run *run, int count, char **arguments)
             run->file = optarg;
         } else if (option == 's' && run->set_count < SETS_MAX) {
             run->sets[run->set_count++] = optarg;
+        } else if (option == 'm' && run->host_count < HOSTS_MAX) {
+            run->hosts[run->host_count++] = slice_from_string(optarg);
         } else if (option == 'j') {
             run->as_json = true;
         } else {
@@ -70,7 +76,7 @@ static void add_row(void *context, const char *name, struct slice value, struct 
 }
 
 static void print_table(const struct conf *conf, const struct path_run *run,
-                        const struct path_options *path, const struct source_options *source)
+                        const struct shaping_path *path, const struct source_options *source)
 {
     static const struct table_column columns[] = {
         {.title = "OPTION"}, {.title = "VALUE", .flexible = true}, {.title = "ORIGIN"}};
@@ -79,13 +85,13 @@ static void print_table(const struct conf *conf, const struct path_run *run,
     struct table table;
     buf_init(&domain, bytes, sizeof(bytes));
     readable_put(&domain, run->domain);
-    printf("%.*s: block \"%.*s\"", SHOW(buf_slice(&domain)), SHOW(path->block));
+    printf("%.*s: block \"%.*s\"", SHOW(buf_slice(&domain)), SHOW(path->options.block));
     if (source != NULL) {
         printf(", source \"%.*s\"", SHOW(source->name));
     }
     putchar('\n');
     table_init(&table, columns, COUNT_OF(columns));
-    conf_path_visit(conf, path, add_row, &table);
+    conf_path_visit(path, add_row, &table);
     if (source != NULL) {
         conf_source_visit(conf, source, add_row, &table);
     }
@@ -108,7 +114,7 @@ static void add_member(void *context, const char *name, struct slice value, stru
 }
 
 static bool print_json(const struct conf *conf, const struct path_run *run,
-                       const struct path_options *path, const struct source_options *source)
+                       const struct shaping_path *path, const struct source_options *source)
 {
     struct heap heap;
     struct buf buf;
@@ -120,7 +126,7 @@ static bool print_json(const struct conf *conf, const struct path_run *run,
     json_key(&json, "domain");
     json_string(&json, run->domain);
     json_key(&json, "block");
-    json_string(&json, path->block);
+    json_string(&json, path->options.block);
     json_key(&json, "source");
     if (source == NULL) {
         json_null(&json);
@@ -129,7 +135,7 @@ static bool print_json(const struct conf *conf, const struct path_run *run,
     }
     json_key(&json, "options");
     json_object(&json);
-    conf_path_visit(conf, path, add_member, &json);
+    conf_path_visit(path, add_member, &json);
     if (source != NULL) {
         conf_source_visit(conf, source, add_member, &json);
     }
@@ -157,11 +163,16 @@ static int print_path(const struct conf *conf, const struct path_run *run)
             return EXIT_FAILED;
         }
     }
-    const struct path_options *path = conf_path_for(conf, run->domain, run->source);
+    const struct shaping_view view = {.shaping = conf->shaping};
+    const struct shaping_query query = {
+        .domain = run->domain, .hosts = run->hosts, .host_count = run->host_count,
+        .source = run->source};
+    struct shaping_path path;
+    (void)shaping_path_find(&view, &query, &path);
     if (run->as_json) {
-        return print_json(conf, run, path, source) ? EXIT_FINE : EXIT_FAILED;
+        return print_json(conf, run, &path, source) ? EXIT_FINE : EXIT_FAILED;
     }
-    print_table(conf, run, path, source);
+    print_table(conf, run, &path, source);
     return EXIT_FINE;
 }
 

@@ -37,3 +37,11 @@ struct conf *conf_kit_load(const char *const *files, const char *const *sets, si
     CHECK((conf == NULL) == (messages.errors > 0));
     return conf;
 }
+
+const struct path_options *conf_kit_path(const struct conf *conf, struct slice domain,
+                                         struct slice source)
+{
+    static struct shaping_path paths[8];
+    static unsigned next;
+    return shaping_path_of(conf, domain, source, &paths[next++ % COUNT_OF(paths)]);
+}

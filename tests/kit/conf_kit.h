@@ -2,7 +2,7 @@
 #ifndef RINGPOST_TESTS_KIT_CONF_KIT_H
 #define RINGPOST_TESTS_KIT_CONF_KIT_H
 
-#include "core/conf.h"
+#include "core/shaping.h"
 
 /* A conf_read; `context` is name, text, name, text …, null. */
 bool conf_kit_read(void *context, const char *path, struct slice *bytes_out,
@@ -15,5 +15,9 @@ bool conf_kit_read(void *context, const char *path, struct slice *bytes_out,
  */
 struct conf *conf_kit_load(const char *const *files, const char *const *sets, size_t set_count,
                            char *said, size_t capacity);
+
+/* What is in force for a domain, without DNS; good until the eighth call from here. */
+const struct path_options *conf_kit_path(const struct conf *conf, struct slice domain,
+                                         struct slice source);
 
 #endif

@@ -205,6 +205,7 @@ static void node_drop(struct node *node)
         http_server_fini(&mta->http);
         inject_fini(&mta->inject);
         metered_fini(&mta->site_book.memory);
+        path_book_fini(&mta->delivery.paths);
         queues_fini(&mta->queues);
         shard_drop(&mta->shard);
         block_pool_close(mta->blocks);
