@@ -1,7 +1,7 @@
 #include "smtp/http_metrics.h"
 
 #include "core/check.h"
-#include "smtp/exposition.h"
+#include "core/exposition.h"
 #include "smtp/node.h"
 
 #define SCRAPES_MAX 16u
@@ -10,7 +10,6 @@
 #define FIXED_BYTES  (96 * KIB)
 #define SAMPLE_BYTES 96u
 
-#define TEXT_TYPE SLICE("text/plain; version=0.0.4; charset=utf-8")
 #define JSON_TYPE SLICE("application/json")
 
 struct scrape {
@@ -417,7 +416,8 @@ static void answer(const struct scrape *scrape, const struct metrics_collection 
     exposition_begin(&exposition, room, scrape->form, buf_slice(&scrape->prefix));
     put_all(&exposition, node, collection);
     exposition_end(&exposition);
-    http_answer_written(exchange, 200, scrape->form == EXPOSITION_TEXT ? TEXT_TYPE : JSON_TYPE);
+    http_answer_written(exchange, 200,
+                        scrape->form == EXPOSITION_TEXT ? EXPOSITION_TEXT_TYPE : JSON_TYPE);
 }
 
 static void collection_done(struct metrics_request *request,

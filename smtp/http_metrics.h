@@ -1,6 +1,6 @@
 /*
  * GET /metrics and /metrics.json (?prefix=): how the node does, for Prometheus and as KumoMTA's
- * JSON (smtp/exposition.h). TSA shard. docs/metrics.md has the list.
+ * JSON (core/exposition.h). TSA shard. docs/metrics.md has the list.
  *
  * Counters are sums of those of all shards, and answered at any time; what only the shards know is
  * collected (smtp/metrics_source.h) while the node is ready. The number of series is bounded

@@ -13,13 +13,15 @@
  * (core/json.h), but for a quote, is written as in C ("\x1b", "\\"): two values never become one,
  * which would be an error for all of the answer.
  */
-#ifndef RINGPOST_SMTP_EXPOSITION_H
-#define RINGPOST_SMTP_EXPOSITION_H
+#ifndef RINGPOST_CORE_EXPOSITION_H
+#define RINGPOST_CORE_EXPOSITION_H
 
 #include "core/histogram.h"
 #include "core/json.h"
 
 enum exposition_form { EXPOSITION_TEXT, EXPOSITION_JSON };
+/* The media type of the text. */
+#define EXPOSITION_TEXT_TYPE SLICE("text/plain; version=0.0.4; charset=utf-8")
 
 /* Times are shown in seconds. */
 enum exposition_unit { EXPOSITION_COUNTS, EXPOSITION_NANOSECONDS };

@@ -1,4 +1,4 @@
-#include "smtp/exposition.h"
+#include "core/exposition.h"
 
 #include <string.h>
 
