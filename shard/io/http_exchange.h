@@ -27,10 +27,14 @@ typedef void http_gone(struct http_exchange *exchange);
 
 enum http_where { HTTP_ON_TSA_SHARD, HTTP_ON_MAIL_SHARD };
 
-/* What a request to this route may carry; anything else is 415, or 413 where nothing may be. */
+/*
+ * What a request to this route may carry, as a set; anything else is 415, or 413 where nothing may
+ * be. Without a body it needs the type, too.
+ */
 enum http_carries {
-    HTTP_CARRIES_NOTHING,
-    HTTP_CARRIES_JSON, /* application/json; without a body it needs the type, too */
+    HTTP_CARRIES_NOTHING = 0,
+    HTTP_CARRIES_JSON = 1,  /* application/json */
+    HTTP_CARRIES_LINES = 2, /* application/x-ndjson: JSON, a document each line */
 };
 
 /*
@@ -41,7 +45,7 @@ struct http_route {
     const char *path;        /* all of it */
     uint8_t methods;         /* set of enum http_method */
     uint8_t where;           /* enum http_where */
-    uint8_t carries;         /* enum http_carries */
+    uint8_t carries;         /* set of enum http_carries */
     uint64_t body_bytes_max; /* decoded; 0: the listener's request_body_limit */
     bool websocket;          /* GET with an Upgrade to it, and nothing else */
     http_handle *handle;

@@ -1,6 +1,5 @@
 #include "shard/io/http_route.h"
 
-#include "core/check.h"
 #include "core/endpoint.h"
 #include "shard/io/http_server.h"
 
@@ -57,17 +56,22 @@ static struct slice media_type(struct slice value)
     return slice_trim(slice_first(value, slice_find(value, ';')));
 }
 
+enum http_carries http_type_of(const struct http_head *head)
+{
+    struct slice value;
+    if (!http_head_field(head, SLICE("Content-Type"), &value)) {
+        return HTTP_CARRIES_NOTHING;
+    }
+    if (slice_equal_nocase(media_type(value), SLICE("application/json"))) {
+        return HTTP_CARRIES_JSON;
+    }
+    bool lines = slice_equal_nocase(media_type(value), SLICE("application/x-ndjson"));
+    return lines ? HTTP_CARRIES_LINES : HTTP_CARRIES_NOTHING;
+}
+
 bool http_type_is_taken(const struct http_head *head, uint8_t carries)
 {
-    struct slice value = SLICE_NONE;
-    switch ((enum http_carries)carries) {
-    case HTTP_CARRIES_NOTHING:
-        return true;
-    case HTTP_CARRIES_JSON:
-        return http_head_field(head, SLICE("Content-Type"), &value) &&
-               slice_equal_nocase(media_type(value), SLICE("application/json"));
-    }
-    CHECK(false);
+    return carries == HTTP_CARRIES_NOTHING || (http_type_of(head) & carries) != 0;
 }
 
 /* What a route for these methods answers: HEAD with GET, OPTIONS always. */

@@ -10,12 +10,13 @@
 
 #include "core/conf.h"
 #include "shard/io/http_codec.h"
-
-struct http_route;
+#include "shard/io/http_exchange.h"
 
 /* Host is an address, localhost or `hostname`, and Origin is absent or the same origin. */
 MUST_USE bool http_host_is_ours(const struct http_head *head, struct slice hostname);
-/* Is what the request carries what the route takes? Else 415. */
+/* What the request says that it carries, of enum http_carries; HTTP_CARRIES_NOTHING: none of it. */
+enum http_carries http_type_of(const struct http_head *head);
+/* Is that what the route takes? Else 415. */
 MUST_USE bool http_type_is_taken(const struct http_head *head, uint8_t carries);
 
 struct http_found {
