@@ -11,35 +11,24 @@
  *    {"Diagnostic":{"level","message"}}, "when":time}
  *   {"lost":N}   for events that found no room, since the tracer was too slow
  *
- * It ends with the connection. A tracer that does not answer a ping until the next one is gone.
+ * It ends with the connection, and with a ping that is not answered (shard/io/http_socket.h).
  */
 #ifndef RINGPOST_SMTP_HTTP_TRACE_H
 #define RINGPOST_SMTP_HTTP_TRACE_H
 
-#include "shard/io/http_exchange.h"
-#include "shard/io/websocket.h"
+#include "shard/io/http_socket.h"
 #include "smtp/trace.h"
 
 #define HTTP_TRACE_FILTER_NS (10 * NS_PER_S)
-#define HTTP_TRACE_PING_NS   (20 * NS_PER_S)
 #define HTTP_TRACE_BYTES_MAX (8 * KIB) /* of a filter */
 
 struct http_trace {
+    struct http_socket socket;
     struct tracer *tracer;          /* the set's */
-    struct http_exchange *exchange; /* while the connection is there */
     enum trace_side side;
-    struct websocket websocket;
-    struct timer timer;
+    struct timer timer;             /* until the filter has come */
     bool filtered;                  /* the filter has come */
     bool started;                   /* … and been told that it is obeyed */
-    bool ended;                     /* a close is to be sent, with code and words */
-    bool ping_due;
-    bool ping_out;                  /* no pong has come yet */
-    bool pong_due;
-    uint8_t pong_bytes;
-    uint8_t pong[WEBSOCKET_CONTROL_MAX];
-    uint16_t code;
-    const char *words;              /* constant */
     uint8_t message[HTTP_TRACE_BYTES_MAX];
 };
 

@@ -390,7 +390,7 @@ static void t09_who_answers_no_ping_is_gone(void **state)
         run(NS_PER_S);
         assert_false(watcher.over);
     }
-    assert_true(sim_run_for(stage.sim, 3 * HTTP_TRACE_PING_NS)); /* it reads nothing */
+    assert_true(sim_run_for(stage.sim, 3 * HTTP_SOCKET_PING_NS)); /* it reads nothing */
     assert_true(trace_idle(&stage.world.node.control->trace));
     unwatch();
 }
