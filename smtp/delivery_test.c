@@ -110,6 +110,92 @@ static void a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connect
     assert_string_equal(stage.sink.mail[0].recipient, "b@u.test");
 }
 
+static void a_limit_of_a_provider_is_shared_by_all_its_sites(void **state)
+{
+    (void)state;
+    const char *body = "Subject: x\r\n\r\ntext\r\n";
+    world_set(&stage.world, "dns.servers=[]");
+    world_set(&stage.world, "dns.static=\"a.test. MX 1 mx.a.p.test.\\nmx.a.p.test. A 10.0.9.9\\n"
+                            "b.test. MX 1 mx.b.p.test.\\nmx.b.p.test. A 10.0.9.9\\n"
+                            "c.test. MX 1 mx.c.q.test.\\nmx.c.q.test. A 10.0.9.9\\n\"");
+    world_set(&stage.world, "shaping.provider.p.match=[{MXSuffix=\".p.test\"}]");
+    world_set(&stage.world, "shaping.provider.p.provider_connection_limit=1");
+    stage_start(&stage);
+    stage.sink.mute = true;
+    assert_true(stage_mail(&stage, "x@a.test", body));
+    assert_true(sim_run_until(stage.sim, has_conns, &stage.sink, 10 * NS_PER_S));
+    assert_true(stage_mail(&stage, "x@b.test", body));
+    assert_true(sim_run_for(stage.sim, 3 * NS_PER_S));
+    assert_int_equal(stage.sink.conns, 1); /* it waits for its banner, and holds the slot */
+    stage.sink.mute = false;
+    assert_true(stage_mail(&stage, "x@c.test", body));
+    assert_true(talk_sink_wait(&stage.sink, 1, 5 * NS_PER_S));
+    assert_string_equal(stage.sink.mail[0].recipient, "x@c.test");
+    assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 600 * NS_PER_S));
+}
+
+/* Where the only queue leads, and by which options. */
+static const struct path_options *path_now(const struct egress_pool **pool_out)
+{
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    const struct sched_queue *queue = queues_find(delivery->queues, 0);
+    assert_non_null(queue);
+    assert_non_null(queue->ready);
+    *pool_out = egress_pool_of(queue->ready);
+    return (*pool_out)->members[0]->path;
+}
+
+/* Has this list in force, and looks at what its queue then has: the count of a rate, 0: none. */
+static uint64_t rate_by(const struct shaping_override *row, const struct egress_pool **pool_out)
+{
+    struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    struct shaping_overrides *overrides = shaping_overrides_new(row, 1, NULL, NULL);
+    delivery_shape(delivery, delivery->conf, NULL, overrides);
+    assert_true(sim_run_for(stage.sim, 10 * NS_PER_S)); /* it has been due since */
+    uint64_t count = path_now(pool_out)->max_message_rate.count;
+    delivery_shape(delivery, delivery->conf, NULL, NULL);
+    shaping_overrides_free(overrides);
+    return count;
+}
+
+static void an_override_counts_from_now_on_and_no_longer_than_its_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *domain;
+        const char *source;
+        uint64_t count;
+        bool stays; /* nothing of its pool is another one */
+    } rows[] = {
+        {"u.test", "", 0, true},
+        {"t.test", "", 7, false},
+        {"t.test", "unspecified", 7, false},
+        {"t.test", "other", 0, false},
+    };
+    world_set(&stage.world, "queues.queue.default.retry_interval=1s");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", "Subject: x\r\n\r\ntext\r\n"));
+    assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct shaping_override row = {.domain = slice_from_string(rows[i].domain),
+                                             .source = slice_from_string(rows[i].source),
+                                             .name = SLICE("max_message_rate"),
+                                             .value = SLICE("\"7/s\"")};
+        const struct egress_pool *before;
+        const struct egress_pool *during;
+        assert_int_equal(path_now(&before)->max_message_rate.count, 0);
+        assert_int_equal(rate_by(&row, &during), rows[i].count);
+        assert_true(!rows[i].stays || before == during); /* else it may be in the same place */
+        assert_true(sim_run_for(stage.sim, 20 * NS_PER_S));
+        assert_int_equal(path_now(&before)->max_message_rate.count, 0);
+        assert_int_equal(delivery->egress_pools.used, 1); /* the former ones are over */
+        assert_int_equal(delivery->egresses.used, 1);
+    }
+    stage.sink.defer = NULL;
+}
+
 /* --- blocks ----------------------------------------------------------------------------------- */
 
 #define DEAF_SINKS 3
@@ -202,6 +288,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connections),
+        TEST(a_limit_of_a_provider_is_shared_by_all_its_sites),
+        TEST(an_override_counts_from_now_on_and_no_longer_than_its_list),
         TEST(f08_sites_that_read_nothing_leave_blocks_to_the_others),
         TEST(f33_what_comes_due_during_a_stop_begins_nothing),
         TEST(work_given_to_a_connection_that_is_just_closed_by_its_peer_is_taken_back),
