@@ -1,21 +1,35 @@
 #include "core/conf_files.h"
 
-#include "core/conf_option.h"
+#include "core/conf_shaping.h"
 
 #define SHOW(slice) (int)(slice).size, (const char *)(slice).data
 
-/* Without the bytes there is an error. */
-static bool file_read(struct conf_load *load, const struct conf_input *input,
-                      const struct conf_value *at, const char *path, struct slice *bytes_out)
+/* Without the bytes it is said, as strictly as this. */
+static bool file_read_or(struct conf_load *load, const struct conf_input *input,
+                         const struct conf_value *at, const char *path,
+                         enum conf_load_level strict, struct slice *bytes_out)
 {
     uint8_t reason[CONF_REASON_BYTES_MAX];
     struct buf buf;
     buf_init(&buf, reason, sizeof(reason));
     if (!input->read(input->read_context, path, bytes_out, &buf)) {
-        conf_error(load, at, "cannot read %s: %.*s", path, (int)buf.size, (const char *)reason);
+        if (strict == CONF_LOAD_ERROR) {
+            conf_error(load, at, "cannot read %s: %.*s", path, (int)buf.size,
+                       (const char *)reason);
+        } else if (strict == CONF_LOAD_WARN) {
+            conf_note(load, at, "%s is left out: %.*s", path, (int)buf.size,
+                      (const char *)reason);
+        }
         return false;
     }
     return true;
+}
+
+/* Without the bytes there is an error. */
+static bool file_read(struct conf_load *load, const struct conf_input *input,
+                      const struct conf_value *at, const char *path, struct slice *bytes_out)
+{
+    return file_read_or(load, input, at, path, CONF_LOAD_ERROR, bytes_out);
 }
 
 /* Is this a list of names of files? */
@@ -87,20 +101,40 @@ static size_t files_find(struct conf_load *load, const struct conf_value *sectio
     return count;
 }
 
-/* Number `number` of its list. */
-static void file_add(struct conf_load *load, const struct conf_input *input,
-                     const struct conf_value *at, size_t number, struct conf_value *table)
+/* One list of files on its way into the tree. */
+struct adding {
+    struct conf_load *load;
+    const struct conf_input *input;
+    const struct conf_value *places[CONF_INCLUDES_MAX];
+    size_t count;
+    struct conf_load_options options;
+};
+
+static void adding_begin(struct adding *adding, struct conf_load *load,
+                         const struct conf_input *input, const struct conf_value *section)
 {
+    adding->load = load;
+    adding->input = input;
+    adding->options = (struct conf_load_options){.local = CONF_LOAD_ERROR};
+    adding->count = files_find(load, section, adding->places);
+}
+
+/* Number `number` of the list. */
+static void file_add(struct adding *adding, size_t number, struct conf_value *table)
+{
+    struct conf_load *load = adding->load;
+    const struct conf_value *at = adding->places[number];
     struct conf_part part = {.file = conf_place_path(load, at->as.text),
                              .number = (uint32_t)number, .joined = "automation"};
-    if (slice_starts_with(at->as.text, SLICE("http://")) ||
-        slice_starts_with(at->as.text, SLICE("https://"))) {
+    bool remote = slice_starts_with(at->as.text, SLICE("http://")) ||
+                  slice_starts_with(at->as.text, SLICE("https://"));
+    if (remote && adding->options.skip_remote) {
+        conf_note(load, at, "%.*s is left out: skip_remote", SHOW(at->as.text));
+    } else if (remote) {
         conf_error(load, at, "%.*s: URLs are not built yet in this version, name a local file",
                    SHOW(at->as.text));
-    } else if (slice_ends_with(at->as.text, SLICE(".json"))) {
-        conf_error(load, at, "%.*s: JSON is not built yet in this version, write TOML",
-                   SHOW(at->as.text));
-    } else if (file_read(load, input, at, part.file, &part.bytes)) {
+    } else if (file_read_or(load, adding->input, at, part.file, adding->options.local,
+                            &part.bytes)) {
         conf_tree_under(load, table, &part);
     }
 }
@@ -108,12 +142,12 @@ static void file_add(struct conf_load *load, const struct conf_input *input,
 void conf_files_apart(struct conf_load *load, const struct conf_input *input,
                       struct conf_value *section)
 {
-    const struct conf_value *places[CONF_INCLUDES_MAX];
-    size_t count = files_find(load, section, places);
-    for (size_t i = 0; i < count; i++) {
-        struct conf_value *table = conf_tree_table_add(load, section, places[i]);
+    struct adding adding;
+    adding_begin(&adding, load, input, section);
+    for (size_t i = 0; i < adding.count; i++) {
+        struct conf_value *table = conf_tree_table_add(load, section, adding.places[i]);
         if (table != NULL) {
-            file_add(load, input, places[i], i, table);
+            file_add(&adding, i, table);
         }
     }
 }
@@ -121,11 +155,10 @@ void conf_files_apart(struct conf_load *load, const struct conf_input *input,
 void conf_files_section(struct conf_load *load, const struct conf_input *input,
                         struct conf_value *section)
 {
-    const struct conf_value *places[CONF_INCLUDES_MAX];
-    size_t count = files_find(load, section, places);
-    while (count > 0) { /* what is there stays: so the last file comes first */
-        count--;
-        file_add(load, input, places[count], count, section);
+    struct adding adding;
+    adding_begin(&adding, load, input, section);
+    while (adding.count > 0) { /* what is there stays: so the last file comes first */
+        file_add(&adding, --adding.count, section);
     }
 }
 
@@ -156,12 +189,16 @@ static void bases_replace(struct conf_value *section)
 void conf_files_blocks(struct conf_load *load, const struct conf_input *input,
                        struct conf_value *section)
 {
-    const struct conf_value *places[CONF_INCLUDES_MAX];
-    size_t count = files_find(load, section, places);
+    struct adding adding;
+    adding_begin(&adding, load, input, section);
+    const struct conf_value *said =
+        section->kind == TOML_TABLE ? conf_tree_table(section, "load") : NULL;
+    if (said != NULL) {
+        conf_options_apply(load, &conf_load_members, said, &adding.options);
+    }
     bases_replace(section);
-    while (count > 0) {
-        count--;
-        file_add(load, input, places[count], count, section);
+    while (adding.count > 0) {
+        file_add(&adding, --adding.count, section);
         bases_replace(section);
     }
 }

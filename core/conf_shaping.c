@@ -72,6 +72,9 @@ static_assert(offsetof(struct path_options, prohibited_host_count) + sizeof(size
                   offsetof(struct path_options, skip_hosts) + NETWORKS_BYTES,
               "networks and their count are one field");
 
+const char *const conf_load_levels[] = {
+    [CONF_LOAD_IGNORE] = "Ignore", [CONF_LOAD_WARN] = "Warn", [CONF_LOAD_ERROR] = "Error", NULL};
+
 static const char *const tls_names[] = {
     [PATH_TLS_DISABLED] = "Disabled",
     [PATH_TLS_OPPORTUNISTIC] = "Opportunistic",
@@ -621,9 +624,6 @@ static void providers_read(struct shaping_build *build, const struct conf_value 
 {
     struct conf_load *load = build->load;
     size_t count = 0;
-    if (!conf_want(load, section, TOML_TABLE)) {
-        return;
-    }
     const struct conf_value **tables = tables_in_order(load, section, &count);
     for (const struct conf_value *at = section->first; at != NULL; at = at->next) {
         (void)conf_want(load, at, TOML_TABLE);
@@ -685,7 +685,7 @@ static void domain_read(struct shaping_build *build, const struct conf_value *ta
 /* Members of [shaping] beside the blocks. */
 static const struct conf_option shaping_rows[] = {
     {.name = "files", .kind = OPTION_OWN, .apply = conf_apply_files},
-    {.name = "load", .kind = OPTION_LATER},
+    {.name = "load", .kind = OPTION_OWN, .apply = conf_apply_table},
     {.name = "provider", .kind = OPTION_OWN, .apply = conf_apply_table},
 };
 static const struct conf_options shaping_members = {OPTIONS(shaping_rows), RELOADS};
@@ -741,13 +741,33 @@ static void members_check(struct conf_load *load, const struct conf_value *secti
 {
     for (const struct conf_value *at = section->first; at != NULL; at = at->next) {
         const struct conf_option *option = conf_option_find(&shaping_members, at->key);
-        if (option == NULL && at->kind != TOML_TABLE) {
+        if (option != NULL) {
+            option->apply(load, option, at, NULL);
+        } else if (at->kind != TOML_TABLE) {
             conf_unknown(load, &shaping_members, at);
-        } else if (option != NULL && option->kind == OPTION_LATER) {
-            conf_later(load, at);
         }
     }
 }
+
+#define LOAD_BY_DNS(text)                                                                          \
+    {FIELD(text, OPTION_CHOICE, conf_load_options, dns), .choices = conf_load_levels,              \
+     .max = CONF_LOAD_WARN}
+
+/* [shaping] load: core/conf_files.h looks at it. DNS is not asked when a configuration is read. */
+static const struct conf_option load_rows[] = {
+    LOAD_BY_DNS("aliased_site"),
+    LOAD_BY_DNS("dns_fail"),
+    LOAD_BY_DNS("null_mx"),
+    LOAD_BY_DNS("provider_overlap"),
+    {FIELD("local_load", OPTION_CHOICE, conf_load_options, local),
+     .choices = conf_load_levels},
+    {FIELD("remote_load", OPTION_CHOICE, conf_load_options, remote),
+     .choices = conf_load_levels},
+    {FIELD("skip_remote", OPTION_BOOL, conf_load_options, skip_remote)},
+    {FIELD("http_timeout", OPTION_DURATION, conf_load_options, http_timeout_ns), .min = MS,
+     .max = DAY},
+};
+const struct conf_options conf_load_members = {OPTIONS(load_rows), RELOADS};
 
 static void rules_compile(struct shaping_build *build, unsigned errors)
 {
@@ -762,7 +782,7 @@ static void rules_compile(struct shaping_build *build, unsigned errors)
 static void section_read(struct shaping_build *build, const struct conf_value *section)
 {
     struct conf_load *load = build->load;
-    const struct conf_value *providers = conf_tree_member(section, "provider");
+    const struct conf_value *providers = conf_tree_table(section, "provider");
     unsigned errors = load->messages->errors;
     build->groups = heap_take_array(
         load->heap, section->count + (providers == NULL ? 0 : providers->count) + 1,

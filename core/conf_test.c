@@ -354,7 +354,7 @@ static const struct {
     {"[queues]\nfiles = [\"q.toml\"]\n", "cannot read q.toml: No such file or directory"},
     {"[queues]\nfiles = \"q.toml\"\n", "files wants an array, not a string"},
     {"[queues]\nfiles = [5]\n", "files wants names of files"},
-    {"[queues]\nfiles = [\"q.json\"]\n", "q.json: JSON is not built yet"},
+    {"[queues]\nfiles = [\"q.json\"]\n", "cannot read q.json: No such file or directory"},
     {"[shaping]\nfiles = [\"q.toml\"]\n", "cannot read q.toml: No such file or directory"},
     {"[shaping]\nfiles = [\"http://tsa.test/q.toml\"]\n", "t.toml:2:10: error: http://tsa.test/"
      "q.toml: URLs are not built yet in this version, name a local file"},

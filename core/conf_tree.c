@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/conf_nodes.h"
+
 #define MESSAGE_BYTES_MAX 600
 #define SET_BYTES_MAX     4096
 
@@ -26,7 +28,10 @@ static void put_message(struct conf_load *load, const struct conf_value *at, con
     buf_init(&line, bytes, sizeof(bytes));
     if (at != NULL && at->file != NULL) {
         put_printable(&line, slice_from_string(at->file));
-        buf_printf(&line, ":%u:%u: ", at->line, at->column);
+        if (at->line > 0) { /* else nobody knows it: JSON */
+            buf_printf(&line, ":%u:%u", at->line, at->column);
+        }
+        buf_put_string(&line, ": ");
     }
     buf_put_string(&line, kind);
     buf_put(&line, SLICE(": "));
@@ -93,6 +98,7 @@ struct pending {
 
 struct adding {
     struct conf_load *load;
+    const struct conf_nodes *nodes;
     const char *file;
     bool replace;            /* --set: the later value wins */
     bool under;              /* files of a section: what is there stays */
@@ -204,10 +210,11 @@ static void first_key(void *context, const struct toml_entry *entry)
 static bool means_array(const struct adding *adding, const struct toml_node *node)
 {
     struct slice key = SLICE_NONE;
-    if (!adding->replace || toml_kind(node) != TOML_TABLE || toml_count(node) != 1) {
+    const struct conf_nodes *nodes = adding->nodes;
+    if (!adding->replace || nodes->kind(node) != TOML_TABLE || nodes->count(node) != 1) {
         return false;
     }
-    toml_walk(node, first_key, &key);
+    nodes->walk(node, first_key, &key);
     return slice_equal(key, SLICE("0"));
 }
 
@@ -223,24 +230,24 @@ static void value_fill(struct adding *adding, struct conf_value *value,
     const struct toml_node *node = entry->node;
     value->first = value->last = NULL;
     value->count = 0;
-    value->kind = toml_kind(node);
-    value->table_array = toml_is_table_array(node);
+    value->kind = adding->nodes->kind(node);
+    value->table_array = adding->nodes->is_table_array(node);
     value->file = adding->file;
     value->line = entry->line;
     value->column = entry->column;
     value->place = place_of(adding, entry);
     switch (value->kind) {
     case TOML_STRING:
-        value->as.text = heap_copy(&adding->load->scratch, toml_string(node));
+        value->as.text = heap_copy(&adding->load->scratch, adding->nodes->string(node));
         return;
     case TOML_INTEGER:
-        value->as.integer = toml_integer(node);
+        value->as.integer = adding->nodes->integer(node);
         return;
     case TOML_FLOAT:
-        value->as.real = toml_float(node);
+        value->as.real = adding->nodes->real(node);
         return;
     case TOML_BOOL:
-        value->as.flag = toml_bool(node);
+        value->as.flag = adding->nodes->flag(node);
         return;
     case TOML_TIME:
         return;
@@ -275,7 +282,7 @@ static void visit_index(struct adding *adding, struct conf_value *array,
     for (; index > 0; index--) {
         element = element->next;
     }
-    if (element->kind == TOML_TABLE && toml_kind(entry->node) == TOML_TABLE) {
+    if (element->kind == TOML_TABLE && adding->nodes->kind(entry->node) == TOML_TABLE) {
         (void)descend(adding, entry->node, element);
         return;
     }
@@ -302,9 +309,9 @@ static void visit(void *context, const struct toml_entry *entry)
 {
     struct adding *adding = context;
     struct conf_value *target = adding->now->target;
-    enum toml_kind kind = toml_kind(entry->node);
+    enum toml_kind kind = adding->nodes->kind(entry->node);
     if (target->kind == TOML_ARRAY) {
-        if (adding->replace && toml_kind(adding->now->node) == TOML_TABLE) {
+        if (adding->replace && adding->nodes->kind(adding->now->node) == TOML_TABLE) {
             visit_index(adding, target, entry);
             return;
         }
@@ -320,7 +327,8 @@ static void visit(void *context, const struct toml_entry *entry)
         return;
     }
     bool into_array = adding->replace && old->kind == TOML_ARRAY && kind == TOML_TABLE;
-    bool both_arrays = !adding->replace && old->table_array && toml_is_table_array(entry->node) &&
+    bool both_arrays = !adding->replace && old->table_array &&
+                       adding->nodes->is_table_array(entry->node) &&
                        (!adding->under || is_joined(adding, entry->key));
     if ((old->kind == TOML_TABLE && kind == TOML_TABLE) || into_array || both_arrays) {
         struct pending *pending = descend(adding, entry->node, old);
@@ -343,16 +351,16 @@ static void visit(void *context, const struct toml_entry *entry)
                (int)entry->key.size, (const char *)entry->key.data, old->file, old->line);
 }
 
-static void tree_merge(struct adding *adding, const struct toml_tree *tree,
+static void tree_merge(struct adding *adding, const struct toml_node *root,
                        struct conf_value *target)
 {
-    (void)descend(adding, toml_root(tree), target);
+    (void)descend(adding, root, target);
     while (adding->waiting != NULL) {
         struct pending *pending = adding->waiting;
         adding->waiting = pending->next;
         adding->now = pending;
         pending->last = pending->target->last;
-        toml_walk(pending->node, visit, adding);
+        adding->nodes->walk(pending->node, visit, adding);
     }
 }
 
@@ -371,10 +379,10 @@ static struct toml_tree *file_parse(struct conf_load *load, const char *file, st
 void conf_tree_add(struct conf_load *load, const char *file, struct slice bytes)
 {
     struct toml_tree *tree = file_parse(load, file, bytes);
-    struct adding adding = {
-        .load = load, .file = file, .number = CONF_INCLUDES_MAX + load->files++};
+    struct adding adding = {.load = load, .nodes = &conf_toml_nodes, .file = file,
+                            .number = CONF_INCLUDES_MAX + load->files++};
     if (tree != NULL) {
-        tree_merge(&adding, tree, load->root);
+        tree_merge(&adding, toml_root(tree), load->root);
         toml_free(tree);
     }
 }
@@ -390,17 +398,46 @@ static void files_refuse(void *context, const struct toml_entry *entry)
     }
 }
 
+/* False: it is no JSON, and `problem` says why. */
+static bool json_merge(struct adding *adding, struct slice bytes, struct conf_value *table,
+                       struct buf *problem)
+{
+    const struct toml_node *root = conf_json_parse(adding->load, bytes, problem);
+    if (root != NULL) {
+        adding->nodes = &conf_json_nodes;
+        adding->nodes->walk(root, files_refuse, adding);
+        tree_merge(adding, root, table);
+    }
+    return root != NULL;
+}
+
+/* By its name; one whose name tells nothing is TOML, else JSON. */
 void conf_tree_under(struct conf_load *load, struct conf_value *table,
                      const struct conf_part *part)
 {
-    struct toml_tree *tree = file_parse(load, part->file, part->bytes);
-    struct adding adding = {.load = load, .file = part->file, .under = true,
-                            .joined = part->joined, .number = part->number};
+    struct adding adding = {.load = load, .nodes = &conf_toml_nodes, .file = part->file,
+                            .under = true, .joined = part->joined, .number = part->number};
+    struct slice name = slice_from_string(part->file);
+    bool is_json = slice_ends_with(name, SLICE(".json"));
+    struct toml_error error = {0};
+    uint8_t bytes[MESSAGE_BYTES_MAX];
+    struct buf problem;
+    buf_init(&problem, bytes, sizeof(bytes) - 1);
+    struct toml_tree *tree = is_json ? NULL : toml_parse(part->bytes, &error);
     if (tree != NULL) {
         toml_walk(toml_root(tree), files_refuse, &adding);
-        tree_merge(&adding, tree, table);
+        tree_merge(&adding, toml_root(tree), table);
         toml_free(tree);
+        return;
     }
+    if (!slice_ends_with(name, SLICE(".toml")) &&
+        json_merge(&adding, part->bytes, table, &problem)) {
+        return;
+    }
+    bytes[problem.size] = '\0';
+    const struct conf_value place = {
+        .file = part->file, .line = error.line, .column = error.column};
+    conf_error(load, &place, "%s", is_json ? (const char *)bytes : error.text);
 }
 
 struct conf_value *conf_tree_table_add(struct conf_load *load, struct conf_value *table,
@@ -476,7 +513,8 @@ void conf_tree_set(struct conf_load *load, const char *text)
     size_t split = set_split(whole);
     struct slice key = slice_first(whole, split);
     struct toml_tree *tree = NULL;
-    struct adding adding = {.load = load, .file = "--set", .replace = true, .number = UINT16_MAX};
+    struct adding adding = {.load = load, .nodes = &conf_toml_nodes, .file = "--set",
+                            .replace = true, .number = UINT16_MAX};
     if (split < whole.size && slice_find(whole, '\n') == whole.size) {
         struct slice value = slice_trim(slice_skip(whole, split + 1));
         tree = toml_parse(whole, &error);
@@ -490,6 +528,6 @@ void conf_tree_set(struct conf_load *load, const char *text)
         conf_error(load, NULL, "--set %.200s: %s", text, error.text);
         return;
     }
-    tree_merge(&adding, tree, load->root);
+    tree_merge(&adding, toml_root(tree), load->root);
     toml_free(tree);
 }

@@ -498,6 +498,116 @@ static void a_path_with_more_names_than_count_is_refused_at_load(void **state)
     assert_non_null(strstr(said, "p: more than 8 names of limits"));
 }
 
+static void the_same_in_json(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "t.toml", "[sources.source.s]\n[shaping]\nfiles = [\"one.json\", \"two\", \"three\"]\n",
+        "one.json",
+        "{\"default\": {\"connection_limit\": 1, \"max_ready\": 1, \"enable_rset\": true,\n"
+        "\"smtp_port\": null, \"sources\": {\"s\": {\"max_ready\": 2}}},\n"
+        "\"provider\": {\"z\": {\"match\": [{\"MXSuffix\": \"p.test\"}], \"max_ready\": 3},\n"
+        "\"a\": {\"match\": [{\"MXSuffix\": \"p.test\"}], \"max_ready\": 4}}}",
+        "two", "{\"default\": {\"connection_limit\": 5}}",
+        "three", "[default]\nmax_message_rate = \"6/s\"\n", NULL};
+    struct conf *conf = load_files(files);
+    struct shaping_view view = view_of(conf);
+    static const struct wanted rows[] = {
+        {"a.test", "", "", "", "connection_limit", "5", "two"},
+        {"a.test", "", "", "", "max_ready", "1", "one.json"},
+        {"a.test", "", "", "s", "max_ready", "2", NULL},
+        {"a.test", "", "", "", "enable_rset", "true", NULL},
+        {"a.test", "", "", "", "smtp_port", NULL, NULL},
+        {"a.test", "", "", "", "shaping.max_message_rate", "\"6/s\"", "three:2"},
+        {"a.test", "", "mx.p.test", "", "max_ready", "4", NULL}, /* in the order of the file */
+    };
+    EXPECT(&view, rows);
+    conf_free(conf);
+}
+
+static void files_that_are_wrong_or_left_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *main;
+        const char *file; /* "f" of any kind */
+        const char *told;
+        bool loads;
+    } rows[] = {
+        {"files = [\"f.json\"]\n", "{\"default\": {", "f.json: error: ", false},
+        {"files = [\"f.json\"]\n", "[1]", "f.json: error: the document is no object", false},
+        {"files = [\"f.json\"]\n", "[default]\nmax_ready = 1\n", "f.json: error: ", false},
+        {"files = [\"f.json\"]\n", "{\"default\": {\"max_ready\": 0}}",
+         "f.json: error: max_ready = 0 is out of range", false},
+        {"files = [\"f.json\"]\n", "{\"default\": {\"max_ready\": 1, \"max_ready\": 2}}",
+         "f.json: error: ", false},
+        {"files = [\"f.json\"]\n", "{\"files\": []}", "files stands in the main file only", false},
+        {"files = [\"f.toml\"]\n", "{\"default\": {\"max_ready\": 1}}", "f.toml:1:", false},
+        {"files = [\"f\"]\n", "{\"default\": ", "f:1:", false},
+        {"files = [\"none.toml\"]\n", "", "cannot read none.toml", false},
+        {"files = [\"none.toml\"]\nload = {local_load = \"Error\"}\n", "",
+         "cannot read none.toml", false},
+        {"files = [\"none.toml\"]\nload = {local_load = \"Warn\"}\n", "",
+         "note: none.toml is left out", true},
+        {"files = [\"none.toml\"]\nload = {local_load = \"Ignore\"}\n", "", "", true},
+        {"files = [\"https://a.test/x\"]\nload = {skip_remote = true}\n", "",
+         "https://a.test/x is left out: skip_remote", true},
+        {"files = [\"https://a.test/x\"]\nload = {remote_load = \"Ignore\"}\n", "",
+         "URLs are not built yet", false},
+        {"load = {dns_fail = \"Ignore\", null_mx = \"Ignore\", http_timeout = \"5s\"}\n", "", "",
+         true},
+        {"load = {dns_fail = \"Warn\"}\n", "", "dns_fail = \"Warn\": not built yet", false},
+        {"load = {provider_overlap = \"Error\"}\n", "", "provider_overlap = \"Error\": not", false},
+        {"load = {local_load = \"warn\"}\n", "", "local_load wants one of \"Ignore\"", false},
+        {"load = {colour = 1}\n", "", "unknown key \"colour\"", false},
+        {"load = 1\n", "", "load wants a table", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[300];
+        (void)snprintf(text, sizeof(text), "[shaping]\n%s", rows[i].main);
+        const char *const files[] = {"t.toml", text, "f.json", rows[i].file, "f.toml",
+                                     rows[i].file, "f", rows[i].file, NULL};
+        struct conf *conf = conf_kit_load(files, NULL, 0, said, sizeof(said));
+        if ((conf != NULL) != rows[i].loads || strstr(said, rows[i].told) == NULL ||
+            (rows[i].told[0] == '\0' && said[0] != '\0')) {
+            fail_msg("row %zu: %s", i, said);
+        }
+        conf_free(conf);
+    }
+}
+
+static void the_shipped_file_loads_and_says_nothing_odd(void **state)
+{
+    (void)state;
+    static char shipped[32 * KIB];
+    FILE *file = fopen("packaging/etc/shaping.toml", "r");
+    assert_non_null(file);
+    size_t size = fread(shipped, 1, sizeof(shipped) - 1, file);
+    fclose(file);
+    assert_in_range(size, 1, sizeof(shipped) - 2);
+    shipped[size] = '\0';
+    const char *const files[] = {"t.toml", "[shaping]\nfiles = [\"shaping.toml\"]\n",
+                                 "shaping.toml", shipped, NULL};
+    struct conf *conf = load_files(files);
+    assert_string_equal(said, "");
+    struct shaping_view view = view_of(conf);
+    static const struct wanted rows[] = {
+        {"gmail.com", "", "gmail-smtp-in.l.google.com alt1.gmail-smtp-in.l.google.com", "",
+         "shaping.provider_name", "\"google\"", NULL},
+        {"a.test", "", "aspmx.l.google.com aspmx2.googlemail.com", "", "connection_limit", "5",
+         NULL},
+        {"a.test", "", "a-test.mail.protection.outlook.com", "", "shaping.provider_name",
+         "\"office365\"", NULL},
+        {"hotmail.com", "", "hotmail-com.olc.protection.outlook.com", "", "shaping.provider_name",
+         "\"outlook\"", NULL},
+        {"a.test", "", "mx.a.test", "", "connection_limit", "10", NULL},
+        {"a.test", "", "mx.a.test", "", "shaping.provider_name", NULL, NULL},
+    };
+    EXPECT(&view, rows);
+    assert_non_null(conf->shaping->rules);
+    conf_free(conf);
+}
+
 /* --- overrides -------------------------------------------------------------------------------- */
 
 struct refused {
@@ -723,6 +833,9 @@ int main(void)
         cmocka_unit_test(bad_rules_are_told_with_their_place),
         cmocka_unit_test(a_queue_inside_kumomta_is_noted_and_nothing_more),
         cmocka_unit_test(a_path_with_more_names_than_count_is_refused_at_load),
+        cmocka_unit_test(the_same_in_json),
+        cmocka_unit_test(files_that_are_wrong_or_left_out),
+        cmocka_unit_test(the_shipped_file_loads_and_says_nothing_odd),
         cmocka_unit_test(overrides_come_last_and_the_newest_of_them_counts),
         cmocka_unit_test(an_override_that_is_none_is_left_out_and_told),
         cmocka_unit_test(the_same_layers_are_the_same_selection_and_others_are_not),

@@ -11,6 +11,7 @@
 #include "tools/cmd_path.h"
 #include "tools/cmd_queues.h"
 #include "tools/cmd_reload.h"
+#include "tools/cmd_shaping.h"
 #include "tools/cmd_spool.h"
 #include "tools/cmd_top.h"
 #include "tools/cmd_trace.h"
@@ -18,7 +19,7 @@
 #include "tools/readable.h"
 #include "tools/verb_options.h"
 
-/* One of `ask` and `run`, or neither: it is not built yet. */
+/* One of `ask` and `run`. */
 struct verb {
     const char *name;
     int (*ask)(const struct verb_options *options); /* asks a running server */
@@ -76,9 +77,12 @@ static const struct verb verbs[] = {
     {.name = "check", .run = cmd_check, .usage = "[-c FILE] [--set section.key=VALUE]... [--json]",
      .help = "Everything that is wrong with a configuration. No server has to run."},
     {.name = "path", .run = cmd_path,
-     .usage = "DOMAIN [SOURCE] [-c FILE] [--set section.key=VALUE]... [--json]",
+     .usage = "DOMAIN [SOURCE] [--mx HOST]... [-c FILE] [--set section.key=VALUE]... [--json]",
      .help = "How mail for a domain is sent, from any source or from this one: each option of the\n"
              "path, and the file and line that say so. No server has to run."},
+    {.name = "shaping", .run = cmd_shaping, .usage = "check FILE... [--load NAME=LEVEL]...",
+     .help = "Everything that is wrong with files of traffic shaping, later ones laid over\n"
+             "earlier ones. --load is load of [shaping]. No server has to run."},
     {.name = "spool", .run = cmd_spool,
      .usage = "check|dump|list|measure [-c FILE | --spool DIR] [--json] ...",
      .help = "A look into the spool of a stopped server; `man ringpost` has its options."},
@@ -89,7 +93,6 @@ static const struct verb verbs[] = {
              "all filters."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
-    {.name = "shaping"},
 };
 
 static void print_verb(FILE *out, const struct verb *verb)
@@ -108,10 +111,8 @@ static void print_usage(FILE *out)
 {
     fprintf(out, "usage: ringpost VERB ...\n");
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
-        if (verbs[i].help != NULL) {
-            fprintf(out, "  ");
-            print_verb(out, &verbs[i]);
-        }
+        fprintf(out, "  ");
+        print_verb(out, &verbs[i]);
     }
     fprintf(out, "More: ringpost VERB --help, man ringpost, or packaging/man/ringpost.1 of the "
                  "sources.\n");
@@ -140,10 +141,6 @@ static int cmd_help(int count, char **arguments)
 static int run_verb(const struct verb *verb, int count, char **arguments)
 {
     struct verb_options options;
-    if (verb->help == NULL) {
-        fprintf(stderr, "ringpost %s: not built yet in this version\n", verb->name);
-        return EXIT_FAILED;
-    }
     if (count == 2 && strcmp(arguments[1], "--help") == 0) {
         return print_help(verb);
     }
