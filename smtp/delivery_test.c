@@ -196,6 +196,42 @@ static void an_override_counts_from_now_on_and_no_longer_than_its_list(void **st
     stage.sink.defer = NULL;
 }
 
+static void a_block_counts_for_all_domains_of_its_site_when_that_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *recipient;
+        uint64_t count;
+        const char *block;
+    } rows[] = {
+        {"x@a.test", 7, "r.test"}, {"x@r.test", 7, "r.test"}, {"x@b.test", 0, "default"},
+        {"x@n.test", 8, "n.test"}, {"x@m.test", 0, "default"}};
+    world_set(&stage.world, "queues.queue.default.retry_interval=1s");
+    world_set(&stage.world, "dns.servers=[]");
+    world_set(&stage.world,
+              "dns.static=\"r.test. MX 1 h.r.\\na.test. MX 5 h.r.\\nn.test. MX 1 h.n.\\n"
+              "m.test. MX 1 h.n.\\nb.test. A 10.0.9.9\\nh.r. A 10.0.9.9\\nh.n. A 10.0.9.9\\n\"");
+    world_set(&stage.world, "shaping.\"r.test\".max_message_rate=\"7/s\"");
+    world_set(&stage.world, "shaping.\"n.test\".max_message_rate=\"8/s\"");
+    world_set(&stage.world, "shaping.\"n.test\".mx_rollup=false");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_true(stage_mail(&stage, rows[i].recipient, "Subject: x\r\n\r\ntext\r\n"));
+    }
+    assert_true(sim_run_for(stage.sim, 10 * NS_PER_S));
+    for (uint32_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct sched_queue *queue = queues_find(delivery->queues, i);
+        assert_non_null(queue->ready);
+        const struct path_options *path = egress_pool_of(queue->ready)->members[0]->path;
+        assert_int_equal(path->max_message_rate.count, rows[i].count);
+        assert_true(slice_equal(path->block, slice_from_string(rows[i].block)));
+    }
+    assert_int_equal(delivery->egress_pools.used, 4); /* a.test and r.test share one */
+    stage.sink.defer = NULL;
+}
+
 /* --- blocks ----------------------------------------------------------------------------------- */
 
 #define DEAF_SINKS 3
@@ -288,6 +324,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_path_with_a_low_limit_is_served_beside_one_that_holds_more_connections),
+        TEST(a_block_counts_for_all_domains_of_its_site_when_that_is_known),
         TEST(a_limit_of_a_provider_is_shared_by_all_its_sites),
         TEST(an_override_counts_from_now_on_and_no_longer_than_its_list),
         TEST(f08_sites_that_read_nothing_leave_blocks_to_the_others),

@@ -34,7 +34,10 @@ static enum explain_status put_answer(struct explain *explain, struct explain_re
     bool unread = false;
     bool shows = request->what >= INSPECT_MESSAGE;
     if (sum->queues > 0 && !shows) {
-        explain_put_json(request, sum, explain->conf(explain), explain->overrides);
+        const struct conf *conf = explain->conf(explain);
+        const struct shaping_view view = {conf->shaping, explain->sites(explain),
+                                          explain->overrides};
+        explain_put_json(request, sum, conf, &view);
         return EXPLAIN_DONE;
     }
     if (sum->queues > 0 && explain_put_shown(explain, request, sum)) {

@@ -134,6 +134,7 @@ struct explain {
     struct shard *shard;        /* borrowed */
     unsigned shards;            /* of mail */
     const struct conf *(*conf)(struct explain *explain); /* in force; set by the caller */
+    const struct shaping_sites *(*sites)(struct explain *explain); /* likewise */
     const struct shaping_overrides *overrides; /* in force; borrowed; null: there are none */
     struct explain_part *parts; /* one for each of them */
     struct explain_request *current;
@@ -164,7 +165,7 @@ void explain_part_send(struct explain_part *part);
 void explain_part_home(struct explain_part *part);
 void explain_found_add(struct explain_found *sum, const struct explain_found *found);
 void explain_put_json(struct explain_request *request, const struct explain_found *found,
-                      const struct conf *conf, const struct shaping_overrides *overrides);
+                      const struct conf *conf, const struct shaping_view *view);
 /* What the parts show; `sum` is what all of them have found. False: nothing, and it is one message
  * that was asked for. */
 MUST_USE bool explain_put_shown(struct explain *explain, struct explain_request *request,

@@ -160,11 +160,10 @@ static const char *kind_of(const struct explain_request *request,
 }
 
 void explain_put_json(struct explain_request *request, const struct explain_found *found,
-                      const struct conf *conf, const struct shaping_overrides *overrides)
+                      const struct conf *conf, const struct shaping_view *view)
 {
-    const struct shaping_view view = {.shaping = conf->shaping, .overrides = overrides};
     struct shaping_path path;
-    const struct telling telling = {conf, path_find(found, &view, &path) ? &path : NULL};
+    const struct telling telling = {conf, path_find(found, view, &path) ? &path : NULL};
     struct json json;
     json_init(&json, &request->answer);
     json_object(&json);

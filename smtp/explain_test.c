@@ -572,7 +572,8 @@ static void the_longest_answer_has_room(void **state)
     }
     buf_init(&request.answer, memory, sizeof(memory));
     stage_start(&stage); /* whose configuration it is told by */
-    explain_put_json(&request, &found, stage.world.conf, NULL);
+    const struct shaping_view view = {.shaping = stage.world.conf->shaping};
+    explain_put_json(&request, &found, stage.world.conf, &view);
     assert_false(request.answer.overflow);
     assert_true(json_read(reader, buf_slice(&request.answer)));
 }

@@ -351,6 +351,7 @@ static void send_order(struct control *control, unsigned to, mail_arrive *arrive
 static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
+    rollup_stop(&control->rollup);
     site_finder_stop(&control->sites);
     resolver_stop(&control->resolver);
     admin_stop(&control->admin);
@@ -462,6 +463,7 @@ static void order_home(struct shard *receiver, struct mail *mail)
     }
     /* All listen. The next mail that comes home says that its shard has stopped. */
     control->waiting = node->shards;
+    rollup_start(&control->rollup, reload_conf(&control->reload));
     node_set(node, NODE_READY);
 }
 
@@ -573,7 +575,8 @@ static void control_step(struct deferred *deferred)
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && resolver_idle(&control->resolver) &&
-        site_finder_idle(&control->sites) && metrics_source_idle(&control->metrics) &&
+        rollup_idle(&control->rollup) && site_finder_idle(&control->sites) &&
+        metrics_source_idle(&control->metrics) &&
         http_events_idle(&control->http_events) && inject_book_idle(&control->keys)) {
         control->finished = true;
         spool_house_close(&control->house, house_closed);

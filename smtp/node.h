@@ -39,6 +39,7 @@
 #include "smtp/queue_report.h"
 #include "smtp/rebind.h"
 #include "smtp/rewrite.h"
+#include "smtp/rollup.h"
 #include "smtp/server.h"
 #include "smtp/site_finder.h"
 #include "smtp/trace.h"
@@ -122,6 +123,7 @@ struct control {
     struct event_log *log;
     struct resolver resolver;
     struct site_finder sites;
+    struct rollup rollup;
     struct cell_registry cells;
     struct cell_store limits;
     bool limits_stopped;

@@ -243,6 +243,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
     trace_shard_set(&node->control->trace, index, &mta->trace);
+    rollup_shard_set(&node->control->rollup, index, &mta->delivery);
     rebind_shard_set(&node->control->rebind, index, &mta->delivery, &mta->pages);
     explain_shard_set(&node->control->explain, index, &mta->delivery, &mta->pages);
     queue_census_shard_set(&node->control->census, index, &mta->delivery);
@@ -283,6 +284,8 @@ static int control_boot(struct node *node, struct buf *reason)
     node->hosts->seed = prng_next(&control->shard.prng);
     resolver_init(&control->resolver, &control->shard, &control->pages, &conf->dns);
     sites_boot(control, conf);
+    rollup_init(&control->rollup, &control->shard, &control->pages, &control->sites,
+                node->shards);
     cell_registry_init(&control->cells, &control->shard, &control->pages, CELLS_MAX);
     control->limits.log = node->options.log;
     cell_store_init(&control->limits, &control->cells, &control->pages, conf->node.state_dir);
@@ -373,6 +376,7 @@ void node_close(struct node *node)
     metrics_source_fini(&node->control->metrics);
     queue_census_fini(&node->control->census);
     reload_fini(&node->control->reload);
+    rollup_fini(&node->control->rollup);
     site_finder_fini(&node->control->sites);
     resolver_fini(&node->control->resolver);
     cell_registry_fini(&node->control->cells);

@@ -17,6 +17,7 @@ static void begin(struct reload *reload, const struct conf *conf)
 {
     struct control *control = CONTAINER_OF(reload, struct control, reload);
     resolver_set(&control->resolver, &conf->dns);
+    rollup_pause(&control->rollup);
     site_finder_set(&control->sites, conf);
 }
 
@@ -26,11 +27,17 @@ static void apply(struct reload *reload, const struct conf *conf)
     const struct event_log_options log = node_log_options(conf);
     http_server_set_conf(&control->http.server, conf);
     event_log_set(control->log, &log);
+    rollup_set(&control->rollup, conf);
 }
 
 static const struct conf *conf_in_force(struct explain *explain)
 {
     return reload_conf(&CONTAINER_OF(explain, struct control, explain)->reload);
+}
+
+static const struct shaping_sites *sites_in_force(struct explain *explain)
+{
+    return rollup_sites(&CONTAINER_OF(explain, struct control, explain)->rollup);
 }
 
 static const struct conf *rebind_conf(struct rebind *rebind)
@@ -46,6 +53,7 @@ void node_reload_init_tsa(struct control *control)
     reload->begin = begin;
     reload->apply = apply;
     control->explain.conf = conf_in_force;
+    control->explain.sites = sites_in_force;
     control->rebind.conf = rebind_conf;
     reload_init(reload, &control->shard, &control->pages, control->node->shards, options->conf);
     reload_source_set(reload, options->conf_file, options->conf_sets, options->conf_set_count);

@@ -475,6 +475,59 @@ static void a_session_has_new_options_with_its_next_transaction(void **state)
     assert_true(talk_sink_wait(&stage.sink, 1, 60 * NS_PER_S));
 }
 
+/* Of the only queue, which is deferred, a while after this file has come into force. */
+static const struct path_options *path_by(const char *text)
+{
+    struct question question = reload(text);
+    assert_int_equal(question.status, RELOAD_APPLIED);
+    assert_true(sim_run_for(stage.sim, 10 * NS_PER_S));
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    const struct sched_queue *queue = queues_find(delivery->queues, 0);
+    assert_non_null(queue);
+    assert_non_null(queue->ready);
+    assert_int_equal(delivery->egress_pools.used, 1); /* former ones are over */
+    return egress_pool_of(queue->ready)->members[0]->path;
+}
+
+static void what_a_block_says_for_a_source_is_another_by_a_reload(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", "Subject: x\r\n\r\ntext\r\n"));
+    for (unsigned i = 0; i < 4; i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "[shaping.\"t.test\"]\nmax_deliveries_per_connection = 3\n"
+                 "[shaping.\"t.test\".sources.unspecified]\nmax_ready = %u\n[queues]\n%s",
+                 5 + i / 2, i % 2 == 0 ? "" : "tenant_header = \"X-T\"\n");
+        assert_int_equal(path_by(text)->max_ready, 5 + i / 2);
+    }
+    stage.sink.defer = NULL;
+}
+
+static void the_site_of_a_block_is_known_again_after_a_reload(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    for (unsigned i = 0; i < 3; i++) {
+        char text[400];
+        snprintf(text, sizeof(text), "[dns]\nservers = []\nstatic = \"\"\"\nr.test. MX 1 h.test.\n"
+                 "a.test. MX 1 h.test.\nh.test. A 10.0.9.9\n\"\"\"\n"
+                 "[shaping.default]\nmax_ready = %u\n[shaping.\"%s\"]\nconnection_limit = 7\n",
+                 5 + i, i < 2 ? "r.test" : "s.test");
+        if (i == 0) {
+            assert_int_equal(reload(text).status, RELOAD_APPLIED);
+            assert_true(stage_mail(&stage, "b@a.test", "Subject: x\r\n\r\ntext\r\n"));
+            continue;
+        }
+        const struct path_options *path = path_by(text);
+        assert_int_equal(path->max_ready, 5 + i);
+        assert_int_equal(path->connection_limit, i < 2 ? 7 : 32);
+    }
+    stage.sink.defer = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +541,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(g07_a_tenant_goes_and_the_mail_that_it_has_queued_does_not,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_session_has_new_options_with_its_next_transaction,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_block_says_for_a_source_is_another_by_a_reload,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_site_of_a_block_is_known_again_after_a_reload,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(f26_a_bad_file_is_refused_with_every_error_and_its_place,
                                         set_up, tear_down),

@@ -217,6 +217,7 @@ static void node_drop(struct node *node)
     reload_fini(&node->control->reload);
     http_server_fini(&node->control->http.server);
     inject_book_fini(&node->control->keys);
+    rollup_fini(&node->control->rollup);
     site_finder_fini(&node->control->sites);
     resolver_fini(&node->control->resolver);
     shard_drop(&node->control->shard);
