@@ -96,6 +96,12 @@ static inline struct slice egress_conn_host(const struct egress_conn *conn)
 {
     return slice_make(conn->name, conn->name_bytes);
 }
+/* It looks for work when it is kicked, and at its timer's instant. */
+void egress_work_init(struct egress *egress);
+/* limits.granted: a slot is kept for it. */
+void egress_slot_granted(struct egress_limits *limits);
+/* Ends it when nothing refers to it any more; the cells go home first. */
+void egress_join(struct egress *egress);
 /* May something be dealt to it? */
 bool egress_takes_turns(const struct egress *egress);
 /* What of it is due and may be taken. */

@@ -107,6 +107,8 @@ void egress_pool_refresh(struct egress_pool *pool);
 void egress_pool_kick(struct egress_pool *pool);
 /* The first that an operator has suspended; null: none. */
 const struct egress *egress_pool_suspended(const struct egress_pool *pool);
+/* It deals when it is kicked, if it deals at all (egress_deal.c). */
+void egress_deal_init(struct egress_pool *pool);
 /* What holds this member back may be another reason now. */
 void egress_pool_judge(struct egress_pool *pool, struct egress *egress);
 /* A member has looked for work: what is due may want other members now. */
