@@ -2,6 +2,7 @@
 
 #include "core/check.h"
 #include "smtp/admin_local.h"
+#include "smtp/egress_source.h"
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
 #include "smtp/transfer.h"
@@ -85,6 +86,7 @@ static void delivery_tick(struct timer *timer)
         list_push_back(&delivery->all, link);
         egress_tick(CONTAINER_OF(link, struct egress, link));
     }
+    egress_sources_tick(delivery);
     shed(delivery);
     admin_local_tick(delivery);
     transfer_record_again(delivery);
@@ -101,6 +103,7 @@ void delivery_init(struct delivery *delivery, struct boot_pages *pages)
     path_book_init(&delivery->paths, pages);
     path_book_set(&delivery->paths, &view);
     egress_pools_init(delivery, pages);
+    egress_sources_init(delivery, pages);
     list_init(&delivery->all);
     list_init(&delivery->unrecorded);
     list_init(&delivery->ahead);

@@ -50,6 +50,13 @@ struct admin_local {
     _Atomic uint64_t bounced[ADMIN_ENTRIES_MAX]; /* recipients, by slot of their entry */
 };
 
+/* Addresses of sources that are none of this host: smtp/egress_source.h. */
+struct egress_sources {
+    struct pool pool;
+    struct htab addresses;
+    struct list known;
+};
+
 struct egress;
 struct notifier;
 struct trace_tap;
@@ -73,6 +80,9 @@ struct delivery {
     struct pool transfers;
     struct pool gates;        /* struct queue_gate */
     struct htab sites;        /* egress pools by name: egress_pool_there */
+    struct egress_sources sources;
+    struct deferred look;     /* egress pools look for work, … */
+    uint32_t look_next;       /* … from this number on */
     struct list pool_list;    /* of them and of those that are retired */
     struct list all;          /* egresses */
     struct list gate_list;

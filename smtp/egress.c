@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "smtp/egress_source.h"
 #include "smtp/egress_trace.h"
 #include "smtp/transfer.h"
 
@@ -16,9 +17,6 @@
 #define FAIL_BATCHES_MAX 64
 /* Servers that have answered nothing for so long are what their mail waits for. */
 #define SILENT_NS (10 * NS_PER_S)
-
-/* While a source's address is none of this host, it is looked for so often. */
-#define PROBE_NS (5 * NS_PER_S)
 
 /* --- connections ------------------------------------------------------------------------------ */
 
@@ -116,54 +114,14 @@ static void conn_need_part(struct client_conn *client, uint32_t part)
 
 static void fail_batches(struct egress *egress, const struct egress_conn *conn);
 
-/* Its address is none of this host. Is that one time too many? */
-static bool is_amiss(struct egress *egress)
+/* Its address is none of this host. True: others send, until it is one again; mail that only it may
+ * send waits, and never leaves from another. */
+static bool is_missed(const struct egress *egress)
 {
     const struct pool_options *options = egress->pool->options;
-    if (options == NULL) {
-        return false;
-    }
-    const struct rate *threshold = &options->members[egress->member].source->unplumbed.threshold;
-    if (!rate_is_set(threshold)) {
-        return true;
-    }
-    uint64_t now_ns = egress->delivery->shard->now_ns;
-    struct gcra_grant grant = gcra_reserve(threshold, egress->unplumbed_ns, now_ns, now_ns, 1);
-    egress->unplumbed_ns = grant.arrival_ns;
-    return grant.count == 0;
-}
-
-/* Others send, until it is one again. Mail that only it may send waits: never from another. */
-static void leave_out(struct egress *egress)
-{
-    const struct source_options *source =
-        egress->pool->options->members[egress->member].source;
-    struct buf text;
-    egress->left_out = true;
-    egress->probe_ns =
-        egress->delivery->shard->now_ns + MAX_OF(source->unplumbed.duration_ns, PROBE_NS);
-    buf_init(&text, egress->refusal, sizeof(egress->refusal));
-    buf_put(&text, SLICE("Ringpost internal: the source address "));
-    endpoint_put_address(&text, &egress->source);
-    buf_put(&text, SLICE(" is none of this host"));
-    egress->refusal_bytes = (uint16_t)text.size;
-    counters_add(&egress->delivery->shard->counters, COUNTER_sources_left_out, 1);
-}
-
-/* Nothing is sent, and no peer is needed: the system only says whether the source would do. */
-static void probe(struct egress *egress)
-{
-    struct ring *ring = egress->delivery->shard->ring;
-    const struct socket_options options = {.congestion = egress->delivery->conf->node.congestion};
-    int fd = ring_socket(ring, &egress->source, &egress->source, &options);
-    if (fd < 0) {
-        egress->probe_ns = egress->delivery->shard->now_ns + PROBE_NS;
-        return;
-    }
-    ring_discard(ring, fd);
-    egress->left_out = false;
-    egress->refusal_bytes = 0;
-    egress_kick(egress);
+    return options != NULL &&
+           egress_source_missed(egress->delivery, &egress->source,
+                                &options->members[egress->member].source->unplumbed);
 }
 
 static void conn_released(struct client_conn *client, enum client_end end)
@@ -181,9 +139,8 @@ static void conn_released(struct client_conn *client, enum client_end end)
         conn_open(conn);
         return;
     }
-    if (client->connect_end == STREAM_UNPLUMBED && is_amiss(egress)) {
-        leave_out(egress);
-    } else if (!client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
+    bool missed = client->connect_end == STREAM_UNPLUMBED && is_missed(egress);
+    if (!missed && !client->greeted && end != CLIENT_END_CLOSED && !egress->delivery->stopping) {
         counters_add(&egress->delivery->shard->counters, COUNTER_connect_failures, 1);
         if (++conn->tried < egress_host_count(egress) && egress->path != NULL) {
             conn_open(conn);
@@ -592,7 +549,7 @@ static void egress_work(struct deferred *deferred)
         stand_still(egress, HOLD_suspended_admin, egress->suspended_until_ns);
     } else if (egress->pool->hosts.nowhere.code != 0) {
         end_due(egress, TRANSFER_NOWHERE);
-    } else if (egress->left_out || egress->reach == 0) {
+    } else if (egress_is_left_out(egress) || egress->reach == 0) {
         stand_still(egress, HOLD_no_source, 0);
     } else if (requires_tls(egress->path)) {
         end_due(egress, TRANSFER_NO_TLS); /* such mail never goes out in clear */
@@ -624,10 +581,26 @@ void egress_work_init(struct egress *egress)
     timer_init(&egress->timer, egress_fire);
 }
 
+bool egress_is_left_out(const struct egress *egress)
+{
+    return egress_source_is_out(egress->delivery, &egress->source);
+}
+
+struct slice egress_last_word(const struct egress *egress, struct buf *text)
+{
+    if (!egress_is_left_out(egress)) {
+        return slice_make(egress->refusal, egress->refusal_bytes);
+    }
+    buf_put(text, SLICE("Ringpost internal: the source address "));
+    endpoint_put_address(text, &egress->source);
+    buf_put(text, SLICE(" is none of this host"));
+    return buf_slice(text);
+}
+
 bool egress_takes_turns(const struct egress *egress)
 {
     bool led = egress->reach != 0 || egress->pool->hosts.nowhere.code != 0;
-    return led && egress->path != NULL && !egress->suspended && !egress->left_out &&
+    return led && egress->path != NULL && !egress->suspended && !egress_is_left_out(egress) &&
            cell_set_whole(&egress->limits.set);
 }
 
@@ -660,9 +633,6 @@ void egress_tick(struct egress *egress)
             cell_set_ask(set);
         }
     } else {
-        if (egress->left_out && egress->delivery->shard->now_ns >= egress->probe_ns) {
-            probe(egress);
-        }
         if (must_look(egress)) {
             egress_kick(egress);
         }

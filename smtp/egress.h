@@ -33,9 +33,6 @@ struct egress {
     struct client_options client;
     struct egress_limits limits;
     struct endpoint source;   /* where it sends from; zero: wherever */
-    bool left_out;            /* that is no address of this host: nothing more is sent */
-    uint64_t probe_ns;        /* … until it is one again, which is looked at then */
-    uint64_t unplumbed_ns;    /* the arrival time of the rate of such failures */
     struct hold hold;         /* why no more is sent, as the clock, and until when */
     struct hold_clock clock;
     struct timer timer;       /* at the instant at which a rate goes on */
@@ -102,6 +99,11 @@ void egress_work_init(struct egress *egress);
 void egress_slot_granted(struct egress_limits *limits);
 /* Ends it when nothing refers to it any more; the cells go home first. */
 void egress_join(struct egress *egress);
+/* Is its source's address none of this host? */
+bool egress_is_left_out(const struct egress *egress);
+/* What its site has answered last that was not for delivery, or why there is none to ask; into
+ * `text`, of EGRESS_REFUSAL_BYTES_MAX, or it stands as long as the egress. */
+struct slice egress_last_word(const struct egress *egress, struct buf *text);
 /* May something be dealt to it? */
 bool egress_takes_turns(const struct egress *egress);
 /* What of it is due and may be taken. */

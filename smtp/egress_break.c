@@ -35,7 +35,7 @@ static bool has_next(const struct egress_conn *conn)
 static bool may_send(const struct egress *egress)
 {
     return egress->path != NULL && egress->pool->ready.queues > 0 && !egress->suspended &&
-           !egress->left_out && delivery_may_start(egress->delivery);
+           !egress_is_left_out(egress) && delivery_may_start(egress->delivery);
 }
 
 /* False: the rate of connections allows none now. */

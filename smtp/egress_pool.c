@@ -7,8 +7,11 @@
 #include "smtp/queue_of.h"
 
 #define EGRESS_POOLS_MAX 65536
+/* In one turn, when all look for work. */
+#define LOOKS_A_TURN     256
 
 static void cell_settled(struct cell_set *set);
+static void look_run(struct deferred *deferred);
 
 /* --- ways ------------------------------------------------------------------------------------- */
 
@@ -133,6 +136,7 @@ void egress_pools_init(struct delivery *delivery, struct boot_pages *pages)
     htab_init_fresh(&delivery->sites, boot_pages_take(pages, htab_memory(slots)), slots,
                     prng_next(&delivery->shard->prng), pool_equal, delivery);
     list_init(&delivery->pool_list);
+    deferred_init(&delivery->look, look_run);
 }
 
 /* Nobody finds it any more. */
@@ -407,17 +411,45 @@ void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
 
 /* --- work ------------------------------------------------------------------------------------- */
 
-void egress_pool_kick(struct egress_pool *pool)
+static void members_kick(struct egress_pool *pool)
 {
-    if (pool->dealing) {
-        shard_defer(pool->delivery->shard, &pool->deal);
-        return;
-    }
     for (unsigned i = 0; i < pool->count; i++) {
         if (pool->members[i] != NULL) {
             egress_kick(pool->members[i]);
         }
     }
+}
+
+void egress_pool_kick(struct egress_pool *pool)
+{
+    if (pool->dealing) {
+        shard_defer(pool->delivery->shard, &pool->deal);
+    } else {
+        members_kick(pool);
+    }
+}
+
+static void look_run(struct deferred *deferred)
+{
+    struct delivery *delivery = CONTAINER_OF(deferred, struct delivery, look);
+    const struct pool *pools = &delivery->egress_pools;
+    uint32_t end = MIN_OF(delivery->look_next + LOOKS_A_TURN, pools->fresh);
+    for (; delivery->look_next < end; delivery->look_next++) {
+        if (pool_is_taken(pools, delivery->look_next)) {
+            struct egress_pool *pool = pool_at(pools, delivery->look_next);
+            members_kick(pool);
+            egress_pool_kick(pool);
+        }
+    }
+    if (delivery->look_next < pools->fresh) {
+        shard_defer(delivery->shard, deferred);
+    }
+}
+
+void egress_pools_look(struct delivery *delivery)
+{
+    delivery->look_next = 0;
+    shard_defer(delivery->shard, &delivery->look);
 }
 
 void egress_pool_unused(struct egress_pool *pool)
@@ -501,6 +533,7 @@ uint32_t egress_pools_open(const struct delivery *delivery)
 
 void egress_pools_fini(struct delivery *delivery)
 {
+    deferred_cancel(&delivery->look);
     for (struct list *link = delivery->pool_list.next; link != &delivery->pool_list;
          link = link->next) {
         struct egress_pool *pool = CONTAINER_OF(link, struct egress_pool, link);

@@ -105,6 +105,8 @@ void egress_pool_lead(struct egress_pool *pool, const struct egress_way *way);
 void egress_pool_refresh(struct egress_pool *pool);
 /* There is work for those who send. */
 void egress_pool_kick(struct egress_pool *pool);
+/* Who may send has changed: all pools look for work again, in slices. */
+void egress_pools_look(struct delivery *delivery);
 /* The first that an operator has suspended; null: none. */
 const struct egress *egress_pool_suspended(const struct egress_pool *pool);
 /* It deals when it is kicked, if it deals at all (egress_deal.c). */

@@ -112,7 +112,10 @@ static void longest_tell(struct explain_part *part)
     const struct egress *egress = queue_view_sender(view, 0);
     for (unsigned i = 0; egress != NULL && found->response.bytes == 0;
          egress = queue_view_sender(view, ++i)) {
-        text_set(&found->response, slice_make(egress->refusal, egress->refusal_bytes));
+        uint8_t memory[EGRESS_REFUSAL_BYTES_MAX];
+        struct buf text;
+        buf_init(&text, memory, sizeof(memory));
+        text_set(&found->response, egress_last_word(egress, &text));
         text_set(&found->source, egress_source_name(egress));
         found->shaped = egress->path != NULL;
         if (found->shaped) {

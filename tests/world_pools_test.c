@@ -246,6 +246,25 @@ static void f23_without_any_source_mail_waits_and_says_so(void **state)
     }
 }
 
+static void f23_what_one_site_has_learned_of_a_source_holds_at_all_of_them(void **state)
+{
+    (void)state;
+    static const unsigned weights[SOURCES] = {1, 1, 0};
+    struct sim *sim = sim_open(&(struct sim_options){.seed = 5});
+    struct endpoint gone = source_at(1);
+    struct stage stage;
+    stage_init(&stage, sim, 1, weights);
+    stage.world.domains = WORLD_DOMAINS;
+    sim_reach_set(sim, &gone, SIM_REACH_NONE);
+    assert_true(stage_start(&stage));
+    stage_mail(&stage, 60);
+    stage_drain(&stage);
+    assert_int_equal(stage.taken[1], 0);
+    assert_int_equal(world_counter(&stage.world, COUNTER_sources_left_out), 1);
+    stage_end(&stage);
+    sim_close(sim);
+}
+
 static void family_body(struct sim *sim, void *context)
 {
     const struct trial *trial = context;
@@ -366,6 +385,7 @@ int main(void)
         cmocka_unit_test(l12_a_suspended_source_has_no_turn),
         cmocka_unit_test(f23_a_source_whose_address_is_missing_has_no_turn_until_it_is_back),
         cmocka_unit_test(f23_without_any_source_mail_waits_and_says_so),
+        cmocka_unit_test(f23_what_one_site_has_learned_of_a_source_holds_at_all_of_them),
         cmocka_unit_test(l13_a_source_is_chosen_no_faster_than_its_rate_and_others_do_not_wait),
         cmocka_unit_test(l13_where_all_sources_wait_for_their_rates_mail_goes_at_these),
     };
