@@ -403,8 +403,8 @@ static struct slice next_listed(struct slice *list)
     return name;
 }
 
-/* The first question was only asked for the loop to come back: its answer is known by now. */
-static void list_follow(struct site_search *search)
+/* Of all its hosts at once. False: there is no memory. */
+static bool list_ask(struct site_search *search)
 {
     struct candidates candidates = {.count = 0};
     struct slice list = search->domain;
@@ -415,10 +415,7 @@ static void list_follow(struct site_search *search)
                                                            (uint16_t)candidates.count});
         name = next_listed(&list);
     }
-    if (!hosts_ask(search, &candidates, candidates.count)) {
-        say(search, "no memory", "addresses", search->domain);
-        finish(search, SITE_TROUBLE);
-    }
+    return hosts_ask(search, &candidates, candidates.count);
 }
 
 static void mx_answered(struct resolver_ask *ask, const struct dns_answer *answer,
@@ -428,8 +425,9 @@ static void mx_answered(struct resolver_ask *ask, const struct dns_answer *answe
     struct candidates candidates = {.count = 0};
     (void)stale;
     search->waiting--;
-    if (site_search_is_list(search->domain)) {
-        list_follow(search);
+    if (site_search_is_list(search->domain)) { /* only asked for the loop to come back */
+        say(search, "no memory", "addresses", search->domain);
+        finish(search, SITE_TROUBLE);
         return;
     }
     note(search, answer, expires_ns);
@@ -467,14 +465,18 @@ void site_search_start(struct site_search *search)
     search->expires_ns = UINT64_MAX;
     search->hosts = NULL;
     search->host_count = 0;
-    search->waiting = 1;
+    search->waiting = 0;
     resolver_ask_init(&search->mx);
     search->mx.question = (struct dns_question){.name = search->domain, .type = DNS_MX};
+    search->mx.done = mx_answered;
     if (site_search_is_list(search->domain)) {
         struct slice list = search->domain;
+        if (list_ask(search)) {
+            return;
+        }
         search->mx.question = (struct dns_question){.name = next_listed(&list), .type = DNS_A};
     }
-    search->mx.done = mx_answered;
+    search->waiting++;
     resolver_ask(search->resolver, &search->mx);
 }
 

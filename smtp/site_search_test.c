@@ -166,6 +166,28 @@ static void c21_f18_the_way_of_each_domain(void **state)
     sim_close(rig.sim);
 }
 
+static void f18_all_hosts_of_a_list_are_asked_for_at_once(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_boot(&rig, sim_open(&(struct sim_options){.seed = 1}));
+    for (unsigned i = 0; i < SERVERS; i++) {
+        rig.servers[i].delay_ns = NS_PER_S;
+    }
+    struct asker asker = {
+        .ask = {.domain = SLICE(" mx1.test mx2.test host.test"), .done = found}};
+    site_finder_ask(&rig.finder, &asker.ask);
+    run(&rig, 3 * NS_PER_S / 2);
+    assert_int_equal(asker.calls, 1);
+    assert_int_equal(asker.site->kind, SITE_OK);
+    assert_int_equal(asker.site->host_count, 3);
+    assert_int_equal(asker.site->address_count, 4);
+    site_release(asker.site);
+    rig_stop(&rig);
+    assert_string_equal(sim_failure(rig.sim), "");
+    sim_close(rig.sim);
+}
+
 static void f17_without_name_servers_sites_stay_and_new_domains_wait(void **state)
 {
     (void)state;
@@ -241,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(c21_f18_the_way_of_each_domain),
+        cmocka_unit_test(f18_all_hosts_of_a_list_are_asked_for_at_once),
         cmocka_unit_test(f17_without_name_servers_sites_stay_and_new_domains_wait),
         cmocka_unit_test(f17_whatever_happens_a_site_is_right_or_trouble),
     };
