@@ -94,8 +94,8 @@ static const struct conf_options record_options = {
 /* Those of KumoMTA that nothing here writes. */
 static bool is_foreign_type(struct slice name)
 {
-    static const char *const names[] = {"OOB", "Feedback", "DeferredInjectionRebind",
-                                        "Delayed", "XferOut", "XferIn"};
+    static const char *const names[] = {"DeferredInjectionRebind", "Delayed", "XferOut",
+                                        "XferIn"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (slice_equal(name, slice_from_string(names[i]))) {
             return true;

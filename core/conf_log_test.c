@@ -76,7 +76,7 @@ static void any_is_about_the_types_without_a_table(void **state)
     (void)state;
     static char texts[][128] = {
         "[log.per_record.Delivery]\nenable = false\n[log.per_record.Rejection]\n",
-        "[log.per_record]\nAny = {enable = false}\nBounce = {enable = true}\nOOB = {}\n",
+        "[log.per_record]\nAny = {enable = false}\nBounce = {enable = true}\nXferIn = {}\n",
         "[log.per_record]\nBounce.enable = false\nAny.enable = true\n",
     };
     const uint32_t muted[] = {1u << EVENT_DELIVERY, ~(1u << EVENT_BOUNCE), 1u << EVENT_BOUNCE};

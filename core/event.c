@@ -15,6 +15,8 @@ static const char *const type_names[EVENT_TYPES] = {
     [EVENT_EXPIRATION] = "Expiration",
     [EVENT_ADMIN_BOUNCE] = "AdminBounce",
     [EVENT_ADMIN_REBIND] = "AdminRebind",
+    [EVENT_OOB] = "OOB",
+    [EVENT_FEEDBACK] = "Feedback",
     [EVENT_REJECTION] = "Rejection",
 };
 
@@ -35,6 +37,8 @@ bool event_type_is_classified(enum event_type type)
     case EVENT_BOUNCE:
     case EVENT_EXPIRATION:
     case EVENT_ADMIN_BOUNCE:
+    case EVENT_OOB:
+    case EVENT_FEEDBACK:
     case EVENT_REJECTION:
         return true;
     case EVENT_TYPES:
@@ -223,7 +227,9 @@ static void put_attempt(struct buf *buf, const struct event *event)
 static void put_origin(struct buf *buf, const struct event *event)
 {
     buf_put(buf, event->urgent ? SLICE(",\"class\":\"urgent\"") : SLICE(",\"class\":\"bulk\""));
-    buf_put(buf, SLICE(",\"feedback_report\":null,\"meta\":{"));
+    buf_put(buf, SLICE(",\"feedback_report\":"));
+    buf_put(buf, event->feedback.size > 0 ? event->feedback : SLICE("null"));
+    buf_put(buf, SLICE(",\"meta\":{"));
     if (event->origin.port != 0) {
         buf_put(buf, SLICE("\"orig_received_from\":\""));
         endpoint_put(buf, &event->origin);

@@ -18,6 +18,8 @@ enum event_type {
     EVENT_EXPIRATION,
     EVENT_ADMIN_BOUNCE,
     EVENT_ADMIN_REBIND,
+    EVENT_OOB,      /* a notification that came tells of a failure */
+    EVENT_FEEDBACK, /* a complaint came */
     EVENT_REJECTION,
     EVENT_TYPES,
 };
@@ -27,6 +29,8 @@ enum event_type {
 #define EVENT_JSON_BYTES_MAX (64 * KIB)
 /* Of `meta` and of `headers`, each. */
 #define EVENT_MEMBERS_BYTES_MAX (2 * KIB)
+/* Of `feedback`: what else there is in a Feedback has no 12 KiB. */
+#define EVENT_FEEDBACK_BYTES_MAX (48 * KIB)
 
 /* All slices borrowed for the call; text beyond EVENT_TEXT_BYTES_MAX is cut. */
 struct event {
@@ -60,6 +64,7 @@ struct event {
     struct slice command;   /* what the reply answered, "." the final dot; empty: null */
     struct slice content;   /* text of the reply after its codes, one line */
     struct slice classification; /* of such a type; empty: "Uncategorized" */
+    struct slice feedback;  /* of a Feedback: the object feedback_report, as JSON */
     struct slice meta;      /* members of the object, as JSON; at most EVENT_MEMBERS_BYTES_MAX */
     struct slice headers;   /* the same */
 };

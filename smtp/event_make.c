@@ -7,6 +7,7 @@
 #include "smtp/event_details.h"
 #include "smtp/metadata.h"
 #include "smtp/queue_of.h"
+#include "smtp/report_event.h"
 
 /* What records are made of. */
 struct making {
@@ -249,6 +250,101 @@ bool event_make_outcomes(const struct event_maker *maker, const struct event_fac
             return false;
         }
         *next = i + 1;
+    }
+    return true;
+}
+
+/* The mail as it came; its recipient is in the event. */
+static bool put_feedback(const struct event_maker *maker, struct event *event,
+                         const struct report_event *report)
+{
+    event->type = EVENT_FEEDBACK;
+    event->size = report->size;
+    event->code = 250;
+    event->feedback = report->said;
+    event_classify(maker, event);
+    return put(maker, event);
+}
+
+/* As in KumoMTA: from the recipient of the mail, who sent what failed, to whom that was for. */
+static bool put_failure(const struct event_maker *maker, const struct event *mail,
+                        struct slice reporter, const struct report_entry *entry)
+{
+    struct event event = *mail;
+    event.type = EVENT_OOB;
+    event.size = 0;
+    event.sender = mail->recipient;
+    event.recipient = entry->recipient;
+    event.peer_name = reporter;
+    event.code = entry->code;
+    event.content = entry->content;
+    for (size_t i = 0; i < COUNT_OF(event.enhanced); i++) {
+        event.enhanced[i] = entry->enhanced[i];
+    }
+    event_classify(maker, &event);
+    return put(maker, &event);
+}
+
+/* All records for one recipient of the mail, whose first one has this number. */
+static bool put_report(const struct event_maker *maker, struct event *event,
+                       const struct report_event *report, uint32_t *number, uint32_t *next)
+{
+    struct slice said = report->said;
+    struct slice reporter;
+    struct report_entry entry;
+    bool fits = true;
+    if (report->kind == REPORT_FEEDBACK) {
+        event->sequence = report->sequence + *number;
+        fits = *number < *next || put_feedback(maker, event, report);
+        *number += 1;
+        *next = fits ? MAX_OF(*next, *number) : *next;
+        return fits;
+    }
+    if (!report_said_open(&said, &reporter)) {
+        return true;
+    }
+    while (fits && report_said_next(&said, &entry) == 1) {
+        event->sequence = report->sequence + *number;
+        fits = *number < *next || put_failure(maker, event, reporter, &entry);
+        *number += 1;
+        *next = fits ? MAX_OF(*next, *number) : *next;
+    }
+    return fits;
+}
+
+bool event_make_reports(const struct event_maker *maker, struct slice payload, uint32_t *next)
+{
+    struct making making;
+    struct event *event = &making.event;
+    struct queue_name_memory memory;
+    struct envelope_recipient recipient;
+    struct report_event report;
+    uint32_t number = 0;
+    if (!report_event_get(payload, &report)) {
+        return true;
+    }
+    const struct event_facts facts = {
+        .id = report.id,
+        .created_ns = report.wall_ns,
+        .size = report.size,
+        .envelope = report.envelope,
+        .metadata = report.metadata,
+    };
+    if (!begin(maker, &facts, &making)) {
+        return true;
+    }
+    event->wall_ns = report.wall_ns;
+    event->session = making.metadata.session;
+    event->peer = making.metadata.peer;
+    event->peer_name = making.metadata.hello;
+    while (envelope_next(&making.cursor, &recipient) == 1) {
+        const struct conf_queue_key key = {.domain = address_domain(recipient.address)};
+        event->id = id_with_index(report.id, recipient.index);
+        event->recipient = recipient.address;
+        event->queue = queue_name(maker->conf, &key, &memory);
+        if (!put_report(maker, event, &report, &number, next)) {
+            return false;
+        }
     }
     return true;
 }

@@ -1,6 +1,7 @@
 /*
  * Events of what stands in the spool: Receptions from a MESSAGE, AdminRebinds from one that was
- * rebound, all others from an OUTCOME and the message it belongs to. The one code for what is
+ * rebound, OOBs and Feedbacks from an EVENT, all others from an OUTCOME and the message it belongs
+ * to. The one code for what is
  * stored now and for what is read again later, so that a record derived twice is the same to the
  * byte, event_id included, as long as the rules of classification are the same: an outcome is
  * classified when its record is made, by those in force.
@@ -51,6 +52,9 @@ MUST_USE bool event_make_rebinds(const struct event_maker *maker, const struct e
  */
 MUST_USE bool event_make_outcomes(const struct event_maker *maker, const struct event_facts *facts,
                                   struct slice payload, uint32_t *next);
+/* Those of an EVENT (smtp/report_event.h). */
+MUST_USE bool event_make_reports(const struct event_maker *maker, struct slice payload,
+                                 uint32_t *next);
 
 /* Are records of this type not to be written? */
 bool event_is_muted(const struct event_maker *maker, enum event_type type);

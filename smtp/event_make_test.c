@@ -13,6 +13,7 @@
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
 #include "smtp/named_values.h"
+#include "smtp/report_event.h"
 #include "tests/sim/shards.h"
 
 #define LOG_BYTES (4 * MIB)
@@ -192,6 +193,117 @@ static void a_reception_is_one_record_for_each_recipient(void **state)
     expect_in(1, "\"queue\":\"u.test\"");
     expect_in(1, "\"id\":\"01020300000000000000000000000001\"");
     expect_in(2, "\"event_id\":\"000000000000abcd0000000000000009\"");
+}
+
+/* The payload of an EVENT for two recipients of a mail. */
+static struct slice report_payload(uint8_t *bytes, size_t size, enum report_kind kind,
+                                   uint32_t count)
+{
+    const struct report_entry entries[] = {
+        {550, {5, 1, 1}, SLICE("x0@far.test"), SLICE("no such user")},
+        {552, {5, 2, 2}, SLICE("x1@far.test"), SLICE("full")},
+    };
+    uint8_t envelope[128];
+    uint8_t metadata[128];
+    struct buf out;
+    struct buf env;
+    struct buf meta;
+    const struct metadata how = {.protocol = SLICE("ESMTP"),
+                                 .hello = SLICE("mx.reporter.test"),
+                                 .peer = {.address = {[10] = 0xFF, 0xFF, 192, 0, 2, 9}},
+                                 .session = {.bytes = {7}}};
+    buf_init(&env, envelope, sizeof(envelope));
+    envelope_put_sender(&env, SLICE("mailer@reporter.test"), NULL);
+    envelope_put_recipient(&env, 2, SLICE("bounce@b.test"), NULL);
+    envelope_put_recipient(&env, 0, SLICE("other@b.test"), NULL);
+    buf_init(&meta, metadata, sizeof(metadata));
+    metadata_put(&meta, &how);
+    buf_init(&out, bytes, size);
+    const struct report_event event = {.wall_ns = 1700000003 * NS_PER_S,
+                                       .kind = kind,
+                                       .id = stage.facts.id,
+                                       .size = 4321,
+                                       .envelope = buf_slice(&env),
+                                       .metadata = buf_slice(&meta)};
+    assert_true(report_event_begin(&out, &event));
+    if (kind == REPORT_FEEDBACK) {
+        buf_put(&out, SLICE("{\"feedback_type\":\"abuse\"}"));
+    } else {
+        assert_true(report_said_begin(&out, SLICE("mx.far.test")));
+        assert_true(report_said_put(&out, &entries[0]) && report_said_put(&out, &entries[1]));
+    }
+    report_event_end(&out, 7, count);
+    return buf_slice(&out);
+}
+
+static void a_failure_is_one_record_for_each_recipient_it_tells_of(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    uint32_t next = 0;
+    struct slice payload = report_payload(bytes, sizeof(bytes), REPORT_DELIVERY, 4);
+    assert_true(event_make_reports(&stage.maker, payload, &next));
+    assert_int_equal(next, 4);
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 4);
+    expect_in(0, "\"type\":\"OOB\",\"id\":\"01020300000000000000000000000002\"");
+    expect_in(0, "\"sender\":\"bounce@b.test\",\"recipient\":\"x0@far.test\","
+                 "\"queue\":\"b.test\",\"site\":\"\",\"size\":0");
+    expect_in(0, "\"code\":550,\"enhanced_code\":{\"class\":5,\"subject\":1,\"detail\":1},"
+                 "\"content\":\"no such user\",\"command\":null");
+    expect_in(0, "\"peer_address\":{\"name\":\"mx.far.test\",\"addr\":\"192.0.2.9\"}");
+    expect_in(0, "\"timestamp\":1700000003,");
+    expect_in(0, "\"num_attempts\":0,\"delivery_protocol\":null,\"reception_protocol\":\"ESMTP\","
+                 "\"bounce_classification\":\"Uncategorized\"");
+    expect_in(0, "\"feedback_report\":null");
+    expect_in(0, "\"session_id\":\"07000000-");
+    expect_in(0, "0000000000000007\"}");
+    expect_in(1, "\"recipient\":\"x1@far.test\"");
+    expect_in(1, "0000000000000008\"}");
+    expect_in(2, "\"sender\":\"other@b.test\",\"recipient\":\"x0@far.test\"");
+    expect_in(3, "000000000000000a\"}");
+}
+
+static void a_complaint_is_one_record_with_its_object(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    uint32_t next = 1;
+    struct slice payload = report_payload(bytes, sizeof(bytes), REPORT_FEEDBACK, 2);
+    assert_true(event_make_reports(&stage.maker, payload, &next));
+    assert_int_equal(next, 2);
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 1);
+    expect_in(0, "\"type\":\"Feedback\",\"id\":\"01020300000000000000000000000000\"");
+    expect_in(0, "\"sender\":\"mailer@reporter.test\",\"recipient\":\"other@b.test\"");
+    expect_in(0, "\"size\":4321");
+    expect_in(0, "{\"name\":\"mx.reporter.test\",\"addr\":\"192.0.2.9\"}");
+    expect_in(0, "\"feedback_report\":{\"feedback_type\":\"abuse\"}");
+    expect_in(0, "0000000000000008\"}");
+}
+
+static void records_of_a_report_go_on_where_they_found_no_room(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    uint32_t next = 0;
+    unsigned rounds = 0;
+    struct slice payload = report_payload(bytes, sizeof(bytes), REPORT_DELIVERY, 4);
+    stage.hold = true;
+    while (event_make_reports(&stage.maker, payload, &next)) {
+        rounds++;
+        next = 0;
+    }
+    assert_true(rounds > 0);
+    uint64_t before = stage.feed.events;
+    release_held();
+    run();
+    assert_true(event_make_reports(&stage.maker, payload, &next));
+    assert_int_equal(next, 4);
+    assert_int_equal(stage.feed.events, 4 * (rounds + 1));
+    assert_true(before < stage.feed.events);
 }
 
 static void a_rebind_is_one_record_for_each_recipient_and_says_from_where(void **state)
@@ -412,6 +524,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_reception_is_one_record_for_each_recipient),
+        TEST(a_failure_is_one_record_for_each_recipient_it_tells_of),
+        TEST(a_complaint_is_one_record_with_its_object),
+        TEST(records_of_a_report_go_on_where_they_found_no_room),
         TEST(a_rebind_is_one_record_for_each_recipient_and_says_from_where),
         TEST(an_outcome_is_one_record_for_each_of_its_recipients),
         TEST(an_outcome_is_classified_by_the_rules_in_force_when_its_record_is_made),

@@ -328,11 +328,27 @@ static bool outcome_put_events(struct event_replay *replay)
     return whole;
 }
 
+static bool reports_put(struct event_replay *replay)
+{
+    uint32_t before = replay->next;
+    if (replay->slot_count > 0) {
+        return false; /* outcomes of before wait for their messages */
+    }
+    bool whole = event_make_reports(replay->maker, record_payload(&replay->item.record),
+                                    &replay->next);
+    counters_add(&replay->shard->counters, COUNTER_events_replayed, replay->next - before);
+    replay->waiting = !whole;
+    return whole;
+}
+
 /* True: the record is dealt with. */
 static bool item_put(struct event_replay *replay)
 {
     if (replay->item.record.kind == RECORD_OUTCOME) {
         return outcome_put_events(replay);
+    }
+    if (replay->item.record.kind == RECORD_EVENT) {
+        return reports_put(replay);
     }
     return !spool_message_is_told(replay->item.is.message.flags) || message_put(replay);
 }
@@ -344,7 +360,8 @@ static void item_take(struct event_replay *replay)
         struct event_facts facts = facts_of_record(&item->is.message);
         event_recent_put(&replay->recent, item->location, &facts);
     }
-    bool source = item->record.kind == RECORD_MESSAGE || item->record.kind == RECORD_OUTCOME;
+    bool source = item->record.kind == RECORD_MESSAGE || item->record.kind == RECORD_OUTCOME ||
+                  item->record.kind == RECORD_EVENT;
     replay->item_any = source && item_wanted(replay);
 }
 

@@ -1,9 +1,9 @@
 /*
  * Events read again from the log of a lane: after a crash, and after the feed was full, by the same
  * code. Passes over stretches of groups that are durable and answered; Receptions and AdminRebinds
- * come of MESSAGE records, all others of OUTCOME records, whose message is one just read, one in
- * memory, or loaded (its head alone, up to 32 at a time). Outcomes keep their order, and
- * AdminRebinds theirs among them.
+ * come of MESSAGE records, OOBs and Feedbacks of EVENT records, all others of OUTCOME records,
+ * whose message is one just read, one in memory, or loaded (its head alone, up to 32 at a time).
+ * Outcomes keep their order, and all but Receptions theirs among them.
  *
  * It stops when the feed has no room and goes on by event_replay_go. A part of the feed's batches
  * is left to the events of what is stored meanwhile.

@@ -184,6 +184,9 @@ static bool make(const struct event_maker *maker, const struct event_source *sou
     if (source->rebound != NULL) {
         return event_make_rebinds(maker, source->rebound, source->sequence, next);
     }
+    if (source->message == NULL) {
+        return event_make_reports(maker, source->payload, next);
+    }
     const struct event_facts facts = facts_of(source->message);
     return source->payload.size == 0
                ? event_make_receptions(maker, &facts, source->sequence, next)

@@ -1,7 +1,8 @@
 /*
- * The record tap: events of what is durable, on their way to the event log. A
- * Reception is made when its MESSAGE is stored, an AdminRebind when that is written again, every
- * other record when its OUTCOME is; a Rejection stands in no spool and may be dropped.
+ * The record tap: events of what is durable, on their way to the event log. A Reception is made
+ * when its MESSAGE is stored, an AdminRebind when that is written again, an OOB or a Feedback when
+ * its EVENT is, every other record when its OUTCOME is; a Rejection stands in no spool and may be
+ * dropped.
  *
  *   LIVE     events are made from memory as things are stored
  *   BEHIND   the feed had no room: nothing is held; the log is read again from the first event that
@@ -67,7 +68,8 @@ struct event_source {
     const struct event_facts *rebound; /* instead of it, of a message that is written again */
     struct spool_location record; /* where it stands */
     uint64_t sequence;            /* of the first recipient; but for an OUTCOME */
-    struct slice payload;         /* an OUTCOME's; empty: Reception of all recipients */
+    struct slice payload;         /* an OUTCOME's; empty: Reception of all recipients; without a
+                                     message an EVENT's */
 };
 
 /* Boot. 0 or -ENOMEM. */

@@ -267,7 +267,7 @@ static void d12_hostile_texts_stay_in_their_place(void **state)
         struct dsn_recipient read;
         struct buf scratch;
         buf_init(&scratch, NULL, 0);
-        assert_true(report_read(buf_slice(&made.buf), &scratch, &report));
+        assert_true(report_read(buf_slice(&made.buf), true, &scratch, &report));
         dsn_open(report.fields, &message, &cursor);
         assert_true(dsn_next(&cursor, &read) && read.action == DSN_FAILED);
         assert_true(dsn_next(&cursor, &read) && read.status.detail == 1);
@@ -294,7 +294,7 @@ static void d12_addresses_beyond_ascii_are_encoded_and_read_back(void **state)
     struct made made = make(&facts);
     buf_init(&scratch, NULL, 0);
     assert_true(slice_is_ascii(buf_slice(&made.buf)));
-    assert_true(report_read(buf_slice(&made.buf), &scratch, &report));
+    assert_true(report_read(buf_slice(&made.buf), true, &scratch, &report));
     dsn_open(report.fields, &message, &cursor);
     assert_true(dsn_next(&cursor, &read));
     buf_init(&buf, memory, sizeof(memory));

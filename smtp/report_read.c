@@ -80,14 +80,14 @@ static bool take_part(struct report *report, const struct mime_part *part, bool 
     return true;
 }
 
-bool report_read(struct slice message, struct buf *scratch, struct report *report_out)
+bool report_read(struct slice message, bool whole, struct buf *scratch, struct report *report_out)
 {
     struct slice header;
     struct slice body;
     struct slice content_type;
     struct mime_parts parts;
     struct mime_part part;
-    bool whole = message.size <= REPORT_BYTES_MAX;
+    whole = whole && message.size <= REPORT_BYTES_MAX;
     *report_out = (struct report){0};
     mime_split(slice_first(message, MIN_OF(message.size, (size_t)REPORT_BYTES_MAX)), &header,
                &body);

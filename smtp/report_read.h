@@ -4,16 +4,17 @@
  * that is the message itself. Anybody may send one; whether it tells of mail of ours is another
  * question.
  *
- * A message is looked at once, and its first REPORT_BYTES_MAX alone: of a larger one the part that
- * programs read has to be whole within them. Its parts are looked at one level deep. Pure; nothing
- * is allocated.
+ * A message is looked at once, and its first REPORT_BYTES_MAX alone, which stand in one block: of a
+ * larger one the part that programs read has to be whole within them. Its parts are looked at one
+ * level deep. Pure; nothing is allocated.
  */
 #ifndef RINGPOST_SMTP_REPORT_READ_H
 #define RINGPOST_SMTP_REPORT_READ_H
 
 #include "core/buf.h"
+#include "shard/blocks.h"
 
-#define REPORT_BYTES_MAX MIB
+#define REPORT_BYTES_MAX BLOCK_DATA_BYTES_MAX
 
 enum report_kind {
     REPORT_NONE,
@@ -28,9 +29,11 @@ struct report {
 };
 
 /*
- * `scratch` is for parts that are encoded; it never needs more room than the message has bytes, and
- * what does not fit is not there. Slices are of message or scratch. False: no report.
+ * `whole`: `message` is all of it, not its beginning. `scratch` is for parts that are encoded; it
+ * never needs more room than the message has bytes, and what does not fit is not there. Slices are
+ * of message or scratch. False: no report.
  */
-MUST_USE bool report_read(struct slice message, struct buf *scratch, struct report *report_out);
+MUST_USE bool report_read(struct slice message, bool whole, struct buf *scratch,
+                          struct report *report_out);
 
 #endif

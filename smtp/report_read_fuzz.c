@@ -12,6 +12,7 @@
 #include "smtp/mime_part.h"
 #include "smtp/report_arf.h"
 #include "smtp/report_dsn.h"
+#include "smtp/report_log.h"
 #include "smtp/report_text.h"
 
 #define JSON_BYTES (60 * KIB)
@@ -107,6 +108,38 @@ static void check_feedback(struct slice fields)
     }
 }
 
+/* What is logged of it. */
+static void check_log(struct slice message)
+{
+    struct report report;
+    struct report_entry entry;
+    struct slice reporter;
+    struct buf scratch;
+    struct buf buf;
+    uint8_t *memory = malloc(message.size + 1);
+    CHECK(memory != NULL);
+    buf_init(&scratch, memory, message.size);
+    if (report_log_read(message, true, &scratch, &report)) {
+        size_t most = report_log_bytes_max(&report);
+        uint8_t *out = malloc(most);
+        CHECK(out != NULL);
+        buf_init(&buf, out, most);
+        uint32_t count = report_log_put(&buf, &report, 100);
+        struct slice said = buf_slice(&buf);
+        CHECK(!buf.overflow && count <= 100);
+        CHECK(report.kind != REPORT_FEEDBACK || (count == 1 && slice_is_utf8(said)));
+        if (report.kind == REPORT_DELIVERY) {
+            CHECK(report_said_open(&said, &reporter));
+            for (; report_said_next(&said, &entry) == 1; count--) {
+                CHECK(slice_is_utf8(entry.recipient) && slice_is_utf8(entry.content));
+            }
+            CHECK(count == 0 && said.size == 0);
+        }
+        free(out);
+    }
+    free(memory);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct slice message = slice_make(data, size);
@@ -115,13 +148,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *memory = malloc(size + 1);
     CHECK(memory != NULL);
     buf_init(&scratch, memory, size);
-    if (report_read(message, &scratch, &report)) {
+    if (report_read(message, true, &scratch, &report)) {
         CHECK(report.kind != REPORT_NONE && !scratch.overflow);
         check_within(report.fields, message, slice_make(memory, size));
         check_within(report.original, message, slice_make(memory, size));
         check_delivery(report.fields);
         check_feedback(report.fields);
     }
+    check_log(message);
     /* Those who ask want any field, whatever the message is. */
     check_delivery(message);
     check_feedback(message);

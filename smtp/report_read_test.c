@@ -30,7 +30,7 @@ static void check_rows(const struct report_row *rows, size_t count)
         struct buf scratch;
         struct report report;
         buf_init(&scratch, memory, sizeof(memory));
-        bool found = report_read(slice_from_string(rows[i].text), &scratch, &report);
+        bool found = report_read(slice_from_string(rows[i].text), true, &scratch, &report);
         if (found != (rows[i].kind != REPORT_NONE) || (found && report.kind != rows[i].kind)) {
             fail_msg("%s: %d", rows[i].text, report.kind);
         }
@@ -151,7 +151,7 @@ static void d02_depth_and_number_of_parts_cost_nothing(void **state)
             }
             buf_put(&buf, SLICE("\r\n" END));
             buf_init(&scratch, NULL, 0);
-            assert_int_equal(report_read(buf_slice(&buf), &scratch, &report), first == 1);
+            assert_int_equal(report_read(buf_slice(&buf), true, &scratch, &report), first == 1);
         }
     }
     free(memory);
@@ -176,7 +176,7 @@ static void of_a_large_report_the_fields_have_to_be_whole(void **state)
         }
         buf_put(&buf, SLICE("\r\n" END));
         assert_false(buf.overflow);
-        assert_int_equal(report_read(buf_slice(&buf), &scratch, &report), before == 0);
+        assert_int_equal(report_read(buf_slice(&buf), true, &scratch, &report), before == 0);
         assert_true(before == 1 || report.original.size > REPORT_BYTES_MAX / 2);
     }
     free(memory);

@@ -341,7 +341,7 @@ static bool log_record_open(struct log_item *item)
     case RECORD_CURSOR:
         return record_cursor_get(&item->record, &item->is.cursor);
     case RECORD_EVENT:
-        return record_event_get(&item->record, &item->is.event, &said);
+        return record_event_get(record_payload(&item->record), &item->is.event, &said);
     case RECORD_BODY:
     case RECORD_ADOPT:
     case RECORD_NOTHING:

@@ -458,11 +458,10 @@ bool record_cursor_get(const struct record *record, struct spool_position *curso
     return true;
 }
 
-bool record_event_get(const struct record *record, struct record_event *event_out,
+bool record_event_get(struct slice payload, struct record_event *event_out,
                       struct slice *rest_out)
 {
-    struct slice payload = record_payload(record);
-    if (record->kind != RECORD_EVENT || payload.size < RECORD_EVENT_BYTES) {
+    if (payload.size < RECORD_EVENT_BYTES) {
         return false;
     }
     *event_out = (struct record_event){

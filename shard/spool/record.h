@@ -184,10 +184,11 @@ MUST_USE bool record_body_get(const struct record *record, uint64_t *body_bytes_
                               XXH128_hash_t *hash_out);
 MUST_USE bool record_void_get(const struct record *record, struct spool_location *message_out);
 MUST_USE bool record_cursor_get(const struct record *record, struct spool_position *cursor_out);
-MUST_USE bool record_event_get(const struct record *record, struct record_event *event_out,
-                               struct slice *rest_out);
 /* Payload of the other kinds. */
 struct slice record_payload(const struct record *record);
+/* Of an EVENT. */
+MUST_USE bool record_event_get(struct slice payload, struct record_event *event_out,
+                               struct slice *rest_out);
 /* Dots and cuts ascend and lie inside the body. */
 bool record_message_sound(const struct record_message *message);
 /* An inline body, or a BODY's, matches its hash. True for the other kinds. */

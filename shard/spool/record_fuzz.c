@@ -50,7 +50,7 @@ static void look_at(const struct record *record)
     }
     struct record_event event;
     struct slice rest;
-    if (record_event_get(record, &event, &rest)) {
+    if (record_event_get(record_payload(record), &event, &rest)) {
         CHECK(rest.size + RECORD_EVENT_BYTES == record_payload(record).size);
     }
     bool matches = record_body_matches(record) && record_void_get(record, &location);

@@ -244,7 +244,7 @@ class Events(BlackBox):
                               check=False, timeout=SECONDS)
         self.assertEqual((done.returncode, done.stderr.decode()), (
             2, "ringpost events: x is no type of event: Reception, Delivery, TransientFailure, "
-               "Bounce, Expiration, AdminBounce, AdminRebind, Rejection\n"))
+               "Bounce, Expiration, AdminBounce, AdminRebind, OOB, Feedback, Rejection\n"))
 
     def test_hostile_texts_stay_inside_their_record(self):
         nasty = 'no "quotes" \\ \x1b[31m %s%n \x7f {"type":"Delivery"}'

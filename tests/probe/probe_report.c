@@ -65,7 +65,7 @@ void probe_report(struct slice message, struct buf *scratch, struct json *json)
 {
     struct report report;
     struct arf arf;
-    bool found = report_read(message, scratch, &report);
+    bool found = report_read(message, true, scratch, &report);
     bool feedback = found && report.kind == REPORT_FEEDBACK && arf_read(report.fields, &arf);
     json_key(json, "kind");
     if (feedback) {

@@ -171,6 +171,8 @@ static bool code_fits(const struct told *told)
         return told->code / CODE_CLASS == 5;
     case EVENT_TRANSIENT_FAILURE:
     case EVENT_REJECTION:
+    case EVENT_OOB:
+    case EVENT_FEEDBACK:
     case EVENT_TYPES:
         return true;
     }
@@ -227,6 +229,12 @@ static void judge_grow(struct judge *judge, size_t bytes)
     }
 }
 
+/* Of mail that came and was logged: whoever sends that judges it. */
+static bool is_report(enum event_type type)
+{
+    return type == EVENT_OOB || type == EVENT_FEEDBACK;
+}
+
 /* Of a notification: tests/world/notices.c judges those. */
 static bool is_notice(const struct judge *judge)
 {
@@ -252,7 +260,7 @@ static void line_take(void *context, unsigned file, struct slice line)
         breach(judge, told, "no record");
         return;
     }
-    if (told->type == EVENT_REJECTION || is_notice(judge)) {
+    if (told->type == EVENT_REJECTION || is_report(told->type) || is_notice(judge)) {
         return;
     }
     judge->count++;
