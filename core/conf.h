@@ -147,10 +147,19 @@ struct conf_smtp_listener {
 };
 
 /* What a listener takes that is for a domain, or from it, of those who are not in relay_hosts. */
+/* What is done with reports that come as mail: log_oob, log_arf. */
+enum conf_report {
+    CONF_REPORT_IGNORE, /* they are mail like any other */
+    CONF_REPORT_RELAY,  /* logged, then relayed */
+    CONF_REPORT_DROP,   /* logged, and nothing else */
+};
+
 struct relay_options {
     bool relay_to;                    /* mail to the domain, of anybody */
     const struct network *relay_from; /* of whom mail from the domain, to anywhere */
     size_t relay_from_count;
+    enum conf_report log_oob;         /* notifications that mail has failed */
+    enum conf_report log_arf;         /* complaints */
 };
 
 /* [domains.listener."ADDRESS:PORT"] */
@@ -164,6 +173,7 @@ struct conf_relay {
     const struct conf_domains *blocks; /* of all listeners */
     const struct conf_relay_listener *listeners; /* what counts before that at some of them */
     size_t listener_count;
+    bool logs_reports; /* any block does */
 };
 
 /* [[http_listener]] */

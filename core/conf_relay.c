@@ -22,36 +22,37 @@ static void apply_relay_from(struct conf_load *load, const struct conf_option *o
     (void)conf_networks(load, value, &relay->relay_from, &relay->relay_from_count);
 }
 
-/* Reports that are read: nothing reads them yet, so only that none is may be asked for. */
+/* true is LogThenRelay, as in KumoMTA. */
 static void apply_reports(struct conf_load *load, const struct conf_option *option,
                           const struct conf_value *value, void *base)
 {
-    static const char *const reading[] = {"LogThenRelay", "LogThenDrop"};
-    (void)base;
-    if (value->kind == TOML_BOOL && !value->as.flag) {
-        return;
+    static const char *const words[] = {
+        [CONF_REPORT_IGNORE] = "Ignore",
+        [CONF_REPORT_RELAY] = "LogThenRelay",
+        [CONF_REPORT_DROP] = "LogThenDrop",
+    };
+    enum conf_report report = CONF_REPORT_IGNORE;
+    bool found = value->kind == TOML_BOOL;
+    if (found && value->as.flag) {
+        report = CONF_REPORT_RELAY;
     }
-    if (value->kind == TOML_STRING && slice_equal(value->as.text, SLICE("Ignore"))) {
-        return;
+    for (size_t i = 0; i < COUNT_OF(words) && value->kind == TOML_STRING && !found; i++) {
+        found = slice_equal(value->as.text, slice_from_string(words[i]));
+        report = found ? (enum conf_report)i : report;
     }
-    bool later = value->kind == TOML_BOOL;
-    for (size_t i = 0; i < COUNT_OF(reading) && value->kind == TOML_STRING; i++) {
-        later = later || slice_equal(value->as.text, slice_from_string(reading[i]));
+    if (!found) {
+        conf_error(load, value, "%s wants true, false, or one of \"Ignore\", \"LogThenRelay\", "
+                   "\"LogThenDrop\"", option->name);
     }
-    if (later) {
-        conf_later(load, value);
-        return;
-    }
-    conf_error(load, value, "%s wants true, false, or one of \"Ignore\", \"LogThenRelay\", "
-               "\"LogThenDrop\"", option->name);
+    memcpy((uint8_t *)base + option->offset, &report, sizeof(report));
 }
 
 static const struct conf_option relay_rows[] = {
     {FIELD("relay_to", OPTION_BOOL, relay_options, relay_to)},
     {.name = "relay_from", .kind = OPTION_OWN, .apply = apply_relay_from},
     {.name = "relay_from_authz", .kind = OPTION_LATER},
-    {.name = "log_oob", .kind = OPTION_OWN, .apply = apply_reports},
-    {.name = "log_arf", .kind = OPTION_OWN, .apply = apply_reports},
+    {FIELD("log_oob", OPTION_OWN, relay_options, log_oob), .apply = apply_reports},
+    {FIELD("log_arf", OPTION_OWN, relay_options, log_arf), .apply = apply_reports},
 };
 static const struct conf_options relay_options_rows = {OPTIONS(relay_rows), RELOADS};
 
@@ -65,7 +66,13 @@ static const struct conf_options section_members = {
 
 /* --- blocks ----------------------------------------------------------------------------------- */
 
-static void block_apply(struct conf_load *load, const struct conf_value *table,
+static bool relays_reports(const struct relay_options *options)
+{
+    return !options->relay_to && (options->log_oob == CONF_REPORT_RELAY ||
+                                  options->log_arf == CONF_REPORT_RELAY);
+}
+
+static void block_apply(struct conf_load *load, struct conf *conf, const struct conf_value *table,
                         struct conf_domains *blocks)
 {
     uint8_t bytes[CONF_DOMAIN_BYTES_MAX];
@@ -79,6 +86,13 @@ static void block_apply(struct conf_load *load, const struct conf_value *table,
         conf_note(load, table, "relay_to of \"*\": anybody who can connect may send to any domain "
                   "that has no block of its own");
     }
+    if (relays_reports(options) && slice_equal(name, SLICE("*"))) {
+        conf_note(load, table, "LogThenRelay (true) of \"*\": anybody who can connect may send "
+                  "reports to any domain that has no block of its own");
+    }
+    conf->relay.logs_reports = conf->relay.logs_reports ||
+                               options->log_oob != CONF_REPORT_IGNORE ||
+                               options->log_arf != CONF_REPORT_IGNORE;
     conf_domains_add(load, blocks, table, name, options);
 }
 
@@ -137,7 +151,7 @@ static void listener_apply(struct conf_load *load, struct conf *conf,
         conf->relay.listener_count++;
     }
     for (const struct conf_value *at = table->first; at != NULL; at = at->next) {
-        block_apply(load, at, blocks);
+        block_apply(load, conf, at, blocks);
     }
 }
 
@@ -173,7 +187,7 @@ void conf_apply_domains(struct conf_load *load, const struct conf_value *section
     for (const struct conf_value *at = section == NULL ? NULL : section->first; at != NULL;
          at = at->next) {
         if (is_block(at)) {
-            block_apply(load, at, all);
+            block_apply(load, conf, at, all);
         }
     }
     for (const struct conf_value *at = tables == NULL ? NULL : tables->first; at != NULL;
@@ -230,6 +244,7 @@ void conf_relay_keep(struct conf *next, const struct conf *running, struct heap 
                 *listen, conf_domains_copy(own, options_copy, heap)};
         }
     }
+    next->relay.logs_reports = next->relay.logs_reports || running->relay.logs_reports;
     next->relay.listeners = rows;
     next->relay.listener_count = count;
 }

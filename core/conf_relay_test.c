@@ -154,9 +154,6 @@ static void what_makes_no_sense_or_is_not_built_is_refused(void **state)
         {D "relay_from = [\"10.0.0.1/8\"]\n", "without host bits"},
         {D "relay_from = [\"a.test\"]\n", "relay_from wants networks"},
         {D "relay_from_authz = [\"john\"]\n", "relay_from_authz: not built yet"},
-        {D "log_oob = true\n", "log_oob: not built yet"},
-        {D "log_arf = \"LogThenDrop\"\n", "log_arf: not built yet"},
-        {D "log_arf = \"LogThenRelay\"\n", "log_arf: not built yet"},
         {D "log_arf = \"yes\"\n", "log_arf wants true, false, or one of"},
         {D "log_arf = 1\n", "log_arf wants true, false, or one of"},
         {D "[domains.\"A.test.\"]\n", "has two blocks"},
@@ -181,12 +178,46 @@ static void what_makes_no_sense_or_is_not_built_is_refused(void **state)
     }
 }
 
+static void reports_are_ignored_relayed_or_dropped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        enum conf_report report;
+    } rows[] = {
+        {"true", CONF_REPORT_RELAY},
+        {"false", CONF_REPORT_IGNORE},
+        {"\"Ignore\"", CONF_REPORT_IGNORE},
+        {"\"LogThenRelay\"", CONF_REPORT_RELAY},
+        {"\"LogThenDrop\"", CONF_REPORT_DROP},
+    };
+    struct endpoint at = endpoint_of(A);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), D "log_oob = %s\n[domains.\"b.test\"]\nlog_arf = %s\n",
+                 rows[i].value, rows[i].value);
+        struct conf *conf = load_good(text);
+        const struct relay_options *a = conf_relay(conf, &at, SLICE("a.test"));
+        const struct relay_options *b = conf_relay(conf, &at, SLICE("b.test"));
+        assert_int_equal(a->log_oob, rows[i].report);
+        assert_int_equal(a->log_arf, CONF_REPORT_IGNORE);
+        assert_int_equal(b->log_oob, CONF_REPORT_IGNORE);
+        assert_int_equal(b->log_arf, rows[i].report);
+        assert_int_equal(conf->relay.logs_reports, rows[i].report != CONF_REPORT_IGNORE);
+        conf_free(conf);
+    }
+}
+
 static void an_open_door_and_a_listener_that_is_none_are_noted(void **state)
 {
     (void)state;
     conf_free(load_good("[domains.\"*\"]\nrelay_to = true\n"));
     assert_non_null(strstr(said, "t.toml:1:"));
     assert_non_null(strstr(said, "anybody who can connect may send"));
+    conf_free(load_good("[domains.\"*\"]\nlog_arf = true\n"));
+    assert_non_null(strstr(said, "anybody who can connect may send reports"));
+    conf_free(load_good("[domains.\"*\"]\nlog_arf = \"LogThenDrop\"\n"));
+    assert_string_equal(said, "");
     conf_free(load_good("[domains.listener.\"127.0.0.9:25\".\"*\"]\nrelay_from = []\n"));
     assert_non_null(strstr(said, "no [[smtp_listener]] listens on \"127.0.0.9:25\""));
 }
@@ -244,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_star_covers_everything_else_and_the_empty_sender),
         cmocka_unit_test(files_are_laid_under_the_section),
         cmocka_unit_test(what_makes_no_sense_or_is_not_built_is_refused),
+        cmocka_unit_test(reports_are_ignored_relayed_or_dropped),
         cmocka_unit_test(an_open_door_and_a_listener_that_is_none_are_noted),
         cmocka_unit_test(too_many_listeners_are_refused),
         cmocka_unit_test(a_listener_that_is_moved_keeps_its_blocks),

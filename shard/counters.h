@@ -57,6 +57,7 @@
     X(admin_bounces)                                                                               \
     X(uncertain)                                                                                   \
     X(outcomes)                                                                                    \
+    X(reports_logged)                                                                              \
     X(reports_stored)                                                                              \
     X(reports_dropped)                                                                             \
     X(spool_reads)                                                                                 \

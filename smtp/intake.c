@@ -314,7 +314,10 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
     ticket->counter = reception->report ? COUNTER_reports_stored
                       : reception->http ? COUNTER_recipients_http
                                         : COUNTER_recipients_smtp;
-    message->id = id_next(ticket->intake->ids, ticket->intake->shard->wall_ns);
+    message->id = reception->id != NULL
+                      ? *reception->id
+                      : id_next(ticket->intake->ids, ticket->intake->shard->wall_ns);
+    ticket->others = reception->others;
     message->created_ns = queues_now_ns(ticket->intake->queues);
     if (transaction->body_type == MAIL_BODY_8BITMIME) {
         message->flags |= SPOOL_MESSAGE_8BIT;
@@ -371,7 +374,7 @@ static void ticket_free(struct intake_ticket *ticket)
     pool_give(&intake->tickets, ticket);
 }
 
-static struct slice status_reply(enum spool_status status)
+struct slice intake_refusal(enum spool_status status)
 {
     switch (status) {
     case SPOOL_STORED:
@@ -394,16 +397,21 @@ static void answer(struct intake_ticket *ticket, struct slice reply)
     }
 }
 
+void intake_put_reply(struct buf *buf, struct id id, uint32_t count)
+{
+    struct id first = id_with_index(id, 0);
+    buf_put(buf, SLICE("250 2.0.0 OK ids="));
+    id_put(buf, &first);
+    buf_put(buf, SLICE(" count="));
+    buf_put_u64(buf, count);
+}
+
 static void answer_stored(struct intake_ticket *ticket)
 {
-    uint8_t text[96];
+    uint8_t text[INTAKE_REPLY_BYTES];
     struct buf buf;
-    struct id first = id_with_index(ticket->message->id, 0);
     buf_init(&buf, text, sizeof(text));
-    buf_put(&buf, SLICE("250 2.0.0 OK ids="));
-    id_put(&buf, &first);
-    buf_put(&buf, SLICE(" count="));
-    buf_put_u64(&buf, ticket->record.recipient_count);
+    intake_put_reply(&buf, ticket->message->id, ticket->record.recipient_count + ticket->others);
     answer(ticket, buf_slice(&buf));
 }
 
@@ -417,7 +425,7 @@ static void stored(struct spool_write *write)
     }
     if (write->status != SPOOL_STORED) {
         drop_rows(ticket);
-        answer(ticket, status_reply(write->status));
+        answer(ticket, intake_refusal(write->status));
         ticket_free(ticket);
         return;
     }

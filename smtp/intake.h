@@ -41,10 +41,14 @@ struct reception {
     bool report;            /* neither: it is one of ours (smtp/notify.h) */
     bool received_header;
     struct slice extra;     /* metadata of its recipients, smtp/inject_meta.h */
+    const struct id *id; /* that it has been told by already; null: a new one */
+    uint32_t others;     /* recipients who were done with before, and are counted in the reply */
     const struct id *request; /* by a request with an Idempotency-Key; null: by none */
 };
 
 struct intake_ticket;
+
+#define INTAKE_REPLY_BYTES 96 /* of "250 2.0.0 OK ids=… count=…" */
 
 /*
  * The end of a storing. `reply` is a whole reply without CRLF ("250 2.0.0 OK ids=… count=1",
@@ -68,6 +72,7 @@ struct intake_ticket {
     struct row_list rows;    /* made, in no queue's list yet; linked by queue_next */
     bool urgent;             /* class of the message, and so of its rows */
     enum counter counter;    /* of recipients that came this way */
+    uint32_t others;         /* reception.others */
     struct intake_owner owner;
 };
 
@@ -84,6 +89,10 @@ MUST_USE struct intake_ticket *intake_put(struct intake *intake, struct transact
                                           const struct reception *reception,
                                           const struct intake_owner *owner,
                                           struct slice *refusal_out);
+/* What a client hears whose mail, or what is logged of it, was not stored; constant. */
+struct slice intake_refusal(enum spool_status status);
+/* "250 2.0.0 OK ids=… count=…": the id of the first of its recipients. */
+void intake_put_reply(struct buf *buf, struct id id, uint32_t count);
 /* The owner goes: its message is stored and delivered all the same, nobody is told. */
 void intake_abandon(struct intake_ticket *ticket);
 /* What was held is due. */

@@ -18,4 +18,14 @@ struct relay_question {
 
 bool relay_is_allowed(const struct relay_question *question);
 
+/* What mail to the recipient's domain may be, and what becomes of reports. */
+struct relay_fate {
+    bool relays;          /* any mail; else reports that it logs, and nothing else */
+    enum conf_report oob;
+    enum conf_report arf;
+};
+
+/* `trusted`: the client is in relay_hosts. */
+struct relay_fate relay_fate(const struct relay_question *question, bool trusted);
+
 #endif

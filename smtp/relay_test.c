@@ -23,6 +23,8 @@ static int set_up(void **state)
     world_set(&stage.world, "domains.\"in.test\".relay_to=true");
     world_set(&stage.world, "domains.\"*.in.test\".relay_to=true");
     world_set(&stage.world, "domains.\"no.in.test\".relay_to=false");
+    world_set(&stage.world, "domains.\"oob.test\".log_oob=LogThenDrop");
+    world_set(&stage.world, "domains.\"arf.test\".log_arf=LogThenRelay");
     world_set(&stage.world, "domains.\"out.test\".relay_from=[\"10.0.7.9\"]");
     world_set(&stage.world, "domains.\"both.test\"={relay_to=true,relay_from=[\"10.0.7.9\"]}");
     return 0;
@@ -54,7 +56,10 @@ static const struct {
     {STAGE_STRANGER, "<a@c.test>", "<\"b@t.test\"@in.test>", "250 "},
     {STAGE_STRANGER, "<a@c.test>", "<t.test!b@in.test>", "250 "},
     {STAGE_STRANGER, "<a@out.test>", "<b@both.test>", "250 "},
+    {STAGE_STRANGER, "<>", "<b@oob.test>", "250 "}, /* what it is is seen at its end */
+    {STAGE_STRANGER, "<a@c.test>", "<b@arf.test>", "250 "},
     /* To nobody else, however it is written. */
+    {STAGE_STRANGER, "<>", "<b@x.oob.test>", "550 5.7.1"},
     {STAGE_STRANGER, "<a@c.test>", "<b@t.test>", "550 5.7.1"},
     {STAGE_STRANGER, "<a@c.test>", "<b@no.in.test>", "550 5.7.1"},
     {STAGE_STRANGER, "<a@c.test>", "<b@xin.test>", "550 5.7.1"},

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "core/check.h"
-#include "smtp/server_conn.h"
+#include "smtp/server_report.h"
 
 /* How many clients are told so each time, lest they wait for a banner until they give up. */
 #define TURNED_AWAY_MAX 64
@@ -121,6 +121,8 @@ void server_init(struct server *server, struct boot_pages *pages)
     pool_init(&server->conns, memory, sizeof(struct server_conn), count);
     memory = boot_pages_take(pages, pool_memory(sizeof(struct server_buffers), count));
     pool_init(&server->buffers, memory, sizeof(struct server_buffers), count);
+    memory = boot_pages_take(pages, pool_memory(sizeof(struct report_ticket), SERVER_REPORTS_MAX));
+    pool_init(&server->reports, memory, sizeof(struct report_ticket), SERVER_REPORTS_MAX);
     server->hashes = boot_pages_take(pages, (uint64_t)count * sizeof(XXH3_state_t));
     list_init(&server->open);
     server->spare = -1;
@@ -406,7 +408,8 @@ void server_cut(struct server *server)
 uint64_t server_memory(const struct server *server)
 {
     return server->conns.used * (sizeof(struct server_conn) + sizeof(*server->hashes)) +
-           server->buffers.used * sizeof(struct server_buffers);
+           server->buffers.used * sizeof(struct server_buffers) +
+           server->reports.used * sizeof(struct report_ticket);
 }
 
 uint32_t server_open(const struct server *server)

@@ -59,6 +59,7 @@ struct server {
     struct conf_lease *lease;   /* of it; null: it stays in force for ever */
     struct pool conns;
     struct pool buffers;   /* struct server_buffers, one for each that may be wanted */
+    struct pool reports;   /* struct report_ticket */
     XXH3_state_t *hashes;  /* one per connection of the pool, by index */
     struct list open;      /* struct server_conn */
     uint32_t refusals;

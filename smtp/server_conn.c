@@ -7,8 +7,7 @@
 #include "proxy/proxy_header.h"
 #include "smtp/envelope.h"
 #include "smtp/queue_of.h"
-#include "smtp/relay.h"
-#include "smtp/route.h"
+#include "smtp/server_report.h"
 #include "smtp/server_trace.h"
 
 #define PREGREET_NS (20 * NS_PER_MS)
@@ -64,6 +63,7 @@ static void conn_join(struct server_conn *conn)
     deferred_cancel(&conn->resume);
     buffers_give(conn);
     spill_drop(&conn->spill);
+    server_report_forget(conn);
     if (conn->host_counted) {
         server_host_give(server->hosts, &conn->peer);
     }
@@ -82,6 +82,7 @@ void server_conn_close(struct server_conn *conn)
         intake_abandon(conn->ticket);
         conn->ticket = NULL;
     }
+    server_report_abandon(conn);
     shard_timer_clear(conn->server->shard, &conn->timer);
     stream_close(&conn->stream);
 }
@@ -233,7 +234,8 @@ static void message_done(void *context, struct slice reply)
     shard_defer(conn->server->shard, &conn->resume);
 }
 
-static void conn_store(struct server_conn *conn)
+/* As mail, for those who are in the envelope. */
+static void conn_put(struct server_conn *conn, const struct report_rest *rest)
 {
     const struct conf_smtp_listener *conf = conn->listener->conf;
     const struct reception reception = {
@@ -245,10 +247,11 @@ static void conn_store(struct server_conn *conn)
         .session = conn->session_id,
         .extended = conn->session.extended,
         .received_header = conf->received_header,
+        .id = rest->has_id ? &rest->id : NULL,
+        .others = rest->others,
     };
     const struct intake_owner owner = {.done = message_done, .context = conn};
     struct slice refusal;
-    conn->state = CONN_STORING;
     conn->ticket = intake_put(conn->server->intake, &conn->session.transaction, &conn->spill.parts,
                               &reception, &owner, &refusal);
     if (conn->ticket == NULL) {
@@ -256,6 +259,49 @@ static void conn_store(struct server_conn *conn)
         return;
     }
     spill_passed(&conn->spill);
+}
+
+/* What there was to be logged of it is stored. */
+static void conn_put_rest(struct server_conn *conn, const struct report_rest *rest)
+{
+    uint8_t text[INTAKE_REPLY_BYTES];
+    struct buf reply;
+    if (conn->session.transaction.recipient_count > 0) {
+        conn_put(conn, rest);
+        return;
+    }
+    buf_init(&reply, text, sizeof(text));
+    intake_put_reply(&reply, rest->id, rest->others);
+    conn_answer(conn, buf_slice(&reply));
+}
+
+void server_conn_reported(struct server_conn *conn, const struct report_rest *rest,
+                          enum spool_status status)
+{
+    if (status == SPOOL_STORED) {
+        conn_put_rest(conn, rest);
+    } else {
+        conn_answer(conn, intake_refusal(status));
+    }
+    shard_defer(conn->server->shard, &conn->resume);
+}
+
+static void conn_store(struct server_conn *conn)
+{
+    struct report_rest rest;
+    struct slice refusal;
+    conn->state = CONN_STORING;
+    switch (server_report_begin(conn, &rest, &refusal)) {
+    case SERVER_REPORT_MAIL:
+        conn_put_rest(conn, &rest);
+        return;
+    case SERVER_REPORT_STORING:
+        return;
+    case SERVER_REPORT_REFUSED:
+        conn_answer(conn, refusal);
+        return;
+    }
+    CHECK(false);
 }
 
 /* The content is still read to its end, where the message is refused. */
@@ -418,6 +464,11 @@ static bool conn_want(struct server_conn *conn, enum want want)
         }
         return conn->state == CONN_OPEN;
     case WANT_SPILL:
+        if (!server_report_keep(conn)) {
+            content_drop(&conn->session.transaction.content);
+            conn->session.transaction.content.fault = CONTENT_NO_MEMORY;
+            return true;
+        }
         conn->state = CONN_SPILLING;
         spill_begin(&conn->spill, &conn->session.transaction.content);
         return false;
@@ -447,6 +498,9 @@ static void drop_strays(struct server_conn *conn)
         transaction->content_begun && transaction->content.size > transaction->content.body.size;
     if (conn->spill.parts.size > 0 && !spilled) {
         spill_drop(&conn->spill);
+    }
+    if (!spilled) {
+        server_report_forget(conn);
     }
 }
 
@@ -665,33 +719,9 @@ static struct verdict conn_sender(void *context, const struct address *sender, u
     return server_sender_verdict(conn->server, size_bytes);
 }
 
-/* By the configuration that the transaction began with, as its other options. */
-static bool conn_may_relay(const struct server_conn *conn, const struct address *recipient)
-{
-    struct slice sender;
-    struct envelope_cursor cursor;
-    if (conn->options.trusted) {
-        return true;
-    }
-    if (!envelope_open(transaction_envelope(&conn->session.transaction), &sender, &cursor)) {
-        return false;
-    }
-    return relay_is_allowed(&(struct relay_question){
-        .conf = conn->lease == NULL ? conn->server->conf : conn->lease->conf,
-        .listen = &conn->listener->conf->listen,
-        .peer = &conn->peer,
-        .sender = address_domain(sender),
-        .recipient = recipient->domain,
-    });
-}
-
 static struct verdict conn_recipient(void *context, const struct address *recipient)
 {
-    const struct server_conn *conn = context;
-    if (!conn_may_relay(conn, recipient)) {
-        return (struct verdict){550, "5.7.1 Relaying denied"};
-    }
-    return route_verdict(conn->server->conf, recipient->domain);
+    return server_report_recipient(context, recipient);
 }
 
 static const struct server_policy conn_policy = {

@@ -58,6 +58,9 @@ enum server_conn_state {
     CONN_AWAY,
 };
 
+struct report_ticket;
+struct report_rest;
+
 struct server_conn {
     struct stream stream;
     struct server *server;                  /* borrowed */
@@ -85,7 +88,9 @@ struct server_conn {
     struct conf_lease *lease;               /* that `options` are of */
     struct server_options options;
     struct server_session session;
-    struct intake_ticket *ticket;           /* while STORING */
+    struct intake_ticket *ticket;           /* while STORING; or before that */
+    struct report_ticket *report;           /* (server_report.h) */
+    struct block *report_text;              /* owned: how a body begins that was spilled */
     struct spill spill;
     struct mail mail;                       /* while AWAY */
     int fresh;                              /* while AWAY before the banner: the descriptor */
@@ -116,6 +121,12 @@ void server_conn_press(struct server_conn *conn);
 void server_conn_set_reading(struct server_conn *conn, bool reading);
 /* Now. */
 void server_conn_close(struct server_conn *conn);
+
+/* --- for server_report ------------------------------------------------------------------------ */
+
+/* What is logged of its mail is stored, or is not. */
+void server_conn_reported(struct server_conn *conn, const struct report_rest *rest,
+                          enum spool_status status);
 
 /* --- for server_balance: from shard to shard -------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/id.h"
+#include "core/little.h"
 #include "smtp/limits.h"
 
 #define SENDER_HEADER_BYTES 2 /* u16 size */
@@ -108,6 +109,29 @@ enum recipient_result transaction_add_recipient(struct transaction *transaction,
     envelope_commit(transaction, &buf);
     transaction->recipient_count++;
     return RECIPIENT_ADDED;
+}
+
+/* What is kept moves towards the beginning: it is never longer than it was. */
+void transaction_filter(struct transaction *transaction, transaction_keeps *keeps, void *context)
+{
+    struct block *envelope = transaction->envelope;
+    struct envelope_cursor cursor;
+    struct envelope_recipient recipient;
+    struct slice sender;
+    CHECK(envelope_open(transaction_envelope(transaction), &sender, &cursor));
+    uint8_t *to = envelope->data + (cursor.rest.data - envelope->data);
+    const uint8_t *from = cursor.rest.data;
+    transaction->recipient_count = 0;
+    while (envelope_next(&cursor, &recipient) == 1) {
+        size_t size = (size_t)(cursor.rest.data - from);
+        if (keeps(context, sender, recipient.address)) {
+            memmove(to, from, size);
+            little_put_u16(to, (uint16_t)transaction->recipient_count++);
+            to += size;
+        }
+        from = cursor.rest.data;
+    }
+    envelope->size = (uint32_t)(to - envelope->data);
 }
 
 struct slice transaction_envelope(const struct transaction *transaction)

@@ -50,6 +50,10 @@ MUST_USE enum recipient_result transaction_add_recipient(struct transaction *tra
 /* The envelope section so far; empty before MAIL. Borrowed until the next call. */
 struct slice transaction_envelope(const struct transaction *transaction);
 
+/* Keeps the recipients for which `keeps` is true, numbered anew from 0. */
+typedef bool transaction_keeps(void *context, struct slice sender, struct slice recipient);
+void transaction_filter(struct transaction *transaction, transaction_keeps *keeps, void *context);
+
 /* Before the first byte of content; may be called again for each further chunk. */
 void transaction_begin_content(struct transaction *transaction, uint64_t size_max,
                                const struct conf_label *labels);

@@ -78,8 +78,9 @@ class Relay(BlackBox):
     def test_check_names_what_is_not_built_and_an_open_relay(self):
         path = self.write(FILES, "t.toml")
         for text, code, said in (
-                ('["a.test"]\nlog_arf = true\n', 3, "listener_domains.toml:2:1: error: log_arf: "
-                 "not built yet"),
+                ('["a.test"]\nlog_arf = 1\n', 3, "listener_domains.toml:2:1: error: log_arf wants "
+                 "true, false, or one of"),
+                ('["*"]\nlog_oob = true\n', 0, "anybody who can connect may send reports"),
                 ('["a.test"]\nrelay_from_authz = ["x"]\n', 3, "relay_from_authz: not built yet"),
                 ('["*"]\nrelay_to = true\n', 0, "anybody who can connect"),
                 (BLOCKS, 0, 'no [[smtp_listener]] listens on "127.0.0.1:25"')):
