@@ -1,4 +1,5 @@
-/* Any bytes as the main file, or as a --set: a configuration or errors, never a crash. */
+/* Any bytes as the main file, as a --set, or as a file of traffic shaping, TOML or JSON: a
+ * configuration or errors, never a crash. */
 #include "core/conf.h"
 #include "core/shaping.h"
 
@@ -11,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static bool read_input(void *context, const char *path, struct slice *bytes_out,
                        struct buf *reason_out)
 {
-    if (strcmp(path, "f.toml") != 0) {
+    if (strcmp(path, "f.toml") != 0 && strcmp(path, "f") != 0) {
         buf_put_string(reason_out, "no such file");
         return false;
     }
@@ -26,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char set[300];
     size_t set_size = size < sizeof(set) ? size : sizeof(set) - 1;
     const char *sets[] = {set};
+    const char *const shaped[] = {"shaping.files=['f','f']", "shaping.default.max_ready=3",
+                                  "shaping.default.max_ready=4"};
     struct conf_messages messages = {0};
     struct conf_input input = {
         .file = "f.toml",
@@ -37,7 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(set, data, set_size);
     set[set_size] = 0;
     buf_init(&messages.text, text, sizeof(text));
-    for (input.set_count = 0; input.set_count < 2; input.set_count++) {
+    for (unsigned round = 0; round < 3; round++) {
+        input.file = round == 0 ? input.file : NULL;
+        input.set_count = round < 2 ? round : COUNT_OF(shaped);
+        input.sets = round < 2 ? sets : shaped;
         struct conf *conf = conf_load(&input, &messages);
         if (conf != NULL) {
             const struct conf_queue_key key = {
@@ -50,7 +56,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             CHECK(conf_pool(conf, options.egress_pool) != NULL);
             conf_free(conf);
         }
-        input.file = NULL;
     }
     for (size_t i = 0; i < messages.text.size; i++) {
         CHECK(text[i] == '\n' || (text[i] >= 0x20 && text[i] < 0x7F));

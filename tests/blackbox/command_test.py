@@ -379,6 +379,7 @@ class Command(BlackBox):
         lines = [line for line in section.split("```")[1].splitlines()
                  if line.startswith("ringpost ") and "events" not in line]
         self.assertGreater(len(lines), 9)
+        self.write_file("mine.toml", "[default]\nmax_ready = 5\n")
         environment = {**os.environ, "RINGPOST_ENDPOINT": f"http://{server.ready['http']}",
                        "PATH": f"{os.path.dirname(RINGPOST)}:{os.environ['PATH']}"}
         for line in lines:
@@ -438,6 +439,47 @@ connection_limit = 2
         self.assertRegex(said, r"(?m)^smtp_port +26 +--set$")
         self.assertRegex(said, r"(?m)^source\.source_address +\"127.0.0.2\" +sources.toml:2$")
 
+    def test_path_finds_providers_by_mx_hosts(self):
+        with open(f"{self.folder}/p.toml", "w", encoding="utf-8") as file:
+            file.write('[shaping.provider.big]\nmatch = [{MXSuffix = ".big.test"}]\n'
+                       'provider_connection_limit = 4\n')
+        said = json.loads(self.ask(None, "path", "a.test", "unspecified", "-c", "p.toml", "--mx",
+                                   "mx1.big.test", "--mx", "mx2.big.test", "--json"))
+        self.assertEqual(said["options"]["shaping.provider_name"],
+                         {"value": '"big"', "origin": "p.toml:1"})
+        self.assertEqual(said["options"]["additional_connection_limits."
+                                         "shaping-provider-big-unspecified-limit"],
+                         {"value": "4", "origin": "p.toml:3"})
+        said = self.ask(None, "path", "a.test", "-c", "p.toml", "--mx", "mx1.big.test", "--mx",
+                        "mx.other.test")
+        self.assertNotIn("big", said.replace("mx1.big.test", ""))
+
+    # ---- shaping check
+
+    def write_file(self, name, text):
+        with open(f"{self.folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def test_shaping_check_tells_what_is_wrong_and_where(self):
+        self.write_file("one.toml", "[default]\nconnection_limit = 9\n")
+        self.write_file("two.json", '{"a.test": {"max_ready": 5}}')
+        self.assertEqual(self.ask(None, "shaping", "check", "one.toml", "two.json"), "OK\n")
+        self.write_file("bad.toml", "[default]\nconection_limit = 9\n[[default.automation]]\n"
+                                    "regex = '('\naction = 'Suspend'\n")
+        code, said, errors = self.run_verb(None, "shaping", "check", "one.toml", "bad.toml")
+        self.assertEqual((code, said), (3, ""))
+        for line in ("bad.toml:2:1: error: unknown key \"conection_limit\"",
+                     "bad.toml:4:1: error: regex", "wants duration", "3 errors"):
+            self.assertIn(line, errors)
+        code, said, errors = self.run_verb(None, "shaping", "check", "none.toml")
+        self.assertEqual((code, said), (3, ""))
+        code, said, errors = self.run_verb(None, "shaping", "check", "none.toml", "--load",
+                                           "local_load=Warn")
+        self.assertEqual((code, said), (0, "OK\n"))
+        self.assertIn("none.toml is left out", errors)
+        self.refused(None, 2, "shaping")
+        self.refused(None, 2, "shaping", "check")
+
     def test_path_refuses_what_makes_no_sense(self):
         self.write_paths()
         self.refused(None, 2, "path", "-c", "p.toml")
@@ -454,7 +496,7 @@ connection_limit = 2
         verbs = [line.split()[1] for line in said.splitlines() if line.startswith("  ringpost ")]
         self.assertLessEqual({"top", "queues", "explain", "inspect", "suspend", "resume", "bounce",
                               "flush", "rebind", "reload", "events", "check", "spool",
-                              "path"}, set(verbs))
+                              "path", "shaping"}, set(verbs))
         for verb in verbs:
             code, said, errors = self.run_verb(None, verb, "--help")
             self.assertEqual((code, errors), (0, ""))
