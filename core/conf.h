@@ -295,7 +295,13 @@ struct conf_queue_key {
 #define CONF_CAMPAIGN_BYTES_MAX 128
 
 /* What a header field of a message says about it. */
-enum conf_label_kind { CONF_LABEL_TENANT, CONF_LABEL_CAMPAIGN, CONF_LABEL_CLASS, CONF_LABELS };
+enum conf_label_kind {
+    CONF_LABEL_TENANT,
+    CONF_LABEL_CAMPAIGN,
+    CONF_LABEL_CLASS,
+    CONF_LABEL_SCHEDULE,
+    CONF_LABELS,
+};
 struct conf_label {
     struct slice header; /* name of the field, lower case; empty: none is looked for */
     bool remove;         /* before the message is sent */
@@ -377,6 +383,19 @@ struct conf_queues {
     const struct conf_domains *blocks;
 };
 
+/* The time zones that messages may name: none unless [queues] scheduling_header has a field for
+ * that. Sorted by name. */
+#define CONF_ZONE_BYTES_MAX 64 /* of a name */
+struct time_zone;
+struct conf_zone_row {
+    struct slice name;
+    const struct time_zone *zone;
+};
+struct conf_zones {
+    const struct conf_zone_row *rows;
+    size_t count;
+};
+
 struct classifier;
 
 struct conf {
@@ -393,6 +412,7 @@ struct conf {
     size_t http_listener_count;
     struct conf_sources sources;
     struct conf_queues queues;
+    struct conf_zones zones;
     const struct shaping *shaping;       /* core/shaping.h */
     struct classifier *classifier; /* core/classifier.h; owned; null: there are no rules */
     const struct conf_setting *settings; /* core/conf_settings.h; by key */
@@ -448,6 +468,8 @@ const struct relay_options *conf_relay(const struct conf *conf, const struct end
 void conf_queue(const struct conf *conf, const struct conf_queue_key *key,
                 struct queue_options *options_out);
 bool conf_tenant_is_defined(const struct conf *conf, struct slice tenant);
+/* Of "UTC", and of those that messages may name; null: there is none. No allocation. */
+const struct time_zone *conf_zone(const struct conf *conf, struct slice name);
 /* Printable ASCII without ':', '@', '!' and space; text without control characters. */
 bool conf_tenant_is_valid(struct slice tenant);
 bool conf_campaign_is_valid(struct slice campaign);

@@ -1,75 +1,8 @@
 #include "core/conf_hours.h"
 
-#include "core/conf.h"
-
-#define SHOW(slice) (int)(slice).size, (const char *)(slice).data
+#include "core/conf_zones.h"
 
 static const char *const names[] = {"dow", "tz", "start", "end"};
-
-/* The names of the tz database: no path leads out of its folder. */
-static bool name_is_good(struct slice name)
-{
-    bool good = name.size > 0 && name.size <= CONF_ZONE_BYTES_MAX && name.data[0] != '/';
-    for (size_t i = 0; i < name.size && good; i++) {
-        uint8_t byte = name.data[i];
-        uint8_t lower = ascii_lower(byte);
-        good = (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || byte == '/' ||
-               byte == '_' || byte == '-' || byte == '+';
-    }
-    return good;
-}
-
-static bool rules_read(struct conf_load *load, const struct conf_value *value,
-                      struct conf_zone *zone)
-{
-    uint8_t path_bytes[sizeof(CONF_ZONES_FOLDER) + CONF_ZONE_BYTES_MAX];
-    uint8_t reason_bytes[CONF_REASON_BYTES_MAX];
-    struct buf path;
-    struct buf reason;
-    struct slice bytes;
-    buf_init(&path, path_bytes, sizeof(path_bytes));
-    buf_init(&reason, reason_bytes, sizeof(reason_bytes));
-    buf_put_string(&path, CONF_ZONES_FOLDER);
-    buf_put(&path, zone->name);
-    buf_put_byte(&path, 0);
-    const char *name = (const char *)path_bytes;
-    if (!load->input->read(load->input->read_context, name, &bytes, &reason)) {
-        conf_error(load, value, "tz: cannot read %s: %.*s", name, SHOW(buf_slice(&reason)));
-        return false;
-    }
-    if (!time_zone_read(bytes, load->heap, &zone->zone)) {
-        conf_error(load, value, "tz: %s is no file of a time zone (TZif, version 2 or later, "
-                   "without leap seconds)", name);
-        return false;
-    }
-    return true;
-}
-
-/* Null, and it is told: there is none of that name. */
-static const struct time_zone *rules_find(struct conf_load *load, const struct conf_value *value)
-{
-    struct slice name = value->as.text;
-    if (slice_equal(name, SLICE("UTC"))) {
-        return &time_zone_utc;
-    }
-    if (!name_is_good(name)) {
-        conf_error(load, value, "tz wants the name of a time zone, as \"America/Phoenix\"");
-        return NULL;
-    }
-    for (const struct conf_zone *at = load->zones; at != NULL; at = at->next) {
-        if (slice_equal(at->name, name)) {
-            return &at->zone;
-        }
-    }
-    struct conf_zone *zone = heap_take(load->heap, sizeof(*zone));
-    zone->name = heap_copy(load->heap, name);
-    if (!rules_read(load, value, zone)) {
-        return NULL;
-    }
-    zone->next = load->zones;
-    load->zones = zone;
-    return &zone->zone;
-}
 
 void conf_apply_hours(struct conf_load *load, const struct conf_option *option,
                       const struct conf_value *value, void *base)
@@ -84,7 +17,7 @@ void conf_apply_hours(struct conf_load *load, const struct conf_option *option,
     }
     struct hours *hours = (struct hours *)(uintptr_t)*field;
     if (slice_equal(name, SLICE("tz"))) {
-        hours->zone = rules_find(load, value);
+        hours->zone = conf_zones_find(load, value);
     } else if (slice_equal(name, SLICE("dow"))) {
         if (!hours_parse_days(value->as.text, &hours->days)) {
             conf_error(load, value, "dow wants days, as \"Mon,Wed\"");

@@ -1,23 +1,12 @@
 /*
  * The options `dow`, `tz`, `start` and `end` of a queue: the hours in which its mail may be sent.
- * They are said together. A zone is read from the system's tz database once a load. Boot or worker
- * thread.
+ * They are said together. Boot or worker thread.
  */
 #ifndef RINGPOST_CORE_CONF_HOURS_H
 #define RINGPOST_CORE_CONF_HOURS_H
 
 #include "core/conf_option.h"
 #include "core/hours.h"
-
-#define CONF_ZONES_FOLDER   "/usr/share/zoneinfo/"
-#define CONF_ZONE_BYTES_MAX 64 /* of a name */
-
-/* One that has been read. */
-struct conf_zone {
-    struct conf_zone *next;
-    struct slice name;
-    struct time_zone zone;
-};
 
 /* For conf_option.apply: `offset` is that of a `const struct hours *` in the options. */
 void conf_apply_hours(struct conf_load *load, const struct conf_option *option,

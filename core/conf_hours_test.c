@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/conf.h"
+#include "core/conf_zones.h"
 #include "tests/kit/tzif.h"
 
 #define ZONE "America/New_York"

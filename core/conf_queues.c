@@ -6,6 +6,7 @@
 #include "core/conf_routes.h"
 #include "core/conf_sources.h"
 #include "core/conf_text.h"
+#include "core/conf_zones.h"
 #include "core/dns.h"
 
 #include <assert.h>
@@ -640,7 +641,7 @@ static const struct conf_option queues_rows[] = {
     HEADER("campaign_header", CONF_LABEL_CAMPAIGN),
     REMOVE("remove_campaign_header", CONF_LABEL_CAMPAIGN),
     HEADER("class_header", CONF_LABEL_CLASS),
-    {.name = "scheduling_header", .kind = OPTION_LATER},
+    HEADER("scheduling_header", CONF_LABEL_SCHEDULE),
     {.name = "queue", .kind = OPTION_OWN, .apply = conf_apply_table},
     {.name = "tenant", .kind = OPTION_OWN, .apply = conf_apply_table},
 };
@@ -668,6 +669,7 @@ void conf_apply_queues(struct conf_load *load, const struct conf_value *section,
     uint8_t suffix[CONF_SUFFIX_BYTES_MAX];
     conf->queues.labels[CONF_LABEL_CLASS] =
         (struct conf_label){.header = SLICE("x-ringpost-class"), .remove = true};
+    conf->queues.labels[CONF_LABEL_SCHEDULE].remove = true;
     if (section != NULL && section->kind == TOML_TABLE) {
         conf_options_apply(load, &queues_members, section, &conf->queues);
         labels_check(load, section, &conf->queues);
@@ -693,6 +695,9 @@ void conf_apply_queues(struct conf_load *load, const struct conf_value *section,
     for (const struct conf_value *at = domains == NULL ? NULL : domains->first; at != NULL;
          at = at->next) {
         domain_blocks(load, conf, at, blocks);
+    }
+    if (conf->queues.labels[CONF_LABEL_SCHEDULE].header.size > 0) {
+        conf_zones_all(load, conf_tree_member(section, "scheduling_header"), &conf->zones);
     }
     struct slice tenant = conf->queues.default_tenant;
     if (tenant.size > 0 && !conf_tenant_is_defined(conf, tenant)) {

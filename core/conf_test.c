@@ -386,7 +386,10 @@ static const struct {
     {"[queues]\ntenant_header = \"X-A\"\ncampaign_header = \"x-a\"\n",
      "the header \"x-a\" cannot say two things"},
     {"[queues]\ndefault_tenant = \"\"\n", "default_tenant wants the name of a tenant"},
-    {"[queues]\nscheduling_header = \"X-S\"\n", "scheduling_header: not built yet"},
+    {"[queues]\nscheduling_header = \"X:S\"\n",
+     "scheduling_header wants the name of a header field"},
+    {"[queues]\nscheduling_header = \"X-ringpost-class\"\n",
+     "the header \"x-ringpost-class\" cannot say two things"},
     {"[queues.queue.default]\nweight = 0\n", "weight = 0 is out of range, 1 to 1000"},
     {"[queues.queue.default]\negress_pool = \"p\"\n",
      "the pool \"p\" is not defined by [sources.pool]"},
@@ -730,8 +733,11 @@ static void headers_of_queues_have_names_in_lower_case(void **state)
     assert_true(conf->queues.routed);
     assert_true(conf->queues.tenants_route);
     conf_free(conf);
-    conf = load_text("[queues]\nclass_header = \"\"\n");
-    assert_int_equal(conf->queues.labels[CONF_LABEL_CLASS].header.size, 0);
+    conf = load_text("[queues]\nclass_header = \"\"\nscheduling_header = \"X-When\"\n");
+    labels = conf->queues.labels;
+    assert_int_equal(labels[CONF_LABEL_CLASS].header.size, 0);
+    assert_true(slice_equal(labels[CONF_LABEL_SCHEDULE].header, SLICE("x-when")));
+    assert_true(labels[CONF_LABEL_SCHEDULE].remove);
     conf_free(conf);
 }
 

@@ -84,6 +84,7 @@
     X(inject_repeats)                                                                              \
     X(inject_keys_forgotten)                                                                       \
     X(inject_voided)                                                                               \
+    X(schedule_waits)                                                                              \
     X(dns_asked)                                                                                   \
     X(dns_hits)                                                                                    \
     X(dns_merged)                                                                                  \

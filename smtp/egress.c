@@ -11,7 +11,7 @@
 #include "core/check.h"
 #include "smtp/egress_source.h"
 #include "smtp/egress_trace.h"
-#include "smtp/transfer.h"
+#include "smtp/transfer_time.h"
 
 /* Batches that fail without a connection in one turn. */
 #define FAIL_BATCHES_MAX 64
@@ -438,8 +438,8 @@ static struct transfer *next_transfer(struct egress *egress, uint32_t most)
 
 static void give_work(struct egress *egress)
 {
-    unsigned expired = 0;
-    while (egress_due(egress) > 0 && !list_empty(&egress->idle)) {
+    unsigned idle = 0; /* transfers that left no connection busy */
+    while (egress_due(egress) > 0 && !list_empty(&egress->idle) && idle < FAIL_BATCHES_MAX) {
         uint32_t most = may_go(egress);
         struct transfer *transfer = most > 0 ? next_transfer(egress, most) : NULL;
         if (transfer == NULL) {
@@ -448,10 +448,7 @@ static void give_work(struct egress *egress)
         if (transfer_is_expired(transfer)) {
             transfer->cause = TRANSFER_EXPIRE;
             transfer_start(transfer);
-            if (++expired == FAIL_BATCHES_MAX) {
-                egress_kick(egress);
-                return;
-            }
+            idle++;
             continue;
         }
         if (!transfer_admit(transfer, most)) {
@@ -465,6 +462,10 @@ static void give_work(struct egress *egress)
         transfer->conn = conn;
         transfer_charge(transfer);
         transfer_start(transfer);
+        idle += conn->transfer == NULL; /* it waits for its schedule, or that is over */
+    }
+    if (idle == FAIL_BATCHES_MAX) {
+        egress_kick(egress);
     }
 }
 

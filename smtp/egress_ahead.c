@@ -10,7 +10,7 @@
  * is not taken: for it no connection waits, nor is one behind it read.
  */
 #include "smtp/egress.h"
-#include "smtp/transfer.h"
+#include "smtp/transfer_time.h"
 
 /* For each connection that is busy. */
 #define AHEAD_BATCHES 2

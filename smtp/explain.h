@@ -11,8 +11,8 @@
  *    "state", "reason", "since", "until", "detail", "queue", "site", "next_attempt", "attempts",
  *    "last_response", "time_by_reason_ms": {}, "limits": [{"name", "kind", "limit", "used",
  *    "retry_in_ms", "origin"}], "options": {name: {"value", "origin"}}}
- *   {"id", "message": {"sender", "recipient", "meta": {}, "due", "num_attempts", "queue", "state",
- *    "created", "size", "data", "data_cut"}}
+ *   {"id", "message": {"sender", "recipient", "meta": {}, "due", "num_attempts", "scheduling": {},
+ *    "queue", "state", "created", "size", "data", "data_cut"}}
  *   {"queue_name", "messages": [as above], "cut_short", "num_scheduled", "now"}
  *   {"queue_name", "connections": [{"session_id", "peer", "state", "transactions"}], "cut_short",
  *    "num_ready", "state", "reason", "now"}
@@ -21,8 +21,9 @@
  * until, detail, queue, site, last_response and times are those of the part that has waited the
  * longest, the others being no better off. `until` is when it may go on by what is known;
  * `next_attempt` the first instant at which deferred mail is due, `attempts` the most of any
- * recipient; `last_response` what the site answered last that was not for delivery. Times of day
- * are RFC 3339; what is not known is null. `options` are those in force for that part, of its queue
+ * recipient; `last_response` what the site answered last that was not for delivery. Where nothing
+ * else is told, `detail` is about recipients that wait for their own schedule. Times of day are
+ * RFC 3339; what is not known is null. `options` are those in force for that part, of its queue
  * and its path, a value being as the configuration has it; where a name is an option of both, the
  * path's is "shaping.NAME". An origin is FILE:LINE, --set or default.
  */
@@ -90,6 +91,8 @@ struct explain_found {
     uint64_t recipients;
     uint64_t due;
     uint32_t next_due_s;    /* 0: nothing is deferred */
+    uint32_t scheduled;     /* recipients that wait for their own schedule, never tried yet … */
+    uint32_t scheduled_s;   /* … and when the first of them is due */
     uint16_t attempts;
     uint64_t order;         /* of the one that the next ones are of */
     enum hold_reason reason;

@@ -1,6 +1,7 @@
 #include "smtp/explain.h"
 
 #include "core/conf_origin.h"
+#include "core/date.h"
 #include "core/json_member.h"
 #include "smtp/queue_of.h"
 
@@ -128,13 +129,31 @@ static void put_options(struct json *json, const struct explain_found *found,
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
+static void put_detail(struct json *json, const struct explain_found *found)
+{
+    uint8_t memory[96];
+    struct buf text;
+    if (found->detail.bytes > 0 || found->scheduled == 0) {
+        put_text(json, "detail", &found->detail);
+        return;
+    }
+    buf_init(&text, memory, sizeof(memory));
+    if (found->recipients > 1) {
+        buf_put_u64(&text, found->scheduled);
+        buf_put(&text, SLICE(" recipients "));
+    }
+    buf_put(&text, SLICE("scheduled until "));
+    date_put_rfc3339(&text, found->scheduled_s * NS_PER_S);
+    json_member_text(json, "detail", buf_slice(&text));
+}
+
 static void put_hold(struct json *json, const struct explain_found *found)
 {
     json_member_word(json, "state", hold_state_name(found->reason));
     json_member_word(json, "reason", hold_name(found->reason));
     json_member_time(json, "since", found->since_ns);
     json_member_time(json, "until", found->until_ns);
-    put_text(json, "detail", &found->detail);
+    put_detail(json, found);
     put_text(json, "queue", &found->name);
     put_text(json, "site", &found->site);
     json_member_time(json, "next_attempt", found->next_due_s * NS_PER_S);

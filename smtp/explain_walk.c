@@ -172,13 +172,23 @@ static void site_visit(struct explain_part *part, uint32_t number)
     }
 }
 
+/* The earlier of two, of which each may be none: 0. */
+static uint32_t first_of(uint32_t one_s, uint32_t other_s)
+{
+    return one_s == 0 || other_s == 0 ? MAX_OF(one_s, other_s) : MIN_OF(one_s, other_s);
+}
+
 static void row_put(struct explain_part *part, const struct row *row)
 {
     struct explain_found *found = &part->found;
     found->attempts = MAX_OF(found->attempts, row->attempts);
-    if (row->state == ROW_WAITING &&
-        (found->next_due_s == 0 || row->due_s < found->next_due_s)) {
-        found->next_due_s = row->due_s;
+    if (row->state != ROW_WAITING) {
+        return;
+    }
+    found->next_due_s = first_of(found->next_due_s, row->due_s);
+    if (row->scheduled && row->attempts == 0) {
+        found->scheduled++;
+        found->scheduled_s = first_of(found->scheduled_s, row->due_s);
     }
 }
 
@@ -340,10 +350,9 @@ void explain_found_add(struct explain_found *sum, const struct explain_found *fo
     sum->recipients += found->recipients;
     sum->due += found->due;
     sum->attempts = MAX_OF(sum->attempts, found->attempts);
-    if (found->next_due_s > 0) {
-        sum->next_due_s = sum->next_due_s == 0 ? found->next_due_s
-                                               : MIN_OF(sum->next_due_s, found->next_due_s);
-    }
+    sum->next_due_s = first_of(sum->next_due_s, found->next_due_s);
+    sum->scheduled += found->scheduled;
+    sum->scheduled_s = first_of(sum->scheduled_s, found->scheduled_s);
     for (unsigned i = 0; i < found->limit_count; i++) {
         if (!has_limit(sum, found->limits[i].cell)) {
             sum->limits[sum->limit_count++] = found->limits[i];

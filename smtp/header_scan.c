@@ -1,5 +1,7 @@
 #include "smtp/header_scan.h"
 
+#include <string.h>
+
 enum {
     LINE_START, /* also where the header section begins */
     NAME,
@@ -46,6 +48,16 @@ static uint8_t complete(const struct header_scan *scan)
     return whole;
 }
 
+static uint8_t *text_of(struct header_scan *scan, unsigned label)
+{
+    return scan->texts + (size_t)label * HEADER_VALUE_BYTES_MAX;
+}
+
+static size_t bytes_max(unsigned label)
+{
+    return label == CONF_LABEL_SCHEDULE ? HEADER_SCHEDULE_BYTES_MAX : HEADER_VALUE_BYTES_MAX;
+}
+
 /* The field that went on up to here is over. */
 static void field_end(struct header_scan *scan)
 {
@@ -53,7 +65,8 @@ static void field_end(struct header_scan *scan)
         return;
     }
     struct header_value *value = &scan->values[scan->field];
-    while (scan->first && value->bytes > 0 && value->text[value->bytes - 1] == ' ') {
+    const uint8_t *text = text_of(scan, scan->field);
+    while (scan->first && value->bytes > 0 && text[value->bytes - 1] == ' ') {
         value->bytes--;
     }
     if (scan->labels[scan->field].remove) {
@@ -74,11 +87,11 @@ static void value_take(struct header_scan *scan, uint8_t byte)
     if (!scan->first || byte == '\r' || (space && value->bytes == 0)) {
         return;
     }
-    if (value->bytes == HEADER_VALUE_BYTES_MAX) {
+    if (value->bytes == bytes_max(scan->field)) {
         value->too_long = value->too_long || !space;
         return;
     }
-    value->text[value->bytes++] = space ? ' ' : byte;
+    text_of(scan, scan->field)[value->bytes++] = space ? ' ' : byte;
 }
 
 static void line_begin(struct header_scan *scan, uint8_t byte)
@@ -144,7 +157,9 @@ static void name_take(struct header_scan *scan, uint8_t byte)
 
 void header_scan_init(struct header_scan *scan, const struct conf_label *labels)
 {
-    *scan = (struct header_scan){.labels = labels, .field = CONF_LABELS};
+    memset(scan, 0, offsetof(struct header_scan, texts));
+    scan->labels = labels;
+    scan->field = CONF_LABELS;
 }
 
 void header_scan_take(struct header_scan *scan, struct slice bytes)

@@ -15,8 +15,9 @@
 
 #include "core/conf.h"
 
-#define HEADER_VALUE_BYTES_MAX 128
-#define HEADER_CUTS_MAX        16
+#define HEADER_VALUE_BYTES_MAX    128
+#define HEADER_SCHEDULE_BYTES_MAX 512 /* that of CONF_LABEL_SCHEDULE */
+#define HEADER_CUTS_MAX           16
 
 static_assert(HEADER_VALUE_BYTES_MAX >= CONF_CAMPAIGN_BYTES_MAX &&
                   HEADER_VALUE_BYTES_MAX >= CONF_TENANT_BYTES_MAX,
@@ -25,10 +26,14 @@ static_assert(HEADER_VALUE_BYTES_MAX >= CONF_CAMPAIGN_BYTES_MAX &&
 /* Unfolded, without the spaces around it. */
 struct header_value {
     bool found;
-    bool too_long; /* more than HEADER_VALUE_BYTES_MAX */
-    uint8_t bytes;
-    uint8_t text[HEADER_VALUE_BYTES_MAX];
+    bool too_long; /* more than may be */
+    uint16_t bytes; /* of its part of the texts */
 };
+
+/* The last label has the longest values: each begins at a multiple of the others' length. */
+static_assert(CONF_LABEL_SCHEDULE == CONF_LABELS - 1, "texts end with that of the schedule");
+#define HEADER_TEXTS_BYTES                                                                         \
+    (CONF_LABEL_SCHEDULE * HEADER_VALUE_BYTES_MAX + HEADER_SCHEDULE_BYTES_MAX)
 
 /* Whole lines of the body that are not to be sent. */
 struct header_cut {
@@ -52,6 +57,7 @@ struct header_scan {
     uint32_t cut_count;
     struct header_cut cuts[HEADER_CUTS_MAX];
     struct header_value values[CONF_LABELS];
+    uint8_t texts[HEADER_TEXTS_BYTES]; /* of the values; last, for it is not cleared */
 };
 
 void header_scan_init(struct header_scan *scan, const struct conf_label *labels);
@@ -63,7 +69,8 @@ void header_scan_end(struct header_scan *scan);
 static inline struct slice header_scan_value(const struct header_scan *scan,
                                              enum conf_label_kind label)
 {
-    return slice_make(scan->values[label].text, scan->values[label].bytes);
+    return slice_make(scan->texts + (size_t)label * HEADER_VALUE_BYTES_MAX,
+                      scan->values[label].bytes);
 }
 
 #endif

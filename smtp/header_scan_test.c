@@ -11,6 +11,7 @@ static const struct conf_label labels[CONF_LABELS] = {
     [CONF_LABEL_TENANT] = {{(const uint8_t *)"x-tenant", 8}, true},
     [CONF_LABEL_CAMPAIGN] = {{(const uint8_t *)"x-campaign", 10}, false},
     [CONF_LABEL_CLASS] = {{(const uint8_t *)"x-ringpost-class", 16}, true},
+    [CONF_LABEL_SCHEDULE] = {{(const uint8_t *)"x-schedule", 10}, true},
 };
 
 /* The piece in memory of its own, so that a look behind it is seen. */
@@ -148,6 +149,18 @@ static void a_value_and_the_cuts_have_their_limits(void **state)
     (void)state;
     struct header_scan scan;
     static char text[4096];
+    for (int size = HEADER_SCHEDULE_BYTES_MAX; size <= HEADER_SCHEDULE_BYTES_MAX + 1; size++) {
+        int total = snprintf(text, sizeof(text), "X-Schedule: %0*d\r\nX-Campaign: a\r\n\r\n",
+                             size, 1);
+        header_scan_init(&scan, labels);
+        header_scan_take(&scan, slice_make(text, (size_t)total));
+        bool too_long = size > HEADER_SCHEDULE_BYTES_MAX;
+        struct slice value = header_scan_value(&scan, CONF_LABEL_SCHEDULE);
+        assert_int_equal(scan.values[CONF_LABEL_SCHEDULE].too_long, too_long);
+        assert_int_equal(value.size, HEADER_SCHEDULE_BYTES_MAX);
+        assert_int_equal(value.data[value.size - 1], too_long ? '0' : '1');
+        assert_true(slice_equal(header_scan_value(&scan, CONF_LABEL_CAMPAIGN), SLICE("a")));
+    }
     for (int size = HEADER_VALUE_BYTES_MAX - 1; size <= HEADER_VALUE_BYTES_MAX + 1; size++) {
         int total = snprintf(text, sizeof(text), "X-Tenant: %0*d  \r\n\r\n", size, 1);
         header_scan_init(&scan, labels);

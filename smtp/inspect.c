@@ -8,6 +8,7 @@
 #include "smtp/egress.h"
 #include "smtp/envelope.h"
 #include "smtp/named_values.h"
+#include "smtp/schedule.h"
 
 /* Rows looked at in a turn, and iovecs of a body taken at once. */
 #define ROWS_MAX   4096u
@@ -62,6 +63,56 @@ static void put_meta(struct json *json, const struct message *message)
         json_member_text(json, "campaign", metadata.campaign);
         json_member_text(json, "class", metadata.urgent ? SLICE("urgent") : SLICE("bulk"));
         put_extra(json, metadata.extra);
+    }
+    json_object_end(json);
+}
+
+static void put_days(struct json *json, uint8_t days)
+{
+    static const char names[] = "MonTueWedThuFriSatSun";
+    uint8_t memory[sizeof(names) + 7];
+    struct buf text;
+    buf_init(&text, memory, sizeof(memory));
+    for (unsigned i = 0; i < 7; i++) {
+        if ((days >> (i + 1) % 7 & 1) != 0) {
+            buf_put(&text, text.size > 0 ? SLICE(",") : SLICE_NONE);
+            buf_put(&text, slice_make(names + (size_t)i * 3, 3));
+        }
+    }
+    json_member_text(json, "dow", buf_slice(&text));
+}
+
+static void put_time_of_day(struct json *json, const char *key, uint32_t seconds)
+{
+    uint8_t memory[16];
+    struct buf text;
+    buf_init(&text, memory, sizeof(memory));
+    buf_printf(&text, "%02u:%02u:%02u", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    json_member_text(json, key, buf_slice(&text));
+}
+
+/* As its header field had it. */
+static void put_scheduling(struct json *json, const struct message *message)
+{
+    struct metadata metadata;
+    struct schedule schedule;
+    if (!metadata_parse(message->metadata, &metadata) ||
+        !schedule_get(metadata.schedule, &schedule)) {
+        return;
+    }
+    json_key(json, "scheduling");
+    json_object(json);
+    if (schedule.first_s > 0) {
+        json_member_time(json, "first_attempt", schedule.first_s * NS_PER_S);
+    }
+    if (schedule.days != 0) {
+        put_days(json, schedule.days);
+        json_member_text(json, "tz", slice_make(schedule.zone, schedule.zone_bytes));
+        put_time_of_day(json, "start", schedule.start_s);
+        put_time_of_day(json, "end", schedule.end_s);
+    }
+    if (schedule.expires_s > 0) {
+        json_member_time(json, "expires", schedule.expires_s * NS_PER_S);
     }
     json_object_end(json);
 }
@@ -170,6 +221,7 @@ static void put_message(struct json *json, struct inspect_slot *slot)
         json_member_text(json, "due", SLICE_NONE);
     }
     json_member_u64(json, "num_attempts", row->attempts);
+    put_scheduling(json, message);
     json_member_text(json, "queue", sched_queue_name(queues, queues_at(queues, row->queue)));
     json_member_text(json, "state", slice_from_string(row_word(row)));
     json_member_time(json, "created", message->created_ns);

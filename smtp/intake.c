@@ -7,15 +7,18 @@
 #include "smtp/envelope.h"
 #include "smtp/queue_of.h"
 #include "smtp/received.h"
+#include "smtp/schedule.h"
 
 /* Metadata, trace field and cuts of one message, beside the envelope in its head block. */
-#define HEAD_EXTRA_BYTES 3072
+#define HEAD_EXTRA_BYTES (3072 + SCHEDULE_BYTES_MAX)
 
 /* What the message says of itself. Borrowed from the transaction and the configuration. */
 struct labels {
     struct slice tenant;
     struct slice campaign;
     enum conf_class class; /* unset: as its queues are */
+    bool scheduled;
+    struct schedule schedule;
 };
 
 static const char no_memory[] = "452 4.3.1 Insufficient memory";
@@ -45,35 +48,47 @@ static bool class_of(struct slice text, enum conf_class *class_out)
     return true;
 }
 
+/* What the message says of its time. A refusal, or null. */
+static const char *find_schedule(const struct intake *intake, const struct header_scan *header,
+                                 struct labels *labels)
+{
+    if (header->values[CONF_LABEL_SCHEDULE].too_long) {
+        return "550 5.6.0 Schedule: it is too long";
+    }
+    labels->scheduled = header->values[CONF_LABEL_SCHEDULE].found;
+    return labels->scheduled
+               ? schedule_read(header_scan_value(header, CONF_LABEL_SCHEDULE), intake->conf,
+                               queues_now_ns(intake->queues), &labels->schedule)
+               : NULL;
+}
+
 /* What stands in the header fields. A refusal, or null. */
 static const char *find_labels(const struct intake *intake, const struct transaction *transaction,
-                               struct labels *labels_out)
+                               struct labels *labels)
 {
     const struct header_scan *header = &transaction->content.header;
-    struct labels labels = {
-        .tenant = header_scan_value(header, CONF_LABEL_TENANT),
-        .campaign = header_scan_value(header, CONF_LABEL_CAMPAIGN),
-    };
+    labels->tenant = header_scan_value(header, CONF_LABEL_TENANT);
+    labels->campaign = header_scan_value(header, CONF_LABEL_CAMPAIGN);
+    labels->class = CONF_CLASS_UNSET;
     if (header->too_many_cuts) {
         return "550 5.6.0 Too many header fields that are to be removed";
     }
-    if (labels.tenant.size == 0) {
-        labels.tenant = intake->conf->queues.default_tenant;
+    if (labels->tenant.size == 0) {
+        labels->tenant = intake->conf->queues.default_tenant;
     }
     if (header->values[CONF_LABEL_TENANT].too_long ||
-        (labels.tenant.size > 0 && !conf_tenant_is_defined(intake->conf, labels.tenant))) {
+        (labels->tenant.size > 0 && !conf_tenant_is_defined(intake->conf, labels->tenant))) {
         return "550 5.7.1 This tenant is not defined";
     }
     if (header->values[CONF_LABEL_CAMPAIGN].too_long ||
-        (labels.campaign.size > 0 && !conf_campaign_is_valid(labels.campaign))) {
+        (labels->campaign.size > 0 && !conf_campaign_is_valid(labels->campaign))) {
         return "550 5.6.0 This is no name of a campaign";
     }
     if (header->values[CONF_LABEL_CLASS].too_long ||
-        !class_of(header_scan_value(header, CONF_LABEL_CLASS), &labels.class)) {
+        !class_of(header_scan_value(header, CONF_LABEL_CLASS), &labels->class)) {
         return "550 5.6.0 The class is urgent or bulk";
     }
-    *labels_out = labels;
-    return NULL;
+    return find_schedule(intake, header, labels);
 }
 
 /* --- rows ----------------------------------------------------------------------------------- */
@@ -147,8 +162,8 @@ static const char *make_rows(struct intake_ticket *ticket, const struct labels *
     return NULL;
 }
 
-/* After the commit: the rows get their place in the log and become due, or are held for their
- * owner, in envelope order. */
+/* After the commit: the rows get their place in the log and become due, now or when their schedule
+ * says, or are held for their owner, in envelope order. */
 static void rows_live(struct intake_ticket *ticket)
 {
     struct queues *queues = ticket->intake->queues;
@@ -162,8 +177,10 @@ static void rows_live(struct intake_ticket *ticket)
         row->offset_64 = message->location.offset_64;
         row->created_s = (uint32_t)(message->created_ns / NS_PER_S);
         row->size_64 = (uint32_t)MIN_OF(size_64, UINT32_MAX);
+        row->scheduled = ticket->scheduled;
+        row->due_s = ticket->due_s;
         if (ticket->owner.held == NULL) {
-            queues_row_due(queues, handle, false);
+            queues_row_wait(queues, handle);
         } else {
             queues_row_hold(queues, handle);
             row_list_push_back(&queues->rows, ticket->owner.held, handle);
@@ -177,7 +194,7 @@ void intake_release(struct intake *intake, struct row_list *held)
     while (held->first != ROW_NONE) {
         uint32_t handle = held->first;
         row_list_remove(&queues->rows, held, handle);
-        queues_row_due(queues, handle, false);
+        queues_row_wait(queues, handle);
     }
 }
 
@@ -205,6 +222,12 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
                                  const struct labels *labels, bool urgent, struct slice headers)
 {
     size_t start = buf->size;
+    uint8_t schedule_bytes[SCHEDULE_BYTES_MAX];
+    struct buf schedule;
+    buf_init(&schedule, schedule_bytes, sizeof(schedule_bytes));
+    if (labels->scheduled) {
+        schedule_put(&schedule, &labels->schedule);
+    }
     struct metadata metadata = {
         .protocol = reception->report ? SLICE("DSN")
                     : reception->http ? SLICE("HTTP")
@@ -220,6 +243,7 @@ static struct slice put_metadata(struct buf *buf, const struct reception *recept
         .has_request = reception->request != NULL,
         .extra = reception->extra,
         .headers = headers,
+        .schedule = buf_slice(&schedule),
     };
     if (reception->request != NULL) {
         metadata.request = *reception->request;
@@ -319,6 +343,12 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
                       : id_next(ticket->intake->ids, ticket->intake->shard->wall_ns);
     ticket->others = reception->others;
     message->created_ns = queues_now_ns(ticket->intake->queues);
+    ticket->scheduled = labels->scheduled;
+    if (labels->scheduled) {
+        ticket->due_s = schedule_first_due_s(&labels->schedule, ticket->intake->conf,
+                                             (uint32_t)(message->created_ns / NS_PER_S),
+                                             queues_wall_ahead_s(ticket->intake->queues));
+    }
     if (transaction->body_type == MAIL_BODY_8BITMIME) {
         message->flags |= SPOOL_MESSAGE_8BIT;
     }
@@ -435,7 +465,9 @@ static void stored(struct spool_write *write)
     counters_add(counters, ticket->counter, ticket->record.recipient_count);
     counters_add(counters, COUNTER_bytes_received, message->body_bytes);
     message->location = write->location;
-    messages_keep(intake->messages, message, ticket->record.recipient_count);
+    if (ticket->due_s <= queues_now_ns(intake->queues) / NS_PER_S) {
+        messages_keep(intake->messages, message, ticket->record.recipient_count);
+    }
     rows_live(ticket);
     answer_stored(ticket);
     const struct event_source source = {

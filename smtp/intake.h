@@ -60,8 +60,8 @@ typedef void intake_done(void *context, struct slice reply);
 struct intake_owner {
     intake_done *done; /* null once the owner has gone */
     void *context;
-    struct row_list *held; /* null: rows are due when they are stored; else they are held, and stand
-                              here until intake_release */
+    struct row_list *held; /* null: rows are due when they are stored, or when their schedule says;
+                              else they are held, and stand here until intake_release */
 };
 
 struct intake_ticket {
@@ -71,6 +71,8 @@ struct intake_ticket {
     struct message *message; /* one reference */
     struct row_list rows;    /* made, in no queue's list yet; linked by queue_next */
     bool urgent;             /* class of the message, and so of its rows */
+    bool scheduled;          /* it has a schedule of its own … */
+    uint32_t due_s;          /* … by which it is due then; 0: at once */
     enum counter counter;    /* of recipients that came this way */
     uint32_t others;         /* reception.others */
     struct intake_owner owner;
@@ -95,7 +97,7 @@ struct slice intake_refusal(enum spool_status status);
 void intake_put_reply(struct buf *buf, struct id id, uint32_t count);
 /* The owner goes: its message is stored and delivered all the same, nobody is told. */
 void intake_abandon(struct intake_ticket *ticket);
-/* What was held is due. */
+/* What was held is due, or waits for its schedule. */
 void intake_release(struct intake *intake, struct row_list *held);
 /* Tickets under way. */
 uint32_t intake_open(const struct intake *intake);

@@ -61,6 +61,9 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     if (metadata->headers.size > 0) {
         put_field(buf, METADATA_HEADERS, metadata->headers);
     }
+    if (metadata->schedule.size > 0) {
+        put_field(buf, METADATA_SCHEDULE, metadata->schedule);
+    }
 }
 
 static bool parse_id(struct slice value, struct id *id)
@@ -191,6 +194,9 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
         return true;
     case METADATA_REBIND:
         return parse_rebind(value, &metadata->rebind);
+    case METADATA_SCHEDULE:
+        metadata->schedule = value;
+        return true;
     default:
         return true; /* of a later version */
     }

@@ -24,6 +24,7 @@ enum metadata_key {
     METADATA_EXTRA = 11,    /* smtp/named_values.h, only when there are any: values are JSON */
     METADATA_HEADERS = 12,  /* the same: values are text */
     METADATA_REBIND = 13,   /* only of one that was rebound last: struct metadata_rebind */
+    METADATA_SCHEDULE = 14, /* only when there is one: smtp/schedule.h */
 };
 
 /*
@@ -53,6 +54,7 @@ struct metadata {
     struct slice extra;     /* what its injection said of the recipients */
     struct slice headers;   /* fields that events tell ([log] headers) */
     struct metadata_rebind rebind; /* wall_ns 0: there was none */
+    struct slice schedule;  /* when it may be sent, by what it says itself */
 };
 
 /* What another queue wants to be said. */

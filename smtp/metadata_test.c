@@ -74,6 +74,28 @@ static void tenant_and_campaign_stand_there_when_there_are_any(void **state)
     assert_true(slice_equal(metadata.campaign, SLICE("spring sale")));
 }
 
+static void a_schedule_stands_there_when_there_is_one_and_outlives_a_change(void **state)
+{
+    (void)state;
+    uint8_t bytes[2][256];
+    struct buf buf[2];
+    struct metadata metadata = example();
+    const struct metadata_change change = {.sets_tenant = true, .tenant = SLICE("b")};
+    for (unsigned i = 0; i < 2; i++) {
+        buf_init(&buf[i], bytes[i], sizeof(bytes[i]));
+    }
+    metadata_put(&buf[0], &metadata);
+    size_t without = buf[0].size;
+    metadata.schedule = SLICE("tomorrow");
+    buf[0].size = 0;
+    metadata_put(&buf[0], &metadata);
+    assert_int_equal(buf[0].size, without + 3 + 8);
+    metadata_put_changed(&buf[1], buf_slice(&buf[0]), &change);
+    assert_true(metadata_parse(buf_slice(&buf[1]), &metadata));
+    assert_true(slice_equal(metadata.schedule, SLICE("tomorrow")));
+    assert_true(slice_equal(metadata.tenant, SLICE("b")));
+}
+
 static void a_rebind_is_told_once_and_of_what_was_before_it(void **state)
 {
     uint8_t bytes[3][512];
@@ -210,6 +232,7 @@ int main(void)
         cmocka_unit_test(what_is_put_is_parsed),
         cmocka_unit_test(who_spoke_for_the_client_stands_there_when_somebody_did),
         cmocka_unit_test(tenant_and_campaign_stand_there_when_there_are_any),
+        cmocka_unit_test(a_schedule_stands_there_when_there_is_one_and_outlives_a_change),
         cmocka_unit_test(a_rebind_is_told_once_and_of_what_was_before_it),
         cmocka_unit_test(empty_section_is_all_defaults),
         cmocka_unit_test(unknown_key_is_skipped),

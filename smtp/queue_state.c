@@ -35,6 +35,7 @@ static bool put_row(struct queue_state *state, struct checkpoint_block *block,
         .created_s = row->created_s,
         .size_64 = row->size_64,
         .urgent = row->urgent,
+        .scheduled = row->scheduled,
     };
     return checkpoint_put_row(block, &copy);
 }

@@ -7,6 +7,7 @@
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
 #include "smtp/queue_of.h"
+#include "smtp/schedule.h"
 
 #define NUMBERS_MIN 1024u
 #define NUMBERS_MAX (1u << 26)
@@ -90,6 +91,7 @@ static void found_row(void *context, const struct checkpoint_row *found)
         row->created_s = found->created_s;
         row->size_64 = found->size_64;
         row->urgent = found->urgent;
+        row->scheduled = found->scheduled;
     }
 }
 
@@ -158,6 +160,17 @@ static void row_follow(struct recovery *recovery, const struct spool_found *foun
     row_at(&queues->rows, handle)->urgent = urgent;
 }
 
+/* Those that were never tried are due when their message says. */
+static void row_schedule(const struct recovery *recovery, struct row *row,
+                         const struct metadata *metadata)
+{
+    struct schedule schedule;
+    if (metadata->schedule.size > 0 && schedule_get(metadata->schedule, &schedule)) {
+        row->scheduled = true;
+        row->due_s = schedule_first_due_s(&schedule, recovery->conf, row->created_s, 0);
+    }
+}
+
 static bool found_message(void *context, const struct spool_found *found)
 {
     struct recovery *recovery = context;
@@ -190,6 +203,7 @@ static bool found_message(void *context, const struct spool_found *found)
         row->created_s = (uint32_t)(found->created_ns / NS_PER_S);
         row->size_64 = (uint32_t)MIN_OF((found->body_bytes + 63) / 64, UINT32_MAX);
         row->urgent = metadata.urgent;
+        row_schedule(recovery, row, &metadata);
     }
     return true;
 }
@@ -259,6 +273,9 @@ static uint32_t due_of(const struct recovery *recovery, const struct row *row, u
         return now_s + (uint32_t)((mixed >> 32) * seconds >> 32);
     }
     uint64_t latest = now_s + options->max_age_ns / NS_PER_S;
+    if (row->scheduled) {
+        latest = MAX_OF(latest, now_s + SCHEDULE_AHEAD_S_MAX);
+    }
     return (uint32_t)MIN_OF(row->due_s, latest);
 }
 

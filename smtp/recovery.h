@@ -3,8 +3,9 @@
  * Rows of the checkpoint come as they were; messages of the log make rows where there are none yet,
  * outcomes settle them. When all is read, what is left goes where it belongs, some thousand rows a
  * turn: those never tried (or whose last attempt left no outcome) are due at once, spread over
- * spool.recovery_spread; deferred ones keep their due time, clamped to [now, now + max_age]. A row
- * whose segment is not there is dropped, and counted. Runs on the shard, before it serves.
+ * spool.recovery_spread, or when their message's schedule says; deferred ones keep their due time,
+ * clamped to [now, now + max_age]. A row whose segment is not there is dropped, and counted. Runs
+ * on the shard, before it serves.
  */
 #ifndef RINGPOST_SMTP_RECOVERY_H
 #define RINGPOST_SMTP_RECOVERY_H

@@ -16,6 +16,7 @@
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
 #include "smtp/transfer_notify.h"
+#include "smtp/transfer_time.h"
 
 #define MESSAGE_RETRY_NS (100 * NS_PER_MS)
 /* Of an OUTCOME before its recipients, with the names of hosts, site, pool and source. */
@@ -151,28 +152,6 @@ static void transfer_uncharge(struct transfer *transfer)
     transfer_refund(transfer, transfer->count);
     transfer->admitted = false;
     transfer->charged = false;
-}
-
-static const struct queue_options *options_of(const struct transfer *transfer, unsigned i)
-{
-    const struct queues *queues = transfer->delivery->queues;
-    return queue_options_of(queues, row_of(transfer, i)->queue);
-}
-
-static struct retry_options retry_of(const struct queue_options *options)
-{
-    return (struct retry_options){
-        .interval_ns = options->retry_interval_ns,
-        .interval_max_ns = options->max_retry_interval_ns,
-        .age_max_ns = options->max_age_ns,
-    };
-}
-
-bool transfer_is_expired(const struct transfer *transfer)
-{
-    struct retry_options retry = retry_of(options_of(transfer, 0));
-    uint64_t now_s = queues_now_ns(transfer->delivery->queues) / NS_PER_S;
-    return now_s >= retry_expiry_s(&retry, row_of(transfer, 0)->created_s * NS_PER_S);
 }
 
 /* So much of the blocks is its site's now. */
@@ -399,6 +378,31 @@ static bool is_stopped(const struct transfer *transfer)
     return !egress_serves(transfer->egress, queue_of_rows(transfer));
 }
 
+/* By its own schedule: is it over, or is it too early? Then it waits, nothing was attempted, and
+ * the transfer is gone: true. */
+static bool waits_for_schedule(struct transfer *transfer)
+{
+    struct delivery *delivery = transfer->delivery;
+    uint32_t until_s;
+    if (transfer_is_expired(transfer)) {
+        transfer->cause = TRANSFER_EXPIRE;
+        return false;
+    }
+    if (!transfer_waits(transfer, &until_s)) {
+        return false;
+    }
+    counters_add(&delivery->shard->counters, COUNTER_schedule_waits, transfer->count);
+    transfer_undo(transfer, until_s * NS_PER_S - queues_now_ns(delivery->queues));
+    return true;
+}
+
+/* May it be sent to its site, or has that been found to lead nowhere? */
+static bool is_attempt(enum transfer_cause cause)
+{
+    return cause == TRANSFER_SEND || cause == TRANSFER_NO_HOST || cause == TRANSFER_NOWHERE ||
+           cause == TRANSFER_NO_TLS;
+}
+
 static void transfer_go(struct transfer *transfer)
 {
     struct slice sender;
@@ -411,6 +415,10 @@ static void transfer_go(struct transfer *transfer)
         transfer->cause = TRANSFER_VOID;
         transfer->notifies = false; /* nobody was told that it was taken */
         counters_add(&transfer->delivery->shard->counters, COUNTER_inject_voided, transfer->count);
+    }
+    if (row_of(transfer, 0)->scheduled && is_attempt(transfer->cause) &&
+        waits_for_schedule(transfer)) {
+        return;
     }
     if (transfer->cause != TRANSFER_SEND) {
         struct egress_conn *conn = transfer->conn;
@@ -452,7 +460,7 @@ static void load_failed(struct transfer *transfer, enum spool_load_status status
     egress_ahead_remove(transfer);
     if (status != SPOOL_LOAD_NO_MEMORY) {
         /* Named in the log by the spool; it stays there, and is tried again later (F-05). */
-        transfer_undo(transfer, options_of(transfer, 0)->retry_interval_ns);
+        transfer_undo(transfer, transfer_options(transfer, 0)->retry_interval_ns);
         return;
     }
     delivery_drop_ahead(delivery);
@@ -602,17 +610,6 @@ static void return_untried(struct transfer *transfer)
     transfer->count = kept;
 }
 
-/* When the row is due again: recipients of one message and queue get the same jitter. */
-static uint32_t next_due_s(const struct transfer *transfer, unsigned i)
-{
-    const struct row *row = row_of(transfer, i);
-    struct retry_options retry = retry_of(options_of(transfer, i));
-    uint64_t mixed = ((uint64_t)row->segment << 32 | row->offset_64) * 0x9E3779B97F4A7C15ull;
-    return retry_due_s(&retry, transfer->message->created_ns,
-                       queues_now_ns(transfer->delivery->queues), row->attempts + 1u,
-                       (mixed >> 16) ^ row->queue);
-}
-
 static void put_recipient(struct transfer *transfer, struct outcome_writer *writer, unsigned i)
 {
     const struct client_recipient *recipient = &transfer->recipients[i];
@@ -638,7 +635,7 @@ static void put_recipient(struct transfer *transfer, struct outcome_writer *writ
                                 MIN_OF(recipient->text.size, OUTCOME_RESPONSE_BYTES_MAX)),
     };
     if (disposition == DISPOSITION_DEFERRED) {
-        result.due_s = next_due_s(transfer, i);
+        result.due_s = transfer_due_s(transfer, i);
     }
     transfer->first_count += row->attempts == 0;
     outcome_put_recipient(writer, &result);

@@ -12,7 +12,7 @@
 
 enum transfer_cause {
     TRANSFER_SEND,    /* by a connection */
-    TRANSFER_EXPIRE,  /* max_age is over */
+    TRANSFER_EXPIRE,  /* max_age is over, or its own time */
     TRANSFER_NO_HOST, /* no host could be reached */
     TRANSFER_NOWHERE, /* DNS says that there is no way, or nothing */
     TRANSFER_NO_TLS,  /* the path requires what is not built yet */
@@ -93,7 +93,5 @@ enum disposition transfer_disposition(const struct transfer *transfer, unsigned 
 void transfer_notified(struct transfer *transfer);
 /* Tries again what could not be recorded. */
 void transfer_record_again(struct delivery *delivery);
-/* Has the row of this batch outlived its max_age? */
-bool transfer_is_expired(const struct transfer *transfer);
 
 #endif

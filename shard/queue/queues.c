@@ -54,6 +54,13 @@ uint64_t queues_now_ns(const struct queues *queues)
     return queues->clock_base_ns + queues->shard->now_ns;
 }
 
+int64_t queues_wall_ahead_s(const struct queues *queues)
+{
+    int64_t ahead_ns = (int64_t)(queues->shard->wall_ns - queues_now_ns(queues));
+    int64_t half_ns = ahead_ns < 0 ? -(int64_t)NS_PER_S / 2 : (int64_t)NS_PER_S / 2;
+    return (ahead_ns + half_ns) / (int64_t)NS_PER_S;
+}
+
 static uint32_t now_s(const struct queues *queues)
 {
     return (uint32_t)(queues_now_ns(queues) / NS_PER_S);

@@ -146,6 +146,9 @@ void queues_fini(struct queues *queues);
  */
 uint64_t queues_now_ns(const struct queues *queues);
 
+/* How much more the wall clock shows now than that, to the nearest second. */
+int64_t queues_wall_ahead_s(const struct queues *queues);
+
 /* Can `count` more rows be had? Asked before a message is stored, when it can still be refused. */
 bool queues_room(const struct queues *queues, uint32_t count);
 

@@ -48,7 +48,7 @@ struct row {
     uint8_t urgent;
     uint8_t state; /* enum row_state */
     uint8_t unreadable; /* its message could not be read back: it is not written again */
-    uint8_t unused;
+    uint8_t scheduled;  /* its message says when it may be sent: that is known with it */
 };
 static_assert(sizeof(struct row) == 48, "a queued recipient costs 48 bytes");
 

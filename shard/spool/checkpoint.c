@@ -98,7 +98,7 @@ static uint8_t *entry_take(struct checkpoint_block *block, enum checkpoint_kind 
 
 /*
  *  0 place, 8 u16 recipient, 10 u16 attempts, 12 u32 queue, 16 u32 due, 20 u32 created,
- * 24 u32 size ÷ 64, 28 u8 urgent
+ * 24 u32 size ÷ 64, 28 u8 urgent, 29 u8 scheduled
  */
 bool checkpoint_put_row(struct checkpoint_block *block, const struct checkpoint_row *row)
 {
@@ -114,6 +114,7 @@ bool checkpoint_put_row(struct checkpoint_block *block, const struct checkpoint_
     little_put_u32(at + 20, row->created_s);
     little_put_u32(at + 24, row->size_64);
     at[28] = row->urgent;
+    at[29] = row->scheduled;
     block->rows++;
     return true;
 }
@@ -276,6 +277,7 @@ static void row_get(const uint8_t *at, struct checkpoint_row *row_out)
     row_out->created_s = little_u32(at + 20);
     row_out->size_64 = little_u32(at + 24);
     row_out->urgent = at[28];
+    row_out->scheduled = at[29];
 }
 
 static void segment_get(const uint8_t *at, struct checkpoint_segment *segment_out)

@@ -73,6 +73,7 @@ struct checkpoint_row {
     uint32_t created_s;
     uint32_t size_64;
     uint8_t urgent;
+    uint8_t scheduled;
 };
 
 /* Numbers of the segments in which pieces of this message's body stand, each once. */

@@ -40,6 +40,7 @@ static const struct checkpoint_row sample_row = {
     .created_s = 0x31323334,
     .size_64 = 0x41424344,
     .urgent = 1,
+    .scheduled = 1,
 };
 
 static const struct checkpoint_segment sample_segment = {
@@ -121,6 +122,7 @@ static void assert_rows_equal(const struct checkpoint_row *a, const struct check
     assert_int_equal(a->created_s, b->created_s);
     assert_int_equal(a->size_64, b->size_64);
     assert_int_equal(a->urgent, b->urgent);
+    assert_int_equal(a->scheduled, b->scheduled);
 }
 
 /* --- docs/spool-format.md --------------------------------------------------------------------- */
@@ -130,7 +132,7 @@ static void the_bytes_are_those_of_the_page(void **state)
     struct rig *rig = *state;
     static const uint8_t row[] = {
         4, 3, 2, 1, 8, 7, 6, 5, 0x0b, 0x0a, 0x0d, 0x0c, 0x14, 0x13, 0x12, 0x11,
-        0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31, 0x44, 0x43, 0x42, 0x41, 1, 0, 0, 1,
+        0x24, 0x23, 0x22, 0x21, 0x34, 0x33, 0x32, 0x31, 0x44, 0x43, 0x42, 0x41, 1, 1, 0, 1,
     };
     static const uint8_t queue[64] = {9, 1, 0, 0, 3, 0, 0, 0, [31] = 2, 'q', 'r', 's'};
     static const uint8_t pieces[64] = {4, 3, 2, 1, 8, 7, 6, 5, 1, [31] = 3, 0xe8, 3, 0, 0};

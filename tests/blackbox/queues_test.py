@@ -1,5 +1,9 @@
 """Queues by tenant and campaign: named by header fields, which stay away from the receiver."""
-from harness import BlackBox, Config
+import datetime
+import http.client
+import json
+
+from harness import BlackBox, Config, address_of
 from smtp_sink import EVERYTHING, PLAIN
 
 QUEUES = """
@@ -52,6 +56,47 @@ class Queues(BlackBox):
         self.assertEqual(record["size"], len(mail.trace) + len(mail.body))
         self.assertEqual(record["queue"], "example.com")
         self.assertEqual(record["class"], "urgent")
+        server.stop()
+
+    def ask(self, server, method, path, body=None):
+        connection = http.client.HTTPConnection(*address_of(server.ready["http"]), timeout=30)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        connection.close()
+        return said
+
+    def test_l15_injected_mail_has_schedules_of_its_own_in_zones_of_the_world(self):
+        sink = self.sink()
+        server = self.server(Config(sink.port, node={"shards": 1},
+                                    extra='[queues]\nscheduling_header = "X-When"\n'))
+        days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+        today = datetime.datetime.now(datetime.timezone.utc).isoweekday()
+        whole = {"tz": "America/Phoenix", "start": "00:00:00", "end": "24:00:00"}
+        later = {"dow": days[(today + 3) % 7], **whole}
+        schedules = {"now": {"dow": ",".join(days), **whole}, "later": later,
+                     "over": {"expires": "2020-01-01T00:00:00Z"}, "wrong": {"tz": "Mars/Noon"}}
+        answers = {}
+        for name, schedule in schedules.items():
+            content = f"X-When: {json.dumps(schedule)}\r\nSubject: {name}\r\n\r\nx\r\n"
+            answers[name] = self.ask(server, "POST", "/api/inject/v1", json.dumps({
+                "envelope_sender": "a@example.com", "content": content,
+                "recipients": [{"email": f"b@{name}.test"}]}))
+        self.assertEqual([answer["success_count"] for answer in answers.values()], [1, 1, 1, 0])
+        self.assertIn("550 5.6.0 Schedule: tz is no time zone", str(answers["wrong"]["errors"]))
+        mail, = sink.wait(1)
+        self.assertIn(b"Subject: now\r\n", mail.content)
+        self.assertNotIn(b"X-When", mail.content)
+        record, = server.wait_events("Expiration", 1)
+        self.assertEqual((record["recipient"], record["num_attempts"]), ("b@over.test", 0))
+        said = self.ask(server, "GET", "/api/admin/explain/v1?queue=later.test")
+        self.assertEqual(said["reason"], "not_due")
+        self.assertEqual(said["detail"], "scheduled until " + said["next_attempt"])
+        due = datetime.datetime.fromisoformat(said["next_attempt"].replace("Z", "+00:00"))
+        self.assertEqual((due.hour, due.minute), (7, 0))  # midnight there, without summer time
+        found, = self.ask(server, "GET", "/api/admin/inspect-sched-q/v1?queue_name=later.test"
+                          )["messages"]
+        self.assertEqual(found["message"]["scheduling"], later)
         server.stop()
 
     def test_q03_tenant_campaign_and_class_survive_a_kill(self):
