@@ -232,7 +232,7 @@ static void any_faults(struct sim *sim, void *context)
     for (unsigned i = 0; i < 40 && !sim_failed(sim); i++) {
         unsigned row = (unsigned)sim_below(sim, COUNT_OF(rows));
         for (unsigned k = 0; k < SERVERS; k++) {
-            rig->servers[k].mood = (enum name_server_mood)sim_below(sim, NAME_SERVER_HANGS_UP + 1);
+            rig->servers[k].mood = (enum name_server_mood)sim_below(sim, NAME_SERVER_PUZZLED + 1);
             rig->servers[k].delay_ns = sim_chance(sim, 300) ? sim_below(sim, 3 * NS_PER_S) : 0;
         }
         struct site *site = find(rig, rows[row].domain);

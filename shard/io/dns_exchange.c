@@ -5,6 +5,7 @@
  * the call that caused it.
  *
  *   RESTING ──► UDP ──► LEAVING ──► RESTING         the next server
+ *                          ├──────► UDP              the same one, without EDNS
  *                          ├──────► TCP ──► LEAVING …
  *                          └──────► done
  *
@@ -14,6 +15,7 @@
  */
 #include "shard/io/dns_exchange.h"
 
+#include <arpa/nameser.h>
 #include <errno.h>
 
 #include "core/check.h"
@@ -238,6 +240,12 @@ static bool message_judge(struct dns_exchange *exchange, struct slice message, b
         attempt_failed(exchange, DNS_BAD_ANSWER);
         return false;
     }
+    if (answer.rcode == ns_r_formerr && !exchange->plain) {
+        exchange->servers->plain_until_ns[server_index(exchange)] =
+            exchange->shard->now_ns + DNS_PLAIN_NS;
+        exchange_leave(exchange, DNS_EXCHANGE_NEXT_PLAIN);
+        return false;
+    }
     if (answer.status > DNS_NO_DATA) {
         exchange->servers->counts.failures++;
         trouble_note(exchange, &answer);
@@ -320,7 +328,9 @@ static void query_make(struct dns_exchange *exchange)
     struct buf buf;
     ring_entropy(exchange->shard->ring, &exchange->id, sizeof(exchange->id));
     buf_init(&buf, exchange->query + PREFIX_BYTES, DNS_QUERY_BYTES_MAX);
-    dns_query_put(&buf, &exchange->question, exchange->id);
+    exchange->plain =
+        exchange->shard->now_ns < exchange->servers->plain_until_ns[server_index(exchange)];
+    dns_query_put(&buf, &exchange->question, exchange->id, exchange->plain);
     CHECK(!buf.overflow);
     exchange->query_bytes = (uint16_t)buf.size;
     exchange->query[0] = (uint8_t)(buf.size >> 8);
@@ -494,6 +504,9 @@ static void exchange_go(struct dns_exchange *exchange)
     if (exchange->next == DNS_EXCHANGE_NEXT_TCP) {
         exchange->next = DNS_EXCHANGE_NEXT_SERVER;
         tcp_begin(exchange);
+    } else if (exchange->next == DNS_EXCHANGE_NEXT_PLAIN) {
+        exchange->next = DNS_EXCHANGE_NEXT_SERVER;
+        udp_begin(exchange);
     } else {
         attempt_begin(exchange);
     }

@@ -2,9 +2,10 @@
  * One question to the servers until one has answered (RFC 1035 4.2, RFC 7766): by UDP from a socket
  * of its own, so that port and id are both random, then by TCP where the answer was cut off.
  * Servers are taken in their order, beginning with the one that answered last; each attempt waits
- * `timeout_ns`; SERVFAIL, REFUSED, junk, and nobody there go on to the next one at once. What is no
- * answer to the question (another id, another name) is ignored, and counted; the kernel drops what
- * another sender sends.
+ * `timeout_ns`; SERVFAIL, REFUSED, junk, and nobody there go on to the next one at once. One that
+ * says FORMERR to a query with EDNS is asked again without (RFC 6891 6.2.2, 7), and so is what is
+ * asked of it for DNS_PLAIN_NS. What is no answer to the question (another id, another name) is
+ * ignored, and counted; the kernel drops what another sender sends.
  *
  * Owned by the caller, in memory of its own; `done` comes once, from the loop, never inside a call
  * of this header; then nothing of it is in flight, and its memory may be used again, in `done`,
@@ -20,6 +21,7 @@
 
 #define DNS_SERVERS_MAX 8
 #define DNS_IGNORED_MAX 64 /* of one attempt; then the next server is asked */
+#define DNS_PLAIN_NS    (900 * NS_PER_S)
 
 /* Since the start. */
 struct dns_exchange_counts {
@@ -34,6 +36,7 @@ struct dns_exchange_counts {
 struct dns_servers {
     struct endpoint servers[DNS_SERVERS_MAX];
     bool trusted[DNS_SERVERS_MAX]; /* its AD bit counts */
+    uint64_t plain_until_ns[DNS_SERVERS_MAX]; /* it is asked without EDNS; monotonic */
     unsigned count;                /* ≥ 1 */
     unsigned attempts;             /* rounds over all servers, ≥ 1 */
     uint64_t timeout_ns;           /* of one attempt */
@@ -59,6 +62,7 @@ enum dns_exchange_state {
 enum dns_exchange_next {
     DNS_EXCHANGE_NEXT_SERVER,
     DNS_EXCHANGE_NEXT_TCP,
+    DNS_EXCHANGE_NEXT_PLAIN,  /* the same server, which knows no EDNS */
     DNS_EXCHANGE_NEXT_ANSWER, /* the message that is held is the answer */
     DNS_EXCHANGE_NEXT_END,    /* there is none; `trouble` says why */
 };
@@ -80,6 +84,7 @@ struct dns_exchange {
     bool cancelled;
     bool has_cancelled;      /* leaving: what was in flight has been */
     bool by_tcp;             /* the message held came by TCP */
+    bool plain;              /* the query has no EDNS */
     bool holds;              /* `buffer` is held: the answer, by UDP */
     uint16_t buffer;
     uint16_t query_bytes;

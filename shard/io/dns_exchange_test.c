@@ -244,6 +244,49 @@ static void f17_what_was_cut_off_is_asked_for_by_tcp(void **state)
     rig_close(&rig);
 }
 
+static void f17_a_server_without_edns_is_asked_plainly_for_a_while(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 1);
+    rig.servers[0].mood = NAME_SERVER_PLAIN;
+    ask(&rig, "a.test", DNS_A); /* runs for a minute */
+    assert_int_equal(rig.status, DNS_OK);
+    assert_int_equal(rig.servers[0].asked, 2);
+    assert_int_equal(rig.servers[0].asked_plainly, 1);
+    assert_int_equal(rig.table.counts.failures + rig.table.counts.timeouts, 0);
+    uint64_t begin_ns = sim_now_ns(rig.sim);
+    for (unsigned i = 0; i < 10; i += 1) {
+        ask(&rig, "m.test", DNS_MX);
+        assert_int_equal(rig.status, DNS_OK);
+    }
+    assert_int_equal(rig.servers[0].asked, 12); /* at once, as it likes it */
+    assert_int_equal(rig.servers[0].asked_plainly, 11);
+    (void)sim_run_for(rig.sim, DNS_PLAIN_NS - (sim_now_ns(rig.sim) - begin_ns));
+    rig.servers[0].mood = NAME_SERVER_WORKS;
+    ask(&rig, "m.test", DNS_MX);
+    assert_int_equal(rig.status, DNS_OK);
+    assert_int_equal(rig.servers[0].asked_plainly, 11); /* it may have learned it by now */
+    rig_close(&rig);
+}
+
+/* Who says that to a plain query is of no use, however often it is asked. */
+static void f17_format_errors_without_end_are_trouble(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, 2);
+    rig.servers[0].mood = NAME_SERVER_PUZZLED;
+    rig.servers[1].mood = NAME_SERVER_PUZZLED;
+    ask(&rig, "a.test", DNS_A);
+    assert_int_equal(rig.status, DNS_FAILED);
+    for (unsigned i = 0; i < 2; i += 1) {
+        assert_int_equal(rig.servers[i].asked, 3); /* two rounds, and once with EDNS */
+        assert_int_equal(rig.servers[i].asked_plainly, 2);
+    }
+    rig_close(&rig);
+}
+
 static void f23_without_descriptors_or_memory_it_is_busy(void **state)
 {
     (void)state;
@@ -380,7 +423,7 @@ static void any_faults(struct sim *sim, void *context)
     rig_boot(&rig, sim, SERVERS);
     for (unsigned i = 0; i < 20 && !sim_failed(sim); i += 1) {
         for (unsigned k = 0; k < SERVERS; k += 1) {
-            rig.servers[k].mood = (enum name_server_mood)sim_below(sim, NAME_SERVER_HANGS_UP + 1);
+            rig.servers[k].mood = (enum name_server_mood)sim_below(sim, NAME_SERVER_PUZZLED + 1);
             rig.servers[k].delay_ns = sim_chance(sim, 300) ? sim_below(sim, 3 * NS_PER_S) : 0;
         }
         start(&rig, "alias.test", DNS_A);
@@ -418,6 +461,8 @@ int main(void)
         cmocka_unit_test(f17_without_any_server_of_use_it_is_trouble_and_never_a_no),
         cmocka_unit_test(f17_where_nobody_is_it_ends_at_once),
         cmocka_unit_test(f17_what_was_cut_off_is_asked_for_by_tcp),
+        cmocka_unit_test(f17_a_server_without_edns_is_asked_plainly_for_a_while),
+        cmocka_unit_test(f17_format_errors_without_end_are_trouble),
         cmocka_unit_test(f23_without_descriptors_or_memory_it_is_busy),
         cmocka_unit_test(f19_what_is_no_answer_is_ignored_and_counted),
         cmocka_unit_test(f19_a_flood_of_guesses_ends_the_attempt),

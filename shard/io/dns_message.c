@@ -66,7 +66,7 @@ static void put_u16(struct buf *buf, unsigned value)
     buf_put_byte(buf, (uint8_t)value);
 }
 
-void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_t id)
+void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_t id, bool plain)
 {
     CHECK(question->name.size <= DNS_NAME_BYTES_MAX);
     put_u16(buf, id);
@@ -74,10 +74,13 @@ void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_
     put_u16(buf, 1); /* questions */
     put_u16(buf, 0);
     put_u16(buf, 0);
-    put_u16(buf, 1); /* additional: OPT (RFC 6891 6.1) */
+    put_u16(buf, plain ? 0 : 1); /* additional: OPT (RFC 6891 6.1) */
     name_put(buf, question->name);
     put_u16(buf, question->type);
     put_u16(buf, ns_c_in);
+    if (plain) {
+        return;
+    }
     buf_put_byte(buf, 0);
     put_u16(buf, ns_t_opt);
     put_u16(buf, DNS_UDP_BYTES);

@@ -35,8 +35,8 @@ struct dns_question {
     enum dns_type type;
 };
 
-/* A query with RD, AD, and EDNS. At most DNS_QUERY_BYTES_MAX bytes. */
-void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_t id);
+/* A query with RD and AD, and with EDNS unless it is `plain`. At most DNS_QUERY_BYTES_MAX bytes. */
+void dns_query_put(struct buf *buf, const struct dns_question *question, uint16_t id, bool plain);
 
 /*
  * What `message` says to the question. Records are put into `memory` (DNS_ANSWER_BYTES_MAX always

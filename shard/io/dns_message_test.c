@@ -255,9 +255,15 @@ static void a_query_is_what_another_encoder_makes_of_it(void **state)
     struct buf buf;
     buf_init(&buf, memory, sizeof(memory));
     struct dns_question question = {.name = SLICE("mx.a.test"), .type = DNS_MX};
-    dns_query_put(&buf, &question, ID);
+    dns_query_put(&buf, &question, ID, false);
     struct slice expected = message_of(query_hex);
     assert_true(slice_equal(buf_slice(&buf), expected));
+    buf_reset(&buf);
+    dns_query_put(&buf, &question, ID, true);
+    assert_int_equal(memory[11], 0); /* and else the same, without the OPT record at its end */
+    memory[11] = 1;
+    assert_int_equal(buf.size, expected.size - 11);
+    assert_memory_equal(memory, expected.data, buf.size);
     free((void *)expected.data);
     uint8_t longest[DNS_NAME_BYTES_MAX];
     for (size_t i = 0; i < sizeof(longest); i++) {
@@ -265,7 +271,7 @@ static void a_query_is_what_another_encoder_makes_of_it(void **state)
     }
     buf_reset(&buf);
     question.name = slice_make(longest, sizeof(longest));
-    dns_query_put(&buf, &question, ID);
+    dns_query_put(&buf, &question, ID, false);
     assert_false(buf.overflow);
 }
 

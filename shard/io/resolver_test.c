@@ -540,7 +540,7 @@ static void askers_of_a_swarm_are_all_answered_once(void **state)
             }
             if (sim_chance(rig->sim, 50)) {
                 rig->servers[sim_below(rig->sim, SERVERS)].mood =
-                    (enum name_server_mood)sim_below(rig->sim, NAME_SERVER_HANGS_UP + 1);
+                    (enum name_server_mood)sim_below(rig->sim, NAME_SERVER_PUZZLED + 1);
             }
             if (sim_chance(rig->sim, 20)) {
                 unsigned from = (unsigned)sim_below(rig->sim, SERVERS);

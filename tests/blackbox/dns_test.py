@@ -10,8 +10,8 @@ import time
 
 from bench_load import BenchSink, BenchSource
 from harness import SECONDS, BlackBox, Config, free_port, wait_until
-from name_server import (A, CNAME, MX, NXDOMAIN, SERVFAIL, TRUNCATED, NameServer, address, mx,
-                         name, record)
+from name_server import (A, CNAME, FORMERR, MX, NXDOMAIN, SERVFAIL, TRUNCATED, NameServer,
+                         address, mx, name, record)
 
 CONTENT = b"Subject: test\r\n\r\nhello\r\n"
 KNOWN = "stu" "b"  # what Unbound calls a zone whose server it is told
@@ -298,6 +298,8 @@ HOSTILE = {
     "circle.test": (lambda q: [q.answer(record(q.name, CNAME, name(q.name)))], False),
     "servfail.test": (lambda q: [q.answer(flags=SERVFAIL)], False),
     "silent.test": (lambda q: [], False),
+    "old.test": (lambda q: [q.answer(mx(q.name, 1, "mx1.test")) if q.plain
+                            else q.answer(flags=FORMERR)], True),
     "cuttcp.test": (lambda q: [] if q.stream else [q.answer(flags=TRUNCATED)], False),
     "tcp.test": (lambda q: [q.answer(mx(q.name, 1, "mx1.test")) if q.stream
                             else q.answer(flags=TRUNCATED)], True),

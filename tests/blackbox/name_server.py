@@ -5,7 +5,7 @@ import threading
 
 A, CNAME, MX = 1, 5, 15
 RESPONSE, TRUNCATED = 0x8180, 0x0200
-SERVFAIL, NXDOMAIN = 2, 3
+FORMERR, SERVFAIL, NXDOMAIN = 1, 2, 3
 
 
 def name(text):
@@ -41,6 +41,7 @@ class Question:
         self.name = ".".join(labels)
         self.kind, _ = struct.unpack(">HH", message[at + 1:at + 5])
         self.bytes = message[12:at + 5]
+        self.plain = message[10:12] == b"\0\0"  # without EDNS
 
     def answer(self, *records, flags=0, number=None, question=None, count=None):
         """`count`: how many records it says it has."""

@@ -16,7 +16,7 @@ enum {
     FLAG_RECURSIVE = 0x0180,
     FLAG_SECURE = 0x20,
 };
-enum { RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3, RCODE_REFUSED = 5 };
+enum { RCODE_FORMERR = 1, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3, RCODE_REFUSED = 5 };
 
 /* A line of the zone. */
 struct line {
@@ -33,6 +33,7 @@ struct query {
     size_t question_bytes; /* from the head on */
     char name[256];
     enum dns_type type;
+    bool plain;            /* without EDNS */
 };
 
 /* --- the zone --------------------------------------------------------------------------------- */
@@ -188,9 +189,14 @@ static void put_head(struct buf *buf, unsigned id, unsigned flags, unsigned ques
     put_u16(buf, 0);
 }
 
+static struct slice question_of(const struct query *query)
+{
+    return slice_make(query->message.data + DNS_HEAD_BYTES, query->question_bytes);
+}
+
 static void put_question(struct buf *buf, const struct query *query)
 {
-    buf_put(buf, slice_make(query->message.data + DNS_HEAD_BYTES, query->question_bytes));
+    buf_put(buf, question_of(query));
 }
 
 static void put_flags(struct buf *buf, unsigned flags)
@@ -245,6 +251,7 @@ static bool query_read(struct slice message, struct query *query)
     query->name[name.size] = '\0';
     query->type = (enum dns_type)(message.data[at + 1] << 8 | message.data[at + 2]);
     query->question_bytes = at + 5 - DNS_HEAD_BYTES;
+    query->plain = message.data[10] == 0 && message.data[11] == 0;
     return true;
 }
 
@@ -316,6 +323,15 @@ static void answer_udp(struct name_server *server, const struct query *query,
     case NAME_SERVER_WORKS:
         put_answer(server, &buf, query);
         break;
+    case NAME_SERVER_PLAIN:
+    case NAME_SERVER_PUZZLED:
+        if (query->plain && server->mood == NAME_SERVER_PLAIN) {
+            put_answer(server, &buf, query);
+        } else { /* some give the question back, others have understood nothing */
+            put_head(&buf, query->id, RCODE_FORMERR, server->asked % 2, 0);
+            buf_put(&buf, server->asked % 2 == 0 ? SLICE_NONE : question_of(query));
+        }
+        break;
     case NAME_SERVER_FAILS:
         put_head(&buf, query->id, RCODE_SERVFAIL, 1, 0);
         put_question(&buf, query);
@@ -350,6 +366,7 @@ static void heard(struct sim_udp *udp, const struct endpoint *from, struct slice
         return;
     }
     server->last_id = query.id;
+    server->asked_plainly += query.plain;
     answer_udp(server, &query, from);
 }
 

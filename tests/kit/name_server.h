@@ -18,6 +18,8 @@ enum name_server_mood {
     NAME_SERVER_BABBLES,   /* the right head, then junk */
     NAME_SERVER_TRUNCATES, /* TC by UDP; all of it by TCP */
     NAME_SERVER_HANGS_UP,  /* TC by UDP; by TCP half an answer and the end */
+    NAME_SERVER_PLAIN,     /* FORMERR to what has EDNS; else the truth */
+    NAME_SERVER_PUZZLED,   /* FORMERR to everything */
 };
 
 struct name_server {
@@ -31,6 +33,7 @@ struct name_server {
     bool secure;           /* sets AD */
     unsigned asked;        /* queries that came */
     unsigned asked_by_tcp; /* … of these */
+    unsigned asked_plainly; /* … without EDNS */
     uint16_t last_port;    /* from which the last one came by UDP */
     uint16_t last_id;
 };
