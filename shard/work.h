@@ -48,6 +48,9 @@ enum work_kind {
                          `used` of the data. -EAGAIN: the frame is not whole; -EBADMSG: it is
                          damaged, or has more than output_capacity */
     WORK_CONF,        /* data: a struct conf_reading (shard/conf_file.h) → its `conf` */
+    WORK_STATE_OPEN,  /* path, data: its struct state_db_job (shard/state_db.h) → state_db_open */
+    WORK_STATE_WRITE, /* path, data → state_db_write */
+    WORK_STATE_CLOSE, /* path, data → state_db_close */
     WORK_COMPUTE,     /* compute: pure, over memory that is its owner's alone until done */
 };
 

@@ -18,6 +18,7 @@
 #include "shard/work_decompress.h"
 #include "shard/boot.h"
 #include "shard/conf_file.h"
+#include "shard/state_db.h"
 
 #define ZERO_BYTES    MIB
 #define DIRECT_UNIT   4096
@@ -563,6 +564,24 @@ static int job_read_at(struct work_job *job)
     return 0;
 }
 
+static int job_state_open(struct work_job *job)
+{
+    struct state_db_job *task = job->data;
+    return state_db_open(task->db, task->wall_ns, task->heap, &task->rows);
+}
+
+static int job_state_write(struct work_job *job)
+{
+    struct state_db_job *task = job->data;
+    return state_db_write(task->db, task->wall_ns, &task->rows);
+}
+
+static int job_state_close(struct work_job *job)
+{
+    state_db_close(((struct state_db_job *)job->data)->db);
+    return 0;
+}
+
 static int job_compute(struct work_job *job)
 {
     job->compute(job);
@@ -593,6 +612,9 @@ static const struct job_row rows[] = {
     [WORK_READ_AT] = {WORK_IO, job_read_at},
     [WORK_DECOMPRESS] = {WORK_CPU, work_decompress},
     [WORK_CONF] = {WORK_CPU, job_conf},
+    [WORK_STATE_OPEN] = {WORK_IO, job_state_open},
+    [WORK_STATE_WRITE] = {WORK_IO, job_state_write},
+    [WORK_STATE_CLOSE] = {WORK_IO, job_state_close},
     [WORK_COMPUTE] = {WORK_CPU, job_compute},
 };
 

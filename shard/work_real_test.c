@@ -12,6 +12,7 @@
 #include <zstd.h>
 
 #include "shard/shard.h"
+#include "shard/state_db.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -411,6 +412,31 @@ static void a_full_class_says_so_and_the_others_go_on(void **state)
     close(fd);
 }
 
+static void tables_of_state_are_written_and_read_back(void **state)
+{
+    struct desk *desk = *state;
+    char path[128];
+    struct state_db db;
+    struct heap heap;
+    struct state_row row = {1, 7, SLICE("a row")};
+    state_db_init(&db, in_folder(desk, path, "state.db"));
+    heap_init(&heap);
+    struct state_db_job about = {.db = &db, .heap = &heap};
+    static const enum work_kind kinds[] = {WORK_STATE_OPEN, WORK_STATE_WRITE, WORK_STATE_CLOSE,
+                                           WORK_STATE_OPEN, WORK_STATE_CLOSE};
+    for (unsigned i = 0; i < COUNT_OF(kinds); i++) {
+        struct task task = {.job = {.kind = (uint8_t)kinds[i], .path = path, .data = &about}};
+        if (kinds[i] == WORK_STATE_WRITE) {
+            about.rows = (struct state_rows){&row, 1};
+        }
+        assert_int_equal(run(desk, &task), 0);
+    }
+    assert_int_equal(about.rows.count, 1);
+    assert_int_equal(about.rows.rows[0].slot, 7);
+    assert_true(slice_equal(about.rows.rows[0].bytes, SLICE("a row")));
+    heap_fini(&heap);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +452,8 @@ int main(void)
                                         desk_teardown),
         cmocka_unit_test_setup_teardown(space_and_compression, desk_setup, desk_teardown),
         cmocka_unit_test_setup_teardown(parts_and_decompression, desk_setup, desk_teardown),
+        cmocka_unit_test_setup_teardown(tables_of_state_are_written_and_read_back, desk_setup,
+                                        desk_teardown),
         cmocka_unit_test_setup_teardown(a_full_class_says_so_and_the_others_go_on, desk_setup,
                                         desk_teardown),
     };

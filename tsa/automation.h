@@ -17,7 +17,7 @@
  * and told; a new counter takes the place of the one that has counted least recently. Both are
  * counted. Pure: no clock but the records' and the caller's. One thread.
  *
- * Both tables are kept by whoever wants to (tsa/automation_db.h): a row is a slot, and slots that
+ * Both tables are kept by whoever wants to (shard/state_db.h): a row is a slot, and slots that
  * have changed are asked for.
  */
 #ifndef RINGPOST_TSA_AUTOMATION_H

@@ -390,6 +390,9 @@ static void job_done(struct work_job *job)
     case WORK_SPACE:
     case WORK_READ_AT:
     case WORK_DECOMPRESS:
+    case WORK_STATE_OPEN:
+    case WORK_STATE_WRITE:
+    case WORK_STATE_CLOSE:
     case WORK_COMPUTE:
         CHECK(false);
     }

@@ -9,6 +9,7 @@
 #include "shard/shard.h"
 #include "shard/work_decompress.h"
 #include "tests/sim/sim_internal.h"
+#include "tests/sim/sim_state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ static const uint8_t classes[] = {
     [WORK_APPEND] = WORK_IO,   [WORK_CLOSE] = WORK_IO,     [WORK_SPACE] = WORK_IO,
     [WORK_STAT] = WORK_IO,     [WORK_COMPRESS] = WORK_CPU,    [WORK_CONF] = WORK_CPU,
     [WORK_READ_AT] = WORK_IO,  [WORK_DECOMPRESS] = WORK_CPU,
+    [WORK_STATE_OPEN] = WORK_IO,    [WORK_STATE_WRITE] = WORK_IO,
+    [WORK_STATE_CLOSE] = WORK_IO,
     [WORK_COMPUTE] = WORK_CPU,
 };
 
@@ -574,6 +577,93 @@ static int step_decompress(struct work_actor *actor, struct work_job *job, const
     return work_decompress(job);
 }
 
+/* --- tables of state -------------------------------------------------------------------------- */
+
+/* What stands there; what makes no sense is set aside. 0, -EUCLEAN then, or the disk's error. */
+static int state_read(struct sim_disk *disk, const char *path, struct heap *heap,
+                      struct state_rows *rows_out)
+{
+    const struct sim_name *name = sim_name_find(disk, path);
+    char aside[SIM_PATH_MAX];
+    struct slice bytes = SLICE_NONE;
+    if (!sim_parent_exists(disk, path)) {
+        return -EACCES;
+    }
+    if (disk->reads_fail || sim_fault(disk->sim, SIM_FAULT_read_error)) {
+        return -EIO;
+    }
+    if (name != NULL && name->inode->size > 0) {
+        uint8_t *memory = heap_take(heap, name->inode->size);
+        sim_inode_read(name->inode, 0, memory, name->inode->size);
+        bytes = slice_make(memory, name->inode->size);
+    }
+    if (sim_state_read(bytes, heap, rows_out)) {
+        return 0;
+    }
+    int size = snprintf(aside, sizeof(aside), "%s.damaged", path);
+    CHECK(size > 0 && (size_t)size < sizeof(aside));
+    sim_name_move(disk, path, aside);
+    *rows_out = (struct state_rows){0};
+    return -EUCLEAN;
+}
+
+static int step_state_open(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    struct state_db_job *task = job->data;
+    struct sim_disk *disk = actor->work->node->disk;
+    CHECK(task->db->handle == NULL);
+    int result = disk->read_only ? -EROFS : state_read(disk, path, task->heap, &task->rows);
+    task->db->set_aside = result == -EUCLEAN;
+    if (result < 0 && result != -EUCLEAN) {
+        task->rows = (struct state_rows){0};
+        return result;
+    }
+    task->db->handle = task->db;
+    return 0;
+}
+
+/* Written beside and renamed: whole or not at all, whatever ends meanwhile. */
+static int step_state_write(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    struct state_db_job *task = job->data;
+    struct sim_disk *disk = actor->work->node->disk;
+    struct state_rows old;
+    struct heap heap;
+    char temporary[SIM_PATH_MAX];
+    CHECK(task->db->handle != NULL && beside(path, temporary));
+    if (actor->step == 2) {
+        sim_name_move(disk, temporary, path);
+        return STEP_AGAIN;
+    }
+    if (actor->step > 2) {
+        return directory_sync(disk, path);
+    }
+    if (actor->step == 1) {
+        int result = disk_sync(actor->inode);
+        return result < 0 ? result : STEP_AGAIN;
+    }
+    heap_init(&heap);
+    int result = state_read(disk, path, &heap, &old);
+    if (result == -EUCLEAN) {
+        task->db->handle = NULL;
+    }
+    result = result < 0 ? result : file_create(disk, temporary, &actor->inode);
+    if (result == 0) {
+        struct slice bytes = sim_state_write(&old, &task->rows, &heap);
+        result = disk_write(actor->inode, 0, bytes.data, bytes.size);
+    }
+    heap_fini(&heap);
+    return result < 0 ? result : STEP_AGAIN;
+}
+
+static int step_state_close(struct work_actor *actor, struct work_job *job, const char *path)
+{
+    (void)actor;
+    (void)path;
+    ((struct state_db_job *)job->data)->db->handle = NULL;
+    return 0;
+}
+
 static int step_compute(struct work_actor *actor, struct work_job *job, const char *path)
 {
     (void)actor;
@@ -592,6 +682,8 @@ static job_step *const steps[] = {
     [WORK_APPEND] = step_append, [WORK_CLOSE] = step_close,         [WORK_SPACE] = step_space,
     [WORK_STAT] = step_stat,     [WORK_COMPRESS] = step_compress,   [WORK_CONF] = step_conf,
     [WORK_READ_AT] = step_read_at, [WORK_DECOMPRESS] = step_decompress,
+    [WORK_STATE_OPEN] = step_state_open, [WORK_STATE_WRITE] = step_state_write,
+    [WORK_STATE_CLOSE] = step_state_close,
     [WORK_COMPUTE] = step_compute,
 };
 

@@ -1,4 +1,4 @@
-#include "tsa/automation_db.h"
+#include "shard/state_db.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,24 +9,23 @@
 
 #include "core/check.h"
 
-#define VERSION       1
-#define BUSY_MS       1000
-#define ROWS_FIRST    256u
-#define SLOTS_MAX     (1u << 24)
+#define VERSION    1
+#define BUSY_MS    1000
+#define ROWS_FIRST 256u
 
-void automation_db_init(struct automation_db *db, const char *path)
+void state_db_init(struct state_db *db, const char *path)
 {
-    *db = (struct automation_db){.path = path};
+    *db = (struct state_db){.path = path};
 }
 
-void automation_db_close(struct automation_db *db)
+void state_db_close(struct state_db *db)
 {
     sqlite3_close_v2(db->handle);
     db->handle = NULL;
 }
 
 /* What SQLite said, as an errno; its words are kept. */
-static int fault(struct automation_db *db, int code)
+static int fault(struct state_db *db, int code)
 {
     const char *text = db->handle == NULL ? sqlite3_errstr(code) : sqlite3_errmsg(db->handle);
     snprintf(db->error, sizeof(db->error), "%s", text);
@@ -53,7 +52,7 @@ static int fault(struct automation_db *db, int code)
     }
 }
 
-static int run(struct automation_db *db, const char *text)
+static int run(struct state_db *db, const char *text)
 {
     int code = sqlite3_exec(db->handle, text, NULL, NULL, NULL);
     return code == SQLITE_OK ? 0 : fault(db, code);
@@ -61,7 +60,7 @@ static int run(struct automation_db *db, const char *text)
 
 /* --- a damaged one ---------------------------------------------------------------------------- */
 
-static void set_aside(struct automation_db *db, uint64_t wall_ns)
+static void set_aside(struct state_db *db, uint64_t wall_ns)
 {
     static const char *const parts[] = {"-wal", "-shm", ""};
     time_t seconds = (time_t)(wall_ns / NS_PER_S);
@@ -69,9 +68,9 @@ static void set_aside(struct automation_db *db, uint64_t wall_ns)
     char stamp[32];
     gmtime_r(&seconds, &date);
     strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &date);
-    automation_db_close(db);
+    state_db_close(db);
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
-        char from[AUTOMATION_DB_PATH_MAX];
+        char from[STATE_DB_PATH_MAX];
         snprintf(from, sizeof(from), "%s%s", db->path, parts[i]);
         int size = snprintf(db->aside, sizeof(db->aside), "%s.damaged-%s%s", db->path, stamp,
                             parts[i]);
@@ -85,7 +84,7 @@ static void set_aside(struct automation_db *db, uint64_t wall_ns)
 
 /* --- opening and reading ---------------------------------------------------------------------- */
 
-static int read_version(struct automation_db *db, int *version_out)
+static int read_version(struct state_db *db, int *version_out)
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &statement, NULL);
@@ -98,7 +97,7 @@ static int read_version(struct automation_db *db, int *version_out)
     return result;
 }
 
-static int prepare(struct automation_db *db)
+static int prepare(struct state_db *db)
 {
     int version = 0;
     int result = run(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
@@ -111,41 +110,41 @@ static int prepare(struct automation_db *db)
     }
     return result != 0 ? result
                        : run(db, "BEGIN IMMEDIATE;"
-                                 "CREATE TABLE IF NOT EXISTS automation (kind INTEGER, "
+                                 "CREATE TABLE IF NOT EXISTS state (kind INTEGER, "
                                  "slot INTEGER, row BLOB NOT NULL, PRIMARY KEY (kind, slot)) "
                                  "WITHOUT ROWID; PRAGMA user_version=1; COMMIT;");
 }
 
-static void rows_add(struct heap *heap, struct automation_rows *rows, uint32_t *capacity,
+static void rows_add(struct heap *heap, struct state_rows *rows, uint32_t *capacity,
                      sqlite3_stmt *statement)
 {
     int64_t table = sqlite3_column_int64(statement, 0);
     int64_t slot = sqlite3_column_int64(statement, 1);
     const void *bytes = sqlite3_column_blob(statement, 2);
     int size = sqlite3_column_bytes(statement, 2);
-    if (table < AUTOMATION_EFFECTS || table > AUTOMATION_COUNTERS || slot < 0 ||
-        slot >= SLOTS_MAX || size <= 0 || (unsigned)size > AUTOMATION_ROW_BYTES_MAX) {
+    if (table < 0 || table >= STATE_DB_TABLES_MAX || slot < 0 || slot >= STATE_DB_SLOTS_MAX ||
+        size <= 0 || (unsigned)size > STATE_DB_ROW_BYTES_MAX) {
         return;
     }
     if (rows->count == *capacity) {
         *capacity = *capacity == 0 ? ROWS_FIRST : *capacity * 2;
-        struct automation_row *more = heap_take_array(heap, *capacity, sizeof(*more));
+        struct state_row *more = heap_take_array(heap, *capacity, sizeof(*more));
         if (rows->count > 0) {
             memcpy(more, rows->rows, rows->count * sizeof(*more));
         }
         rows->rows = more;
     }
-    rows->rows[rows->count++] = (struct automation_row){
-        (enum automation_table)table, (uint32_t)slot,
+    rows->rows[rows->count++] = (struct state_row){
+        (uint32_t)table, (uint32_t)slot,
         heap_copy(heap, slice_make(bytes, (size_t)size))};
 }
 
-static int read_rows(struct automation_db *db, struct heap *heap, struct automation_rows *rows)
+static int read_rows(struct state_db *db, struct heap *heap, struct state_rows *rows)
 {
     sqlite3_stmt *statement = NULL;
     uint32_t capacity = 0;
     int code = sqlite3_prepare_v2(db->handle,
-                                  "SELECT kind, slot, row FROM automation ORDER BY kind, slot",
+                                  "SELECT kind, slot, row FROM state ORDER BY kind, slot",
                                   -1, &statement, NULL);
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(statement);
@@ -158,13 +157,13 @@ static int read_rows(struct automation_db *db, struct heap *heap, struct automat
     return result;
 }
 
-static int open_once(struct automation_db *db, struct heap *heap, struct automation_rows *rows)
+static int open_once(struct state_db *db, struct heap *heap, struct state_rows *rows)
 {
     sqlite3 *handle = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     int code = sqlite3_open_v2(db->path, &handle, flags, NULL);
     db->handle = handle;
-    *rows = (struct automation_rows){0};
+    *rows = (struct state_rows){0};
     if (code != SQLITE_OK) {
         return fault(db, code);
     }
@@ -173,8 +172,8 @@ static int open_once(struct automation_db *db, struct heap *heap, struct automat
     return result != 0 ? result : read_rows(db, heap, rows);
 }
 
-int automation_db_open(struct automation_db *db, uint64_t wall_ns, struct heap *heap,
-                       struct automation_rows *rows_out)
+int state_db_open(struct state_db *db, uint64_t wall_ns, struct heap *heap,
+                       struct state_rows *rows_out)
 {
     CHECK(db->handle == NULL);
     db->set_aside = false;
@@ -187,15 +186,15 @@ int automation_db_open(struct automation_db *db, uint64_t wall_ns, struct heap *
         memcpy(db->error, why, result == 0 ? sizeof(why) : 0);
     }
     if (result != 0) {
-        *rows_out = (struct automation_rows){0};
-        automation_db_close(db);
+        *rows_out = (struct state_rows){0};
+        state_db_close(db);
     }
     return result;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static int write_row(sqlite3_stmt *statement, const struct automation_row *row)
+static int write_row(sqlite3_stmt *statement, const struct state_row *row)
 {
     sqlite3_bind_int(statement, 1, (int)row->table);
     sqlite3_bind_int64(statement, 2, row->slot);
@@ -207,14 +206,14 @@ static int write_row(sqlite3_stmt *statement, const struct automation_row *row)
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-static int write_rows(struct automation_db *db, const struct automation_rows *rows)
+static int write_rows(struct state_db *db, const struct state_rows *rows)
 {
     sqlite3_stmt *put = NULL;
     sqlite3_stmt *drop = NULL;
-    int code = sqlite3_prepare_v2(db->handle, "REPLACE INTO automation VALUES (?, ?, ?)", -1,
+    int code = sqlite3_prepare_v2(db->handle, "REPLACE INTO state VALUES (?, ?, ?)", -1,
                                   &put, NULL);
     if (code == SQLITE_OK) {
-        code = sqlite3_prepare_v2(db->handle, "DELETE FROM automation WHERE kind=? AND slot=?",
+        code = sqlite3_prepare_v2(db->handle, "DELETE FROM state WHERE kind=? AND slot=?",
                                   -1, &drop, NULL);
     }
     for (uint32_t i = 0; i < rows->count && code == SQLITE_OK; i++) {
@@ -226,8 +225,8 @@ static int write_rows(struct automation_db *db, const struct automation_rows *ro
     return result;
 }
 
-int automation_db_write(struct automation_db *db, uint64_t wall_ns,
-                        const struct automation_rows *rows)
+int state_db_write(struct state_db *db, uint64_t wall_ns,
+                        const struct state_rows *rows)
 {
     CHECK(db->handle != NULL);
     int result = run(db, "BEGIN IMMEDIATE");
