@@ -96,6 +96,12 @@ static uint16_t slot_take(struct admin *admin)
     CHECK(false);
 }
 
+void admin_slot_begin(struct admin *admin, uint16_t slot)
+{
+    CHECK(slot >= ADMIN_ENTRIES_MAX && slot < ADMIN_SLOTS_MAX);
+    admin->bounced_before[slot] = bounced_in(admin, slot);
+}
+
 static void slot_give(struct admin *admin, uint16_t slot)
 {
     admin->slots[slot / 64] &= ~(1ull << (slot % 64));
@@ -210,8 +216,38 @@ static void answer_invalid(struct admin *admin, const char *problem)
 
 /* --- the shards ------------------------------------------------------------------------------- */
 
+/* The next entry from number *i on that is about scheduled queues; null: none. */
+static const struct admin_entry *next_of_queues(const struct admin_table *table, unsigned *i)
+{
+    while (*i < table->count) {
+        const struct admin_entry *entry = &table->entries[(*i)++];
+        if (entry->kind != ADMIN_SUSPEND_READY) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* Do both tables order the same of scheduled queues? Both have what they share in one order. */
+static bool same_for_queues(const struct admin_table *a, const struct admin_table *b)
+{
+    unsigned at_a = 0;
+    unsigned at_b = 0;
+    for (;;) {
+        const struct admin_entry *left = next_of_queues(a, &at_a);
+        const struct admin_entry *right = next_of_queues(b, &at_b);
+        if (left == NULL || right == NULL) {
+            return left == right;
+        }
+        if (!id_equal(&left->id, &right->id)) {
+            return false;
+        }
+    }
+}
+
 static void tell(struct admin *admin, enum admin_task task, const struct admin_entry *entry)
 {
+    bool sites_only = task == ADMIN_OBEY && same_for_queues(admin->table, admin->next);
     admin->stage = STAGE_TELLING;
     admin->out = admin->shards;
     for (unsigned i = 0; i < admin->shards; i++) {
@@ -219,6 +255,7 @@ static void tell(struct admin *admin, enum admin_task task, const struct admin_e
         part->task = task;
         part->table = task == ADMIN_OBEY ? admin->next : NULL;
         part->entry = entry;
+        part->sites_only = sites_only;
         admin_part_send(part, admin->shard);
     }
 }
@@ -255,7 +292,7 @@ static void switch_tables(struct admin *admin)
     admin->next = old;
     for (unsigned i = 0; i < old->count; i++) {
         const struct admin_entry *entry = &old->entries[i];
-        if (!is_there(admin->table, &entry->id)) {
+        if (entry->effect == 0 && !is_there(admin->table, &entry->id)) {
             bool expired = entry->until_ns <= admin->shard->now_ns;
             log_entry(admin, expired ? "expire" : "cancel", entry, NULL);
             slot_give(admin, entry->slot);
@@ -264,12 +301,22 @@ static void switch_tables(struct admin *admin)
     expiry_set(admin);
 }
 
+/* The table that all obey has what rules ordered when it was made. */
+static void rules_obey(struct admin *admin)
+{
+    if (admin->rules != NULL) {
+        admin->rules_obeyed = admin->rules_filled;
+        admin->rules->obeyed(admin->rules);
+    }
+}
+
 static void all_home(struct admin *admin)
 {
     struct admin_request *request = admin->current;
     bool obeyed = admin->parts[0].task == ADMIN_OBEY;
     if (obeyed) {
         switch_tables(admin);
+        rules_obey(admin);
     }
     if (request == NULL) {
         next_please(admin);
@@ -294,6 +341,15 @@ static void part_home(struct admin_part *part)
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
+/* What rules order now. */
+static void fill_rules(struct admin *admin, struct admin_table *table)
+{
+    if (admin->rules != NULL) {
+        admin->rules_filled = admin->rules_changes;
+        admin->rules->fill(admin->rules, table);
+    }
+}
+
 /* Into `next` all that is in force and has not expired, but for `without`. */
 static void copy_table(struct admin *admin, const struct id *without)
 {
@@ -301,10 +357,11 @@ static void copy_table(struct admin *admin, const struct id *without)
     for (unsigned i = 0; i < admin->table->count; i++) {
         const struct admin_entry *entry = &admin->table->entries[i];
         bool left_out = without != NULL && id_equal(&entry->id, without);
-        if (entry->until_ns > admin->shard->now_ns && !left_out) {
+        if (entry->effect == 0 && entry->until_ns > admin->shard->now_ns && !left_out) {
             CHECK(admin_table_add(admin->next, entry));
         }
     }
+    fill_rules(admin, admin->next);
 }
 
 static void store(struct admin *admin, const struct admin_table *table, unsigned stage)
@@ -416,6 +473,11 @@ static void cancel(struct admin *admin)
     for (unsigned i = 0; i < admin->table->count; i++) {
         const struct admin_entry *entry = &admin->table->entries[i];
         if (entry->kind == request->kind && id_equal(&entry->id, &request->id)) {
+            if (entry->effect > 0) {
+                answer_invalid(admin, "a rule of automation has ordered this, and it ends with "
+                                      "that");
+                return;
+            }
             copy_table(admin, &request->id);
             store(admin, admin->next, STAGE_STORING);
             return;
@@ -448,7 +510,7 @@ static void begin(struct admin *admin)
         return;
     }
     copy_table(admin, NULL);
-    if (admin->next->count == ADMIN_ENTRIES_MAX) {
+    if (admin->next->rooms[0].count == ADMIN_ENTRIES_MAX) {
         answer(admin, ADMIN_FULL);
         return;
     }
@@ -492,7 +554,10 @@ static void step_run(struct deferred *deferred)
         refuse_waiting(admin);
         return;
     }
-    if (has_expired(admin)) {
+    bool rules_changed = admin->rules_changes != admin->rules_obeyed &&
+                         (!admin->rules_last || list_empty(&admin->waiting));
+    if (has_expired(admin) || rules_changed) {
+        admin->rules_last = true;
         copy_table(admin, NULL);
         tell(admin, ADMIN_OBEY, NULL);
         return;
@@ -507,6 +572,7 @@ static void step_run(struct deferred *deferred)
     struct list *link = list_pop_front(&admin->waiting);
     if (link != NULL) {
         admin->waiting_count--;
+        admin->rules_last = false;
         admin->current = CONTAINER_OF(link, struct admin_request, link);
         begin(admin);
     }
@@ -515,6 +581,12 @@ static void step_run(struct deferred *deferred)
 static void expiry_fire(struct timer *timer)
 {
     struct admin *admin = CONTAINER_OF(timer, struct admin, expiry);
+    shard_defer(admin->shard, &admin->step);
+}
+
+void admin_rules_changed(struct admin *admin)
+{
+    admin->rules_changes++;
     shard_defer(admin->shard, &admin->step);
 }
 
@@ -547,6 +619,8 @@ static void loaded(struct admin *admin)
             log_entry(admin, "restore", &entry, NULL);
         }
     }
+    fill_rules(admin, admin->table);
+    admin->rules_obeyed = admin->rules_filled;
     for (unsigned i = 0; i < admin->shards; i++) {
         admin->parts[i].walk.delivery->admin.table = admin->table;
     }

@@ -17,6 +17,10 @@
  *             a suspension of the same queue.
  *   flush     what waits is due now: once, and not over a restart.
  *
+ * Rules of automation order suspensions and bounces, too. They say at any time what is in force of
+ * theirs, and that stands in the same table, beside what operators have ordered; but not in the
+ * file, for automation keeps its own.
+ *
  * Everything done is a line in the log: event=admin action=… id=… reason=….
  */
 #ifndef RINGPOST_SMTP_ADMIN_H
@@ -69,11 +73,25 @@ struct admin_request {
     struct admin_found found; /* of recipients that are there now; CANCEL: nothing */
 };
 
+/*
+ * What rules order. `fill` adds to a table all that is in force of it now, whenever one is made;
+ * `obeyed`: all shards have obeyed the last one that was filled.
+ */
+struct admin_rules {
+    void (*fill)(struct admin_rules *rules, struct admin_table *table);
+    void (*obeyed)(struct admin_rules *rules);
+};
+
 struct admin {
     struct shard *shard;       /* borrowed */
     struct log_sink log;
     unsigned shards;           /* of mail */
     void (*loaded)(struct admin *admin, struct slice problem);
+    struct admin_rules *rules; /* borrowed; null: there are none */
+    uint64_t rules_changes;    /* so often has it been asked for them anew, … */
+    uint64_t rules_filled;     /* … as of the table that was made last, … */
+    uint64_t rules_obeyed;     /* … and of the one in force */
+    bool rules_last;           /* what was done last was theirs: who waits comes first now */
     struct admin_part *parts;  /* one for each of them */
     struct admin_table *table; /* in force */
     struct admin_table *next;  /* being made, or not used */
@@ -93,13 +111,13 @@ struct admin {
     bool restores;             /* it is to be written as it was, now */
     struct deferred step;
     unsigned slot_next;
-    uint64_t slots[ADMIN_ENTRIES_MAX / 64 + 1]; /* taken */
-    uint64_t bounced_before[ADMIN_ENTRIES_MAX]; /* by who had the slot before */
+    uint64_t slots[ADMIN_ENTRIES_MAX / 64 + 1]; /* of operators: taken */
+    uint64_t bounced_before[ADMIN_SLOTS_MAX];   /* by who had the slot before */
 };
 
 /*
  * Boot; parts[i].delivery is the caller's to set, by admin_shard_set. `boot` is drawn at random.
- * `loaded` and `log` are set by the caller.
+ * `loaded`, `rules` and `log` are set by the caller.
  */
 void admin_init(struct admin *admin, struct shard *shard, struct boot_pages *pages,
                 unsigned shards, const char *dir, uint32_t boot);
@@ -113,6 +131,11 @@ void admin_load(struct admin *admin);
 
 /* False: too many are waiting, and it is not taken. */
 MUST_USE bool admin_ask(struct admin *admin, struct admin_request *request);
+
+/* What rules order is not what it was: another table goes to the shards. */
+void admin_rules_changed(struct admin *admin);
+/* A rule has this slot from now on: nobody has been bounced by it yet. */
+void admin_slot_begin(struct admin *admin, uint16_t slot);
 
 /* Entries in force, in the order of their coming; good until the next turn. */
 unsigned admin_count(const struct admin *admin);

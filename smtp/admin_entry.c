@@ -104,8 +104,10 @@ bool admin_criteria_match(const struct admin_criteria *criteria, struct slice qu
 void admin_table_clear(struct admin_table *table)
 {
     table->count = 0;
-    table->name_count = 0;
-    buf_init(&table->text, table->memory, sizeof(table->memory));
+    for (unsigned i = 0; i < COUNT_OF(table->rooms); i++) {
+        table->rooms[i] = (struct admin_room){0};
+        buf_init(&table->rooms[i].text, table->memory[i], sizeof(table->memory[i]));
+    }
 }
 
 static struct slice copy(struct buf *text, struct slice bytes)
@@ -118,10 +120,11 @@ static struct slice copy(struct buf *text, struct slice bytes)
 bool admin_table_add(struct admin_table *table, const struct admin_entry *entry)
 {
     const struct admin_criteria *from = &entry->criteria;
-    struct buf text = table->text;
-    struct slice *names = table->names + table->name_count;
-    if (table->count == ADMIN_ENTRIES_MAX ||
-        from->name_count > ADMIN_NAMES_MAX - table->name_count) {
+    struct admin_room *room = &table->rooms[entry->effect > 0];
+    struct buf text = room->text;
+    struct slice *names = table->names[entry->effect > 0] + room->name_count;
+    if (room->count == ADMIN_ENTRIES_MAX ||
+        from->name_count > ADMIN_NAMES_MAX - room->name_count) {
         return false;
     }
     struct admin_entry *added = &table->entries[table->count];
@@ -138,8 +141,9 @@ bool admin_table_add(struct admin_table *table, const struct admin_entry *entry)
     if (text.overflow) {
         return false;
     }
-    table->text = text;
-    table->name_count += from->name_count;
+    room->text = text;
+    room->name_count += from->name_count;
+    room->count++;
     table->count++;
     return true;
 }
@@ -183,7 +187,10 @@ const struct admin_entry *admin_table_find_ready(const struct admin_table *table
 
 unsigned admin_turn_budget(const struct admin_table *table, unsigned more)
 {
-    unsigned cost = 1 + more + (table != NULL ? table->count + table->name_count : 0);
+    unsigned cost = 1 + more;
+    if (table != NULL) {
+        cost += table->count + table->rooms[0].name_count + table->rooms[1].name_count;
+    }
     return MAX_OF(ADMIN_COMPARISONS_MAX / cost, 1);
 }
 
@@ -225,10 +232,12 @@ void admin_table_encode(const struct admin_table *table, struct buf *buf)
     uint8_t *head = buf_reserve(buf, HEAD_BYTES);
     CHECK(head != NULL && buf->size == HEAD_BYTES);
     memcpy(head, MAGIC, 8);
-    little_put_u32(head + 16, table->count);
+    little_put_u32(head + 16, table->rooms[0].count);
     little_put_u32(head + 20, 0);
     for (unsigned i = 0; i < table->count; i++) {
-        put_entry(buf, &table->entries[i]);
+        if (table->entries[i].effect == 0) {
+            put_entry(buf, &table->entries[i]);
+        }
     }
     CHECK(!buf->overflow);
     little_put_u64(head + 8, XXH3_64bits(head + CHECKED_AFTER, buf->size - CHECKED_AFTER));
@@ -286,9 +295,9 @@ static bool decode(struct admin_table *table, struct slice bytes)
     for (uint32_t i = 0; i < count; i++) {
         struct admin_entry entry;
         /* Read into where the table would keep them; added, they are copied onto themselves. */
-        struct slice *names = table->names + table->name_count;
-        if (rest.size < ENTRY_BYTES ||
-            little_u16(rest.data + 2) > ADMIN_NAMES_MAX - table->name_count ||
+        unsigned used = table->rooms[0].name_count;
+        struct slice *names = table->names[0] + used;
+        if (rest.size < ENTRY_BYTES || little_u16(rest.data + 2) > ADMIN_NAMES_MAX - used ||
             !get_entry(&rest, names, &entry) || !admin_table_add(table, &entry)) {
             return false;
         }

@@ -1,9 +1,10 @@
 /*
- * What operators have ordered for queues, until it expires: entries, and the table of all of them.
- * A table is made on the TSA shard, and from the moment it is handed out it does not change: mail
- * shards read it (smtp/admin.h). Pure but for that.
+ * What operators, and rules of automation, have ordered for queues, until it expires: entries, and
+ * the table of all of them. A table is made on the TSA shard, and from the moment it is handed out
+ * it does not change: mail shards read it (smtp/admin.h). Pure but for that. Entries of rules have
+ * room of their own: they never take that of operators.
  *
- * Its stored form, in one file of node.state_dir, little-endian:
+ * The stored form of those of operators, in one file of node.state_dir, little-endian:
  *
  *   "RPADMIN1", checksum of the rest (XXH3-64), u32 count, u32 0; then for each entry
  *   u8 kind, u8 everything, u16 names, u32 0, id (16 bytes), u64 created, u64 expires (both
@@ -17,9 +18,10 @@
 #include "core/conf.h"
 #include "core/id.h"
 
-#define ADMIN_ENTRIES_MAX      1000u
-#define ADMIN_NAMES_MAX        4096u /* of all entries */
-#define ADMIN_TEXT_BYTES_MAX   (1u * MIB)
+#define ADMIN_ENTRIES_MAX      1000u /* of operators; and as many of rules */
+#define ADMIN_NAMES_MAX        4096u /* of all entries of operators; those of rules have one each */
+#define ADMIN_TEXT_BYTES_MAX   (1u * MIB) /* of operators; and as many of rules */
+#define ADMIN_SLOTS_MAX        (2 * ADMIN_ENTRIES_MAX)
 #define ADMIN_REASON_BYTES_MAX 512u
 #define ADMIN_COMPARISONS_MAX  8192u /* of names, in one turn */
 #define ADMIN_FILE_BYTES_MAX                                                                       \
@@ -55,19 +57,27 @@ struct admin_entry {
     uint64_t created_ns; /* wall clock */
     uint64_t expires_ns; /* wall clock; what is stored */
     uint64_t until_ns;   /* monotonic; what is obeyed */
-    uint16_t slot;       /* below ADMIN_ENTRIES_MAX, its own as long as it is there */
+    uint16_t slot;       /* its own as long as it is there: below ADMIN_ENTRIES_MAX, of a rule not
+                            below, but below ADMIN_SLOTS_MAX */
+    uint64_t effect;     /* of a rule that ordered it: its id (tsa/automation.h); 0: an operator */
 };
 
 /* Null: it is sound; else what is wrong with its kind, criteria and reason. */
 const char *admin_entry_problem(const struct admin_entry *entry);
 
-struct admin_table {
+/* What has been used of a table, by operators or by rules. */
+struct admin_room {
     unsigned count;
     unsigned name_count;
     struct buf text;
-    struct admin_entry entries[ADMIN_ENTRIES_MAX];
-    struct slice names[ADMIN_NAMES_MAX];
-    uint8_t memory[ADMIN_TEXT_BYTES_MAX];
+};
+
+struct admin_table {
+    unsigned count;           /* of entries, whoever ordered them, in the order of their coming */
+    struct admin_room rooms[2]; /* of operators, of rules */
+    struct admin_entry entries[ADMIN_SLOTS_MAX];
+    struct slice names[2][ADMIN_NAMES_MAX];
+    uint8_t memory[2][ADMIN_TEXT_BYTES_MAX];
 };
 
 void admin_table_clear(struct admin_table *table);

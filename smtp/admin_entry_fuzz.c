@@ -46,7 +46,7 @@ static void check_again(const struct admin_table *table)
     buf_init(&buf, bytes, ADMIN_FILE_BYTES_MAX);
     admin_table_encode(table, &buf);
     CHECK(admin_table_decode(again, buf_slice(&buf)));
-    CHECK(again->count == table->count && again->name_count == table->name_count);
+    CHECK(again->count == table->count && again->rooms[0].name_count == table->rooms[0].name_count);
     free(again);
     free(bytes);
 }

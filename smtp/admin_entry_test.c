@@ -167,6 +167,32 @@ static void what_has_no_room_is_left_out_whole(void **state)
     assert_int_equal(table.count, ADMIN_ENTRIES_MAX);
 }
 
+static void rules_have_room_of_their_own_and_no_place_in_the_file(void **state)
+{
+    (void)state;
+    static uint8_t bytes[ADMIN_FILE_BYTES_MAX];
+    struct buf buf;
+    struct admin_entry entry = entry_of(ADMIN_SUSPEND, "a.test", 1000);
+    struct admin_entry ruled = entry_of(ADMIN_SUSPEND, "b.test", 2000);
+    ruled.effect = 7;
+    admin_table_clear(&table);
+    for (unsigned i = 0; i < ADMIN_ENTRIES_MAX; i++) {
+        assert_true(admin_table_add(&table, &ruled));
+    }
+    assert_false(admin_table_add(&table, &ruled));
+    for (unsigned i = 0; i < ADMIN_ENTRIES_MAX; i++) {
+        assert_true(admin_table_add(&table, &entry));
+    }
+    assert_false(admin_table_add(&table, &entry));
+    assert_int_equal(admin_table_find(&table, SLICE("b.test"))->effect, 7);
+    assert_int_equal(admin_table_find(&table, SLICE("a.test"))->effect, 0);
+    buf_init(&buf, bytes, sizeof(bytes));
+    admin_table_encode(&table, &buf);
+    assert_true(admin_table_decode(&other, buf_slice(&buf)));
+    assert_int_equal(other.count, ADMIN_ENTRIES_MAX);
+    assert_null(admin_table_find(&other, SLICE("b.test")));
+}
+
 /* A table with all there is in it; its file. */
 static struct slice stored(void)
 {
@@ -299,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_bounce_comes_first_then_the_longest_suspension),
         cmocka_unit_test(a_turn_has_as_many_looks_as_its_comparisons_allow),
         cmocka_unit_test(what_has_no_room_is_left_out_whole),
+        cmocka_unit_test(rules_have_room_of_their_own_and_no_place_in_the_file),
         cmocka_unit_test(what_is_stored_is_read_back),
         cmocka_unit_test(a_file_with_any_bit_changed_or_cut_short_is_damaged),
         cmocka_unit_test(what_nobody_could_have_ordered_is_damage),

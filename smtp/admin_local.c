@@ -25,7 +25,10 @@ enum queue_order admin_local_ordered(void *context, struct slice name)
     if (entry == NULL) {
         return QUEUE_RUNS;
     }
-    return entry->kind == ADMIN_BOUNCE ? QUEUE_DOOMED : QUEUE_SUSPENDED;
+    if (entry->kind == ADMIN_BOUNCE) {
+        return QUEUE_DOOMED;
+    }
+    return entry->effect > 0 ? QUEUE_SUSPENDED_RULE : QUEUE_SUSPENDED;
 }
 
 void admin_local_site(struct egress *egress)
@@ -33,10 +36,13 @@ void admin_local_site(struct egress *egress)
     const struct admin_entry *entry = admin_local_entry_ready(
         egress->delivery, slice_make(egress->name, egress->name_bytes));
     uint64_t until_ns = entry != NULL ? entry->until_ns : 0;
-    if (egress->suspended == (entry != NULL) && egress->suspended_until_ns == until_ns) {
+    enum hold_reason by = entry == NULL       ? HOLD_none
+                          : entry->effect > 0 ? HOLD_suspended_rule
+                                              : HOLD_suspended_admin;
+    if (egress->suspended == by && egress->suspended_until_ns == until_ns) {
         return;
     }
-    egress->suspended = entry != NULL;
+    egress->suspended = (uint8_t)by;
     egress->suspended_until_ns = until_ns;
     egress_kick(egress);
 }

@@ -1,6 +1,6 @@
 /*
- * What operators have ordered, on a mail shard: the table in force, and the end of mail that is
- * bounced. Part of delivery, not for other modules; one per shard, all calls on it.
+ * What operators and rules have ordered, on a mail shard: the table in force, and the end of mail
+ * that is bounced. Part of delivery, not for other modules; one per shard, all calls on it.
  *
  * A queue has its order from the moment it is made, or a new table was obeyed (smtp/admin_walk.h).
  * What had begun to be sent goes on to its end. What had been taken, but not begun, goes back, and

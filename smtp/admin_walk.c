@@ -173,7 +173,7 @@ void admin_part_init(struct admin_part *part, struct delivery *delivery)
 
 void admin_part_send(struct admin_part *part, struct shard *shard)
 {
-    part->stage = ADMIN_QUEUES;
+    part->stage = part->sites_only ? ADMIN_SITES : ADMIN_QUEUES;
     part->rows_marked = false;
     part->found = (struct admin_found){0};
     shard_walk_send(&part->walk, shard);

@@ -43,6 +43,7 @@ struct admin_part {
     enum admin_task task;
     const struct admin_table *table; /* OBEY; stands until the next one is obeyed */
     const struct admin_entry *entry; /* what is counted; null: nothing. Borrowed until home */
+    bool sites_only;           /* OBEY: no scheduled queue is ordered anything else than before */
     enum admin_stage stage;
     bool rows_marked;          /* some queue's rows are to become due */
     struct admin_found found;

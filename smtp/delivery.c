@@ -269,7 +269,7 @@ struct hold delivery_hold(const struct delivery *delivery, const struct sched_qu
     } else if (gate != NULL &&
                (hold.reason == HOLD_queue_rate || hold.reason == HOLD_quiet_hours)) {
         hold.until_ns = gate->until_ns;
-    } else if (hold.reason == HOLD_suspended_admin) {
+    } else if (hold_is_suspended(hold.reason)) {
         const struct admin_entry *entry = entry_of(delivery, queue);
         hold.until_ns = entry != NULL ? entry->until_ns : 0;
     }
@@ -279,8 +279,8 @@ struct hold delivery_hold(const struct delivery *delivery, const struct sched_qu
 struct slice delivery_hold_detail(const struct delivery *delivery,
                                   const struct sched_queue *queue)
 {
-    bool ordered = sched_queue_hold(queue).reason == HOLD_suspended_admin ||
-                   queue->order == QUEUE_DOOMED;
+    bool ordered =
+        hold_is_suspended(sched_queue_hold(queue).reason) || queue->order == QUEUE_DOOMED;
     const struct admin_entry *entry = ordered ? entry_of(delivery, queue) : NULL;
     return entry != NULL ? entry->reason : SLICE_NONE;
 }

@@ -42,12 +42,12 @@
 #include "smtp/path_book.h"
 #include "smtp/site_book.h"
 
-/* What operators have ordered: smtp/admin_local.h. */
+/* What operators and rules have ordered: smtp/admin_local.h. */
 struct admin_local {
     const struct admin_table *table; /* in force; borrowed from the TSA shard; null: none yet */
     struct deferred bounce;
     unsigned bounces;                /* transfers of doomed queues */
-    _Atomic uint64_t bounced[ADMIN_ENTRIES_MAX]; /* recipients, by slot of their entry */
+    _Atomic uint64_t bounced[ADMIN_SLOTS_MAX]; /* recipients, by slot of their entry */
 };
 
 /* Addresses of sources that are none of this host: smtp/egress_source.h. */

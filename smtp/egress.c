@@ -547,7 +547,7 @@ static void egress_work(struct deferred *deferred)
     } else if (egress->path == NULL) {
         hold(egress, HOLD_empty, 0);
     } else if (egress->suspended) {
-        stand_still(egress, HOLD_suspended_admin, egress->suspended_until_ns);
+        stand_still(egress, (enum hold_reason)egress->suspended, egress->suspended_until_ns);
     } else if (egress->pool->hosts.nowhere.code != 0) {
         end_due(egress, TRANSFER_NOWHERE);
     } else if (egress_is_left_out(egress) || egress->reach == 0) {

@@ -38,7 +38,7 @@ struct egress {
     struct timer timer;       /* at the instant at which a rate goes on */
     uint64_t pinned_bytes;    /* its part of delivery->pinned_bytes */
     bool share_full;          /* it waits for some of them */
-    bool suspended;           /* by an operator: nothing more is sent */
+    uint8_t suspended;        /* enum hold_reason: by whom, and nothing more is sent; or none */
     uint64_t suspended_until_ns;
     uint32_t connections;
     uint32_t away;            /* egress_conn whose connection goes to another shard */

@@ -464,7 +464,7 @@ void egress_pool_unused(struct egress_pool *pool)
 const struct egress *egress_pool_suspended(const struct egress_pool *pool)
 {
     for (unsigned i = 0; i < pool->count; i++) {
-        if (pool->members[i] != NULL && pool->members[i]->suspended) {
+        if (pool->members[i] != NULL && pool->members[i]->suspended != HOLD_none) {
             return pool->members[i];
         }
     }

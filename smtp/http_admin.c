@@ -519,6 +519,9 @@ static void put_entry(struct json *json, const struct admin *admin,
     if (entry->kind == ADMIN_BOUNCE) {
         json_member_u64(json, "total_bounced", admin_bounced(admin, entry));
     }
+    if (entry->effect > 0) {
+        json_member_u64(json, "effect", entry->effect); /* of a rule: tsa/automation.h */
+    }
     json_object_end(json);
 }
 

@@ -63,7 +63,7 @@ void queue_view_complete(const struct delivery *delivery, struct queue_view *vie
     if (view->scheduled != NULL) {
         view->hold = delivery_hold(delivery, view->scheduled);
         view->detail = delivery_hold_detail(delivery, view->scheduled);
-    } else if (view->hold.reason == HOLD_suspended_admin) {
+    } else if (hold_is_suspended(view->hold.reason)) {
         const struct admin_entry *entry = admin_local_entry_ready(delivery, view->name);
         view->detail = entry != NULL ? entry->reason : SLICE_NONE;
     }

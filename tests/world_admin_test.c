@@ -322,6 +322,118 @@ static void a05_a_ready_queue_is_suspended_by_its_name_and_its_queues_say_why(vo
     assert_int_equal(stage.sink.mails, 3);
 }
 
+/* --- what rules order ------------------------------------------------------------------------- */
+
+/* Stands in for automation: at most two orders. */
+struct ruler {
+    struct admin_rules rules;
+    struct admin_entry entries[2];
+    unsigned count;
+    unsigned obeyed;
+};
+
+static void ruler_fill(struct admin_rules *rules, struct admin_table *table)
+{
+    struct ruler *ruler = CONTAINER_OF(rules, struct ruler, rules);
+    for (unsigned i = 0; i < ruler->count; i++) {
+        assert_true(admin_table_add(table, &ruler->entries[i]));
+    }
+}
+
+static void ruler_obeyed(struct admin_rules *rules)
+{
+    CONTAINER_OF(rules, struct ruler, rules)->obeyed++;
+}
+
+static struct ruler ruler;
+
+static void rule(unsigned count)
+{
+    struct admin *admin = &stage.world.node.control->admin;
+    ruler.count = count;
+    ruler.rules = (struct admin_rules){.fill = ruler_fill, .obeyed = ruler_obeyed};
+    admin->rules = &ruler.rules;
+    admin_rules_changed(admin);
+}
+
+static struct admin_entry ruled(enum admin_kind kind, uint16_t number)
+{
+    return (struct admin_entry){
+        .kind = kind,
+        .id = {.bytes = {[15] = (uint8_t)number}},
+        .reason = SLICE("automation: 421 4.7.0 [TSS04]"),
+        .until_ns = mta()->shard.now_ns + HOUR_S * NS_PER_S,
+        .expires_ns = mta()->shard.wall_ns + HOUR_S * NS_PER_S,
+        .slot = (uint16_t)(ADMIN_ENTRIES_MAX + number),
+        .effect = number,
+    };
+}
+
+static void at09_what_a_rule_suspends_says_so_and_ends_when_the_rule_says(void **state)
+{
+    (void)state;
+    const struct slice name = SLICE(SITE);
+    stage_start(&stage);
+    ruler.obeyed = 0;
+    ruler.entries[0] = ruled(ADMIN_SUSPEND_READY, 1);
+    ruler.entries[0].criteria = (struct admin_criteria){.names = &name, .name_count = 1};
+    ruler.entries[1] = ruled(ADMIN_SUSPEND, 2);
+    ruler.entries[1].criteria.domain = SLICE("t.test");
+    rule(1);
+    run_s(1);
+    assert_int_equal(ruler.obeyed, 1);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    assert_true(stage_mail(&stage, "b@u.test", BODY));
+    run_s(60);
+    struct hold hold = delivery_hold(&mta()->delivery, queue("u.test"));
+    assert_string_equal(hold_name(hold.reason), "suspended_rule");
+    assert_string_equal(hold_state_name(hold.reason), "suspended");
+    assert_true(hold.until_ns > mta()->shard.now_ns);
+    assert_true(slice_equal(delivery_hold_detail(&mta()->delivery, queue("u.test")),
+                            SLICE("automation: 421 4.7.0 [TSS04]")));
+    ruler.entries[0] = ruler.entries[1];
+    rule(1);
+    run_s(1);
+    assert_int_equal(stage.sink.mails, 1);
+    assert_string_equal(hold_name(delivery_hold(&mta()->delivery, queue("t.test")).reason),
+                        "suspended_rule");
+    assert_int_equal(only_row()->attempts, 0);
+    rule(0);
+    run_s(1);
+    assert_int_equal(stage.sink.mails, 2);
+    assert_int_equal(ruler.obeyed, 3);
+}
+
+/* Neither takes the other's away, nor keeps it over a restart. */
+static void at09_rules_and_operators_order_beside_each_other(void **state)
+{
+    (void)state;
+    stage_start(&stage);
+    struct admin *admin = &stage.world.node.control->admin;
+    ruler.entries[0] = ruled(ADMIN_BOUNCE, 3);
+    ruler.entries[0].criteria.domain = SLICE("t.test");
+    struct id id = order(&stage.world, ADMIN_DO_SUSPEND, SLICE("u.test"));
+    rule(1);
+    run_s(1);
+    assert_int_equal(admin_count(admin), 2);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    assert_true(stage_mail(&stage, "b@u.test", BODY));
+    run_s(5);
+    assert_int_equal(stage_told(&stage, "AdminBounce"), 1);
+    assert_int_equal(admin_bounced(admin, &ruler.entries[0]), 1);
+    struct question question = {.request = {.action = ADMIN_DO_CANCEL, .kind = ADMIN_BOUNCE,
+                                            .id = ruler.entries[0].id}};
+    assert_int_equal(ask(&stage.world, &question), ADMIN_INVALID);
+    assert_non_null(strstr(question.request.problem, "a rule of automation"));
+    assert_int_equal(cancel(&stage.world, ADMIN_SUSPEND, id), ADMIN_DONE);
+    assert_int_equal(admin_count(admin), 1);
+    (void)order(&stage.world, ADMIN_DO_SUSPEND, SLICE("u.test"));
+    assert_int_equal(admin_count(admin), 2);
+    world_crash(&stage.world, false);
+    assert_true(world_start(&stage.world));
+    assert_int_equal(admin_count(&stage.world.node.control->admin), 1);
+}
+
 static void a06_what_cannot_be_ordered_changes_nothing(void **state)
 {
     (void)state;
@@ -815,6 +927,8 @@ int main(void)
         ON_STAGE(a04_what_was_taken_and_not_begun_goes_back),
         ON_STAGE(a04_what_was_read_ahead_goes_back),
         ON_STAGE(a05_a_ready_queue_is_suspended_by_its_name_and_its_queues_say_why),
+        ON_STAGE(at09_what_a_rule_suspends_says_so_and_ends_when_the_rule_says),
+        ON_STAGE(at09_rules_and_operators_order_beside_each_other),
         ON_STAGE(a06_what_cannot_be_ordered_changes_nothing),
         ON_STAGE(a07_what_cannot_be_stored_is_not_done),
         ON_STAGE(a07_what_is_not_stored_for_sure_is_taken_back),

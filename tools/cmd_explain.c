@@ -29,6 +29,8 @@ static const char *sentence_of(enum hold_reason reason)
         return "the queue sends at other hours";
     case HOLD_suspended_admin:
         return "an operator has suspended it";
+    case HOLD_suspended_rule:
+        return "a rule of automation has suspended it";
     case HOLD_connection_limit:
         return "as many connections as are allowed are busy";
     case HOLD_connection_rate:

@@ -9,7 +9,7 @@
 #define UNIT_NS    (NS_PER_MS / UNITS_A_MS)
 #define UNITS_A_MS 16
 
-static_assert(sizeof(struct hold_clock) <= 96, "there are millions");
+static_assert(sizeof(struct hold_clock) <= 104, "there are millions");
 
 const char *hold_state_name(enum hold_reason reason)
 {
@@ -19,6 +19,7 @@ const char *hold_state_name(enum hold_reason reason)
     case HOLD_empty:
         return "empty";
     case HOLD_suspended_admin:
+    case HOLD_suspended_rule:
         return "suspended";
     case HOLD_not_due:
     case HOLD_quiet_hours:

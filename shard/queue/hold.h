@@ -16,6 +16,7 @@
     X(not_due)          /* all of it waits for its time: deferred */                               \
     X(quiet_hours)      /* the queue sends at other hours of the day, or on other days */          \
     X(suspended_admin)  /* by an operator, who said why and until when */                          \
+    X(suspended_rule)   /* by a rule of automation, for what servers have answered */              \
     X(connection_limit) /* connection_limit, or an additional one */                               \
     X(connection_rate)                                                                             \
     X(message_rate)     /* of the path, or an additional one */                                    \
@@ -51,6 +52,12 @@ static inline const char *hold_name(enum hold_reason reason)
 #undef HOLD_NAME
     };
     return names[reason];
+}
+
+/* By an order that has a reason and an end of its own. */
+static inline bool hold_is_suspended(enum hold_reason reason)
+{
+    return reason == HOLD_suspended_admin || reason == HOLD_suspended_rule;
 }
 
 /* "moving", "waiting", "suspended" or "empty". */

@@ -106,7 +106,8 @@ static void every_reason_has_a_word_and_a_state(void **state)
         assert_true(strlen(hold_name((enum hold_reason)i)) > 0);
         waiting += strcmp(hold_state_name((enum hold_reason)i), "waiting") == 0;
     }
-    assert_int_equal(waiting, HOLD_REASONS_COUNT - 3);
+    assert_int_equal(waiting, HOLD_REASONS_COUNT - 4);
+    assert_string_equal(hold_state_name(HOLD_suspended_rule), "suspended");
     assert_string_equal(hold_state_name(HOLD_suspended_admin), "suspended");
     assert_string_equal(hold_state_name(HOLD_none), "moving");
     assert_string_equal(hold_state_name(HOLD_empty), "empty");

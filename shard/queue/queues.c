@@ -83,6 +83,8 @@ static void queue_judge(const struct queues *queues, struct sched_queue *queue)
         reason = HOLD_empty;
     } else if (queue->order == QUEUE_SUSPENDED) {
         reason = HOLD_suspended_admin;
+    } else if (queue->order == QUEUE_SUSPENDED_RULE) {
+        reason = HOLD_suspended_rule;
     } else if (queue->order == QUEUE_DOOMED) {
         reason = HOLD_none;
     } else if (queue->waiting == queue->rows) {

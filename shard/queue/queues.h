@@ -31,11 +31,12 @@
 
 enum queue_class { QUEUE_BULK, QUEUE_URGENT, QUEUE_CLASSES };
 
-/* What an operator has ordered for a scheduled queue. Its rows become due as ever, but for those
- * that come back to a doomed one: they are due at once. */
+/* What an operator, or a rule, has ordered for a scheduled queue. Its rows become due as ever, but
+ * for those that come back to a doomed one: they are due at once. */
 enum queue_order {
     QUEUE_RUNS,
     QUEUE_SUSPENDED, /* what is due stays so: no attempt begins */
+    QUEUE_SUSPENDED_RULE, /* the same */
     QUEUE_DOOMED,    /* what is due ends without an attempt: queues_take_doomed */
 };
 

@@ -9,6 +9,7 @@ const REASONS = {
     not_due: ["not due yet", "all of its mail is deferred until its next attempt"],
     quiet_hours: ["other hours", "it may send at other hours only"],
     suspended_admin: ["suspended", "an operator has suspended it"],
+    suspended_rule: ["suspended", "a rule of automation has suspended it"],
     connection_limit: ["connections in use", "all connections that it may have are in use"],
     connection_rate: ["connection rate", "connections may begin only so fast"],
     message_rate: ["message rate", "the site takes messages only so fast"],
