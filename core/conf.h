@@ -237,6 +237,7 @@ struct queue_options {
     const struct hours *hours;      /* in which mail is sent (core/hours.h); null: always */
     enum conf_class class;
     uint32_t weight;                /* 1 … 1000 */
+    struct slice provider_name;     /* what metrics call its provider, before that of its path */
     const struct rate *max_message_rate; /* of each queue by itself; null: none */
     const struct overall_rate *overall[CONF_OVERALL_MAX]; /* all of them count; null: no more */
 };
@@ -290,6 +291,7 @@ struct conf_queue_key {
     struct slice domain;
 };
 
+#define CONF_PROVIDER_BYTES_MAX 253 /* of a provider_name */
 #define CONF_ROUTING_BYTES_MAX  261 /* of a routing domain, with its port */
 #define CONF_TENANT_BYTES_MAX   64
 #define CONF_CAMPAIGN_BYTES_MAX 128

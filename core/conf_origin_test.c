@@ -131,7 +131,9 @@ static const struct {
     {Q "class", "\"bulk\"", "\"urgent\"", CONF_NOW},
     {Q "weight", "1", "2", CONF_NOW},
     {Q "max_message_rate", "\"1/s\"", "\"2/s\"", CONF_NOW},
+    {Q "provider_name", "\"a\"", "\"b\"", CONF_NOW},
     {Q "t.weight", "1", "2", CONF_NOW},
+    {"queues.scheduling_header", "\"a\"", "\"b\"", CONF_NOW},
     {Q "t.\"a c\".weight", "1", "2", CONF_NOW},
     /* With the others, which are said together: see load_one. */
     {Q "dow", "\"Mon\"", "\"Tue\"", CONF_NOW},

@@ -258,7 +258,8 @@ static void apply_overall(struct conf_load *load, const struct conf_option *opti
     HOURS_ROW("tz"),                                                                               \
     HOURS_ROW("start"),                                                                            \
     HOURS_ROW("end"),                                                                              \
-    {.name = "provider_name", .kind = OPTION_LATER},                                               \
+    {FIELD("provider_name", OPTION_TEXT, queue_options, provider_name),                            \
+     .max = CONF_PROVIDER_BYTES_MAX},                                                              \
     {.name = "reap_interval", .kind = OPTION_NOTE},                                                \
     {.name = "refresh_interval", .kind = OPTION_NOTE},                                             \
     {.name = "refresh_strategy", .kind = OPTION_NOTE},                                             \
@@ -342,6 +343,9 @@ static void lay(struct queue_options *out, const struct queue_options *layer)
     LAY(max_message_rate);
     LAY(routing_domain);
     LAY(hours);
+    if (layer->provider_name.size > 0) {
+        out->provider_name = layer->provider_name;
+    }
     if (layer->mx_count > 0) {
         out->mx_list = layer->mx_list;
         out->mx_count = layer->mx_count;

@@ -159,7 +159,7 @@ static const struct conf_option path_rows[] = {
     {.name = "allow_smtp_auth_plain_without_tls", .kind = OPTION_LATER},
     {.name = "allow_smtp_auth_plain_without_valid_certificate", .kind = OPTION_LATER},
     {FIELD("provider_name", OPTION_TEXT, path_options, provider_name),
-     .max = CONF_DOMAIN_BYTES_MAX},
+     .max = CONF_PROVIDER_BYTES_MAX},
     {.name = "automation", .kind = OPTION_OWN, .apply = apply_nothing},
     {.name = "sources", .kind = OPTION_OWN, .apply = conf_apply_table},
     {.name = "enable_mta_sts", .kind = OPTION_NOTE},

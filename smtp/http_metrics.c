@@ -172,6 +172,7 @@ enum collected {
     SCHEDULED_COUNT,
     SCHEDULED_COUNT_TOTAL,
     SCHEDULED_QUEUE_COUNT,
+    QUEUED_BY_PROVIDER,
     REASON_QUEUES,
     REASON_RECIPIENTS,
     READY_COUNT,
@@ -196,6 +197,9 @@ static const struct metric collected[] = {
     [SCHEDULED_COUNT_TOTAL] = {"scheduled_count_total", "gauge",
                                "Recipients in all scheduled queues.", NULL},
     [SCHEDULED_QUEUE_COUNT] = {"scheduled_queue_count", "gauge", "Scheduled queues.", NULL},
+    [QUEUED_BY_PROVIDER] = {"queued_count_by_provider", "gauge",
+                            "Recipients for each provider that has a name, and for the others.",
+                            "provider"},
     [REASON_QUEUES] = {"ringpost_queue_reason_queues", "gauge",
                        "Threads' parts of scheduled queues by what holds them back.", "reason"},
     [REASON_RECIPIENTS] = {"ringpost_queue_reason_recipients", "gauge",
@@ -255,6 +259,18 @@ static void put_scheduled(struct exposition *to, const struct metrics_queues *qu
                                                     : all->sums[i].recipients);
         }
     }
+}
+
+static void put_providers(struct exposition *to, const struct provider_sums *providers)
+{
+    if (!wants(to, QUEUED_BY_PROVIDER)) {
+        return;
+    }
+    for (uint32_t i = 0; i < providers->count; i++) {
+        const struct provider_sum *sum = &providers->rows[i];
+        exposition_sample(to, slice_make(sum->name, sum->bytes), sum->recipients);
+    }
+    exposition_rest(to, providers->others);
 }
 
 /* "smtp_client:SITE" */
@@ -385,6 +401,7 @@ static void put_all(struct exposition *to, const struct node *node,
     put_threads(to, node);
     if (collection != NULL) {
         put_scheduled(to, &collection->scheduled);
+        put_providers(to, &collection->providers);
         if (wants(to, READY_COUNT)) {
             put_sites(to, READY_COUNT, &collection->ready);
         }
@@ -400,6 +417,12 @@ static size_t queues_bytes(const struct metrics_queues *queues)
     return queues->count * SAMPLE_BYTES + EXPOSITION_GROWTH * queues->names.size;
 }
 
+static size_t providers_bytes(const struct provider_sums *providers)
+{
+    return providers->count *
+           (SAMPLE_BYTES + EXPOSITION_GROWTH * sizeof(providers->rows[0].name));
+}
+
 static void answer(const struct scrape *scrape, const struct metrics_collection *collection)
 {
     struct http_exchange *exchange = scrape->exchange;
@@ -407,7 +430,8 @@ static void answer(const struct scrape *scrape, const struct metrics_collection 
     struct exposition exposition;
     size_t bytes = FIXED_BYTES + (size_t)node->shards * THREAD_FIGURES * SAMPLE_BYTES;
     if (collection != NULL) {
-        bytes += queues_bytes(&collection->scheduled) + 2 * queues_bytes(&collection->ready);
+        bytes += queues_bytes(&collection->scheduled) + 2 * queues_bytes(&collection->ready) +
+                 providers_bytes(&collection->providers);
     }
     struct buf *room = http_answer_room(exchange, bytes);
     if (room == NULL) {

@@ -88,6 +88,39 @@ static unsigned count(const char *start)
     return found;
 }
 
+/* Of the queue's own name, else of its path's; who has none, or is called so, is told otherwise. */
+static void m01_recipients_are_told_by_provider(void **state)
+{
+    (void)state;
+    static const char *const domains[] = {"t.test", "u.test", "u.test", "v.test", "w.test"};
+    stage.world.shards = 2;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    for (unsigned i = 1; i < COUNT_OF(domains); i++) {
+        if (i == 2) {
+            continue;
+        }
+        world_set(&stage.world, "queues.queue.\"%s\".protocol={smtp={mx_list=[\"[10.0.9.9]:%u\"]}}",
+                  domains[i], i == 3 ? 26 : 25);
+    }
+    world_set(&stage.world, "queues.queue.\"u.test\".provider_name=\"big mail\"");
+    world_set(&stage.world, "queues.queue.\"w.test\".provider_name=\"other\"");
+    world_set(&stage.world, "shaping.\"t.test\".provider_name=\"path\"");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.0.0 later\r\n";
+    for (unsigned i = 0; i < COUNT_OF(domains); i++) {
+        char recipient[32];
+        snprintf(recipient, sizeof(recipient), "b@%s", domains[i]);
+        assert_true(stage_mail(&stage, recipient, BODY));
+    }
+    assert_true(sim_run_for(stage.sim, 5 * NS_PER_S));
+    get("/metrics");
+    assert_int_equal(sample("queued_count_by_provider{provider=\"path\"}"), 1);
+    assert_int_equal(sample("queued_count_by_provider{provider=\"big mail\"}"), 2);
+    assert_int_equal(sample("queued_count_by_provider{provider=\"\\\\x6fther\"}"), 1);
+    assert_int_equal(sample("queued_count_by_provider{provider=\"other\"}"), 1);
+    assert_int_equal(count("queued_count_by_provider{"), 4);
+}
+
 static void m01_what_waits_and_what_it_took_is_told(void **state)
 {
     (void)state;
@@ -233,6 +266,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(m01_what_waits_and_what_it_took_is_told),
+        TEST(m01_recipients_are_told_by_provider),
         TEST(h19_hostile_names_make_no_more_series_and_break_no_line),
         TEST(m02_many_who_ask_at_once_are_answered_and_so_is_who_asks_at_a_stop),
     };

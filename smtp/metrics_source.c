@@ -1,6 +1,10 @@
 #include "smtp/metrics_source.h"
 
 #include "core/check.h"
+#include "smtp/egress.h"
+#include "smtp/queue_of.h"
+
+#define QUEUES_MAX 512u /* looked at in a turn */
 
 static struct metrics_part *part_of(struct shard_walk *walk)
 {
@@ -9,7 +13,7 @@ static struct metrics_part *part_of(struct shard_walk *walk)
 
 /* --- figures ---------------------------------------------------------------------------------- */
 
-static enum walk_slice part_slice(struct shard_walk *walk)
+static void part_arrive(struct shard_walk *walk)
 {
     struct metrics_figures *figures = &part_of(walk)->figures;
     const struct delivery *delivery = walk->delivery;
@@ -20,7 +24,34 @@ static enum walk_slice part_slice(struct shard_walk *walk)
         figures->times[METRICS_COMMIT] = *spool_commit_ns(delivery->spool);
         figures->times[METRICS_COMMIT_MESSAGES] = *spool_commit_messages(delivery->spool);
     }
-    return WALK_OVER;
+    part_of(walk)->providers = (struct provider_sums){0};
+}
+
+/* What the queue says itself, else the path on which it is sent; empty: neither says anything. */
+static struct slice provider_of(struct delivery *delivery, const struct queue_view *view)
+{
+    const struct queue_options *options =
+        queue_options_of(delivery->queues, view->scheduled->number);
+    const struct egress *egress = queue_view_sender(view, 0);
+    if (options->provider_name.size > 0) {
+        return options->provider_name;
+    }
+    return egress != NULL && egress->path != NULL ? egress->path->provider_name : SLICE_NONE;
+}
+
+static void queue_visit(struct shard_walk *walk, uint32_t number)
+{
+    struct queue_view view;
+    if (queue_view_scheduled(walk->delivery, number, &view)) {
+        provider_sums_add(&part_of(walk)->providers, provider_of(walk->delivery, &view),
+                          view.recipients);
+    }
+}
+
+static enum walk_slice part_slice(struct shard_walk *walk)
+{
+    uint32_t end = walk_things_end(walk->delivery, WALK_QUEUES);
+    return shard_walk_visit(walk, end, QUEUES_MAX, queue_visit) ? WALK_OVER : WALK_GOES_ON;
 }
 
 static void figures_add(struct metrics_figures *sum, const struct metrics_figures *part)
@@ -85,6 +116,7 @@ static void part_home(struct shard_walk *walk)
 {
     struct metrics_source *source = part_of(walk)->source;
     figures_add(&source->collection.figures, &part_of(walk)->figures);
+    provider_sums_merge(&source->collection.providers, &part_of(walk)->providers);
     if (--source->out == 0) {
         count(source, CENSUS_SCHEDULED);
     }
@@ -120,6 +152,7 @@ static void begin(struct metrics_source *source)
     source->waiting_count = 0;
     source->collected = false;
     source->collection.figures = (struct metrics_figures){0};
+    source->collection.providers = (struct provider_sums){0};
     for (unsigned i = 0; i < METRICS_DISKS; i++) {
         space_ask(source, &source->collection.disks[i]);
     }
@@ -198,7 +231,8 @@ void metrics_source_init(struct metrics_source *source, struct shard *shard,
 void metrics_source_shard_set(struct metrics_source *source, unsigned index,
                               struct delivery *delivery)
 {
-    static const struct shard_walk_kind kind = {.slice = part_slice, .home = part_home};
+    static const struct shard_walk_kind kind = {
+        .arrive = part_arrive, .slice = part_slice, .home = part_home};
     source->parts[index].source = source;
     shard_walk_init(&source->parts[index].walk, &kind, delivery);
 }

@@ -3,7 +3,8 @@
  * where (smtp/queue_census.h). Collected when somebody asks; those who ask meanwhile share the next
  * collection. One per node, on the TSA shard.
  *
- *   ask ─► each mail shard: figures ─► a census of scheduled queues, one of ready queues ─► done
+ *   ask ─► each mail shard: figures, providers ─► a census of scheduled queues, one of ready
+ *          queues ─► done
  *
  * Free space is as it was found last; each collection asks anew, and waits for no disk.
  */
@@ -12,6 +13,7 @@
 
 #include "core/histogram.h"
 #include "shard/work.h"
+#include "smtp/provider_sums.h"
 #include "smtp/queue_census.h"
 
 #define METRICS_REQUESTS_MAX 16u /* that wait */
@@ -59,6 +61,7 @@ struct metrics_space {
 
 struct metrics_collection {
     struct metrics_figures figures; /* of mail shards */
+    struct provider_sums providers; /* recipients in scheduled queues */
     struct metrics_queues scheduled;
     struct metrics_queues ready;
     struct metrics_space disks[METRICS_DISKS];
@@ -77,6 +80,7 @@ struct metrics_part {
     struct shard_walk walk;
     struct metrics_source *source;
     struct metrics_figures figures;
+    struct provider_sums providers;
 };
 
 struct metrics_source {

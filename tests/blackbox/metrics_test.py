@@ -12,7 +12,7 @@ SECONDS = 20
 # Names that are KumoMTA's, and what promtool has against them.
 KNOWN = re.compile(r"(total_connection_count|connection_count|total_connections_denied|"
                    r"total_messages_[a-z]+|scheduled_count|scheduled_count_total|"
-                   r"scheduled_queue_count|ready_count) "
+                   r"scheduled_queue_count|ready_count|queued_count_by_provider) "
                    r"(counter metrics should have \"_total\" suffix|"
                    r"non-counter metrics should not have \"_total\" suffix|"
                    r"non-histogram and non-summary metrics should not have \"_count\" suffix)")
