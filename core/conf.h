@@ -400,12 +400,18 @@ struct conf_zones {
 
 struct classifier;
 
+/* [tsa] */
+struct conf_tsa {
+    bool off; /* no rule of automation acts */
+};
+
 struct conf {
     const char *file; /* the main file; null without one */
     struct conf_node node;
     struct conf_spool spool;
     struct conf_memory memory;
     struct conf_log log;
+    struct conf_tsa tsa;
     struct conf_dns dns;
     const struct conf_smtp_listener *smtp_listeners;
     size_t smtp_listener_count;

@@ -87,7 +87,7 @@ static const struct {
     {"dns.static", "\"a.test. A 10.0.0.1\"", "\"a.test. A 10.0.0.2\"", CONF_NOW},
     {"dns.static_rcode.\"a.test\"", "\"SERVFAIL\"", "\"TIMEOUT\"", CONF_NOW},
     {"dns.static_secure", "[]", "[\"a.test\"]", CONF_NOW},
-    {"tsa.mode", "\"off\"", "\"embedded\"", CONF_RESTART},
+    {"tsa.mode", "\"off\"", "\"embedded\"", CONF_NOW},
     {L "listen", "\"127.0.0.1:1\"", "\"127.0.0.1:2\"", CONF_RESTART},
     {L "hostname", "\"a\"", "\"b\"", CONF_NOW},
     {L "banner", "\"a\"", "\"b\"", CONF_NOW},

@@ -84,19 +84,19 @@ static const struct conf_option log_rows[] = {
     {.name = "per_record", .kind = OPTION_OWN, .apply = conf_log_records, RELOADS},
 };
 
-/* Nothing runs yet that the two modes would tell apart. */
 static void apply_tsa_mode(struct conf_load *load, const struct conf_option *option,
                            const struct conf_value *value, void *base)
 {
-    (void)base;
-    if (value->kind != TOML_STRING || !(slice_equal(value->as.text, SLICE("off")) ||
-                                        slice_equal(value->as.text, SLICE("embedded")))) {
+    struct conf_tsa *tsa = base;
+    tsa->off = value->kind == TOML_STRING && slice_equal(value->as.text, SLICE("off"));
+    if (!tsa->off &&
+        (value->kind != TOML_STRING || !slice_equal(value->as.text, SLICE("embedded")))) {
         conf_error(load, value, "%s wants one of \"off\", \"embedded\"", option->name);
     }
 }
 
 static const struct conf_option tsa_rows[] = {
-    {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode},
+    {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode, RELOADS},
     {.name = "publish", .kind = OPTION_LATER},
     {.name = "subscribe", .kind = OPTION_LATER},
     {.name = "token", .kind = OPTION_LATER},
@@ -164,8 +164,7 @@ void conf_apply_log(struct conf_load *load, const struct conf_value *table, stru
 
 void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, struct conf *conf)
 {
-    (void)conf;
-    conf_options_apply(load, &tsa_options, table, NULL);
+    conf_options_apply(load, &tsa_options, table, &conf->tsa);
 }
 
 /* --- listeners ------------------------------------------------------------------------------- */

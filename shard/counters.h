@@ -72,6 +72,17 @@
     X(events_unknown)                                                                              \
     X(event_files_removed)                                                                         \
     X(events_dropped)                                                                              \
+    X(advice_scanned)                                                                              \
+    X(advice_sent)                                                                                 \
+    X(advice_dropped)                                                                              \
+    X(advice_stale)                                                                                \
+    X(automation_matches)                                                                          \
+    X(automation_begun)                                                                            \
+    X(automation_refused)                                                                          \
+    X(automation_cancelled)                                                                        \
+    X(automation_expired)                                                                          \
+    X(automation_rows)                                                                             \
+    X(automation_failures)                                                                         \
     X(http_connections)                                                                            \
     X(http_turned_away)                                                                            \
     X(http_idle_closed)                                                                            \

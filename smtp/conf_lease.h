@@ -14,6 +14,7 @@
 struct conf_lease {
     const struct conf *conf; /* borrowed from its maker, until `ended` */
     struct patterns_scratch *scratch; /* of its classifier; null: it has none; its maker's */
+    struct patterns_scratch *rules_scratch; /* likewise, of its rules of automation */
     uint32_t holders;
     bool current;
     void (*ended)(struct conf_lease *lease); /* it is not current, and nobody holds it */

@@ -57,6 +57,7 @@ struct egress_sources {
     struct list known;
 };
 
+struct advice_tap;
 struct egress;
 struct notifier;
 struct trace_tap;
@@ -69,6 +70,7 @@ struct delivery {
     struct spool *spool;      /* null until it takes outcomes: nothing starts before */
     struct event_tap *events;
     struct trace_tap *trace;  /* null: there is none */
+    struct advice_tap *advice; /* null: there is none */
     struct notifier *notifier; /* null: there is none */
     struct id_source *ids;
     struct cell_registry *registry; /* the TSA shard's */

@@ -81,6 +81,23 @@ static void put_state(struct exposition *to, const struct node *node)
               site_finder_sites(&node->control->sites));
 }
 
+/* 66 us to nine minutes. */
+static void put_automation(struct exposition *to, const struct advisor *advisor)
+{
+    static const struct metric reaction = {
+        "ringpost_rule_reaction_seconds", "histogram",
+        "From a reply that a rule acts on until all threads obey.", "scope"};
+    const struct automation_stats *stats = &advisor->automation.stats;
+    const uint64_t *changes = stats->changes;
+    put_gauge(to, "ringpost_automation_effects", "What rules have in force.",
+              changes[AUTOMATION_BEGUN] - changes[AUTOMATION_CANCELLED] -
+                  changes[AUTOMATION_EXPIRED]);
+    if (exposition_metric(to, &reaction)) {
+        exposition_histogram(to, SLICE("shard"), &advisor->reaction, EXPOSITION_NANOSECONDS, 16,
+                             39);
+    }
+}
+
 static void put_counters(struct exposition *to, const struct node *node)
 {
     uint8_t name_memory[NAME_BYTES];
@@ -399,6 +416,7 @@ static void put_all(struct exposition *to, const struct node *node,
     put_connections(to, node, collection);
     put_state(to, node);
     put_threads(to, node);
+    put_automation(to, &node->control->advisor);
     if (collection != NULL) {
         put_scheduled(to, &collection->scheduled);
         put_providers(to, &collection->providers);

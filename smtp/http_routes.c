@@ -1,6 +1,7 @@
 #include "smtp/http_routes.h"
 
 #include "smtp/http_admin.h"
+#include "smtp/http_automation.h"
 #include "smtp/http_events.h"
 #include "smtp/http_console.h"
 #include "smtp/http_metrics.h"
@@ -71,6 +72,8 @@ static const struct http_route routes[] = {
     READ("inspect-sched-q", http_admin_inspect_queue),
     READ("inspect-ready-q", http_admin_inspect_ready),
     READ("queues", http_admin_queues),
+    READ("tsa", http_automation_status),
+    ORDER("tsa", HTTP_METHOD_DELETE, http_automation_cancel),
     WATCH("trace-smtp-server", http_trace_server),
     WATCH("trace-smtp-client", http_trace_client),
 };

@@ -303,7 +303,7 @@ static void mta_stop_step(struct deferred *deferred)
         }
         return;
     case MTA_FLUSHING:
-        if (event_feed_idle(&mta->feed)) {
+        if (event_feed_idle(&mta->feed) && advice_tap_idle(&mta->advice)) {
             mta->stage = MTA_STOPPED;
             order_done(mta);
         }
@@ -354,6 +354,7 @@ static void all_stopped(struct control *control)
     rollup_stop(&control->rollup);
     site_finder_stop(&control->sites);
     resolver_stop(&control->resolver);
+    advisor_stop(&control->advisor);
     admin_stop(&control->admin);
     inject_book_stop(&control->keys);
     explain_stop(&control->explain);
@@ -491,7 +492,17 @@ static void house_done(struct spool_house *house, int error, struct slice reason
 
 static void limits_loaded(struct cell_store *store)
 {
-    admin_load(&CONTAINER_OF(store, struct control, limits)->admin);
+    advisor_load(&CONTAINER_OF(store, struct control, limits)->advisor);
+}
+
+static void advisor_shaped(struct advisor *advisor, const struct shaping_overrides *overrides)
+{
+    CONTAINER_OF(advisor, struct control, advisor)->explain.overrides = overrides;
+}
+
+static void advisor_loaded(struct advisor *advisor)
+{
+    admin_load(advisor->admin);
 }
 
 static void admin_loaded(struct admin *admin, struct slice problem)
@@ -572,6 +583,7 @@ static void control_step(struct deferred *deferred)
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
+        advisor_idle(&control->advisor) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && resolver_idle(&control->resolver) &&
@@ -695,6 +707,8 @@ void node_wire_control(struct control *control)
     deferred_init(&control->step, control_step);
     control->limits.loaded = limits_loaded;
     control->limits.stopped = limits_stopped;
+    control->advisor.loaded = advisor_loaded;
+    control->advisor.shaped = advisor_shaped;
     control->admin.loaded = admin_loaded;
     control->keys.loaded = keys_loaded;
 }

@@ -3,10 +3,10 @@
  * threads: the daemon gives each shard a thread that calls node_turn until node_finished, the
  * simulator calls all of them from one. What crosses shards here crosses by mail.
  *
- *   start   TSA shard: spool house, HTTP, what was used of limits, what operators ordered → each
- *           mail shard: replay, rows placed, events of lanes to be adopted told → TSA shard: lanes
- *           that were adopted change hands → each mail shard: the spool begins → in turn: listeners
- *           → NODE_READY
+ *   start   TSA shard: spool house, HTTP, what was used of limits, what rules have done, what
+ *           operators ordered → each mail shard: replay, rows placed, events of lanes to be adopted
+ *           told → TSA shard: lanes that were adopted change hands → each mail shard: the spool
+ *           begins → in turn: listeners → NODE_READY
  *   stop    each mail shard: listeners and idle dialogues close, what has begun ends; the event
  *           log gets all of it, durably; then the spool → TSA shard: HTTP, event log, limits, spool
  *           house → NODE_STOPPED
@@ -23,9 +23,12 @@
 #include "shard/queue/cell_store.h"
 #include "shard/spool/sweep.h"
 #include "smtp/admin.h"
+#include "smtp/advice_tap.h"
+#include "smtp/advisor.h"
 #include "smtp/delivery.h"
 #include "smtp/explain.h"
 #include "smtp/http_admin.h"
+#include "smtp/http_automation.h"
 #include "smtp/http_events.h"
 #include "smtp/http_metrics.h"
 #include "smtp/http_trace.h"
@@ -91,6 +94,7 @@ struct mta {
     struct site_book site_book;
     struct delivery delivery;
     struct trace_tap trace;
+    struct advice_tap advice;
     struct recovery recovery;
     struct queue_state state;
     struct spool_state spool_state;
@@ -128,6 +132,7 @@ struct control {
     struct cell_store limits;
     bool limits_stopped;
     struct admin admin;
+    struct advisor advisor;
     struct inject_book keys;
     struct explain explain;
     struct queue_census census;
@@ -137,6 +142,7 @@ struct control {
     struct queue_report *report; /* whose parts are not all home; null: none */
     struct node_http http;       /* all listeners */
     struct http_admin http_admin;
+    struct http_automation http_automation;
     struct http_trace *http_trace; /* one for each tracer there may be */
     struct metrics_source metrics;
     struct http_metrics http_metrics;

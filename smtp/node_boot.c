@@ -158,6 +158,7 @@ static void mta_wire_mail(struct mta *mta)
         .messages = &mta->messages,
         .events = &mta->events,
         .trace = &mta->trace,
+        .advice = &mta->advice,
         .notifier = &mta->notifier,
         .ids = &mta->ids,
         .site_book = &mta->site_book,
@@ -167,6 +168,8 @@ static void mta_wire_mail(struct mta *mta)
         .voids = &mta->node->control->keys.keys.voids,
     };
     delivery_init(&mta->delivery, &mta->pages);
+    advice_tap_init(&mta->advice, &mta->shard, mta->node->shards, &mta->node->control->advisor,
+                    &mta->pages);
     trace_tap_init(&mta->trace, &mta->shard, &mta->server, &mta->delivery);
     mta->rewrite.mover.shard = &mta->shard;
     mta->rewrite.mover.queues = &mta->queues;
@@ -242,6 +245,7 @@ static int mta_boot(struct node *node, unsigned index, struct buf *reason)
     }
     mta_wire_mail(mta);
     admin_shard_set(&node->control->admin, index, &mta->delivery);
+    advisor_shard_set(&node->control->advisor, index, &mta->delivery);
     trace_shard_set(&node->control->trace, index, &mta->trace);
     rollup_shard_set(&node->control->rollup, index, &mta->delivery);
     rebind_shard_set(&node->control->rebind, index, &mta->delivery, &mta->pages);
@@ -293,6 +297,13 @@ static int control_boot(struct node *node, struct buf *reason)
     control->admin.log = node->options.log;
     admin_init(&control->admin, &control->shard, &control->pages, node->shards,
                conf->node.state_dir, (uint32_t)prng_next(&control->shard.prng));
+    control->advisor.shard = &control->shard;
+    control->advisor.admin = &control->admin;
+    control->advisor.dir = conf->node.state_dir;
+    control->advisor.log = node->options.log;
+    control->advisor.heap = &control->heap;
+    advisor_init(&control->advisor, &control->pages, node->shards);
+    advisor_use(&control->advisor, advice_rules(conf));
     control->keys.log = node->options.log;
     control->keys.stop_level = &node->stop_level;
     inject_book_init(&control->keys, &control->shard, &control->pages, conf->node.state_dir);
@@ -309,6 +320,7 @@ static int control_boot(struct node *node, struct buf *reason)
     http_metrics_init(&control->http_metrics, &control->pages, &control->metrics);
     http_admin_init(&control->http_admin, &control->pages, &control->admin, &control->explain,
                     &control->rebind, &control->census);
+    http_automation_init(&control->http_automation, &control->pages, &control->advisor);
     node_reload_init_tsa(control);
     return 0;
 }
@@ -353,6 +365,7 @@ static void mta_close(struct mta *mta)
     rewrite_fini(&mta->rewrite);
     rebind_shard_fini(&mta->node->control->rebind, mta->shard.index);
     event_tap_fini(&mta->events);
+    advice_tap_fini(&mta->advice);
     deferred_cancel(&mta->step);
     queues_fini(&mta->queues);
     shard_fini(&mta->shard);
@@ -369,6 +382,7 @@ void node_close(struct node *node)
         mta_close(&node->mtas[i]);
     }
     deferred_cancel(&node->control->step);
+    advisor_fini(&node->control->advisor);
     admin_fini(&node->control->admin);
     inject_book_fini(&node->control->keys);
     explain_fini(&node->control->explain);

@@ -28,6 +28,7 @@ static void apply(struct reload *reload, const struct conf *conf)
     http_server_set_conf(&control->http.server, conf);
     event_log_set(control->log, &log);
     rollup_set(&control->rollup, conf);
+    advisor_use(&control->advisor, advice_rules(conf));
 }
 
 static const struct conf *conf_in_force(struct explain *explain)
@@ -65,6 +66,7 @@ void node_reload_init_mail(struct mta *mta)
         .server = &mta->server,
         .inject = &mta->inject,
         .http = &mta->http,
+        .advice = &mta->advice,
     };
     reload_shard_set(&mta->node->control->reload, mta->shard.index, &mta->delivery,
                      &target);

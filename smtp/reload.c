@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/classifier.h"
+#include "smtp/advice_tap.h"
 
 #define RETRY_NS (100 * NS_PER_MS)
 /* Changes and errors that have a line in the log; the answer over HTTP has room for more. */
@@ -38,6 +39,7 @@ static void snapshot_free(struct snapshot *snapshot)
     list_remove(&snapshot->link);
     for (unsigned i = 0; i < snapshot->reload->shards; i++) {
         patterns_scratch_close(snapshot->leases[i].lease.scratch);
+        patterns_scratch_close(snapshot->leases[i].lease.rules_scratch);
     }
     conf_free(snapshot->owned);
     heap_fini(&heap);
@@ -69,6 +71,12 @@ static struct patterns_scratch *scratch_new(const struct conf *conf)
     return conf->classifier == NULL ? NULL : patterns_scratch_open(conf->classifier->patterns);
 }
 
+static struct patterns_scratch *rules_scratch_new(const struct conf *conf)
+{
+    const struct shaping_rule_set *rules = advice_rules(conf);
+    return rules != NULL ? patterns_scratch_open(rules->patterns) : NULL;
+}
+
 static struct snapshot *snapshot_new(struct reload *reload, const struct conf *conf,
                                      struct conf *owned)
 {
@@ -86,6 +94,7 @@ static struct snapshot *snapshot_new(struct reload *reload, const struct conf *c
         snapshot->leases[i] = (struct snapshot_lease){
             .lease = {.conf = conf,
                       .scratch = scratch_new(conf),
+                      .rules_scratch = rules_scratch_new(conf),
                       .current = true,
                       .ended = lease_ended},
             .shard = delivery != NULL ? delivery->shard : NULL,
@@ -354,6 +363,7 @@ void reload_shard_set(struct reload *reload, unsigned index, struct delivery *de
     lease->shard = delivery->shard;
     target->server->lease = &lease->lease;
     event_tap_set_conf(target->server->events, &lease->lease);
+    advice_tap_set_conf(target->advice, &lease->lease);
 }
 
 void reload_stop(struct reload *reload)

@@ -1,6 +1,7 @@
 #include "smtp/reload_part.h"
 
 #include "core/check.h"
+#include "smtp/advice_tap.h"
 #include "smtp/egress.h"
 #include "smtp/queue_gate.h"
 #include "smtp/queue_of.h"
@@ -75,6 +76,7 @@ static void part_arrive(struct shard_walk *walk)
     site_book_expire(walk->delivery->site_book);
     target->server->intake->conf = conf;
     event_tap_set_conf(target->server->events, part->lease);
+    advice_tap_set_conf(target->advice, part->lease);
     server_set_conf(target->server, part->lease);
     http_server_set_conf(target->http, conf);
     inject_set_conf(target->inject);

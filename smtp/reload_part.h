@@ -27,6 +27,7 @@ struct reload_target {
     struct server *server;
     struct inject *inject;
     struct http_server *http;
+    struct advice_tap *advice;
 };
 
 struct reload_part {

@@ -12,9 +12,11 @@
 
 #include "core/check.h"
 #include "smtp/admin_local.h"
+#include "smtp/advice_tap.h"
 #include "smtp/envelope.h"
 #include "smtp/queue_of.h"
 #include "smtp/queue_gate.h"
+#include "smtp/transfer_advise.h"
 #include "smtp/transfer_notify.h"
 #include "smtp/transfer_time.h"
 
@@ -843,6 +845,9 @@ static void transfer_record(struct transfer *transfer)
     transfer->payload = buf_slice(&buf);
     count_outcomes(transfer);
     note_refusal(transfer);
+    if (transfer->delivery->advice != NULL && advice_tap_is_on(transfer->delivery->advice)) {
+        transfer_advise(transfer);
+    }
     hold_rows(transfer);
     put_outcome(transfer);
 }

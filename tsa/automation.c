@@ -346,6 +346,7 @@ static bool effect_scope(struct automation_effect *effect, const struct automati
         return record->domain.size > 0;
     case SHAPING_SET_CONFIG:
     case SHAPING_SET_DOMAIN_CONFIG:
+        effect->site = effect->rollup ? record->site : SLICE_NONE;
         effect->domain = record->domain;
         effect->source = record->source;
         return record->domain.size > 0 && record->source.size > 0;

@@ -52,7 +52,7 @@ static void say(const struct automation_store *store, const char *note, const ch
 
 static void say_bad(struct automation_store *store, int error)
 {
-    store->failures++;
+    counters_add(&store->shard->counters, COUNTER_automation_failures, 1);
     if (!store->bad) {
         store->bad = true;
         bool told = store->db.error[0] != '\0' && store->stage != AUTOMATION_STORE_MAKING;
@@ -280,7 +280,7 @@ static void written(struct work_job *job)
         return;
     }
     store->stage = AUTOMATION_STORE_OPEN;
-    store->written += store->task.rows.count;
+    counters_add(&store->shard->counters, COUNTER_automation_rows, store->task.rows.count);
     say_good(store);
     if (store->stopping || store->full) {
         drive(store);

@@ -62,8 +62,6 @@ struct automation_store {
     uint8_t *data;                 /* AUTOMATION_BATCH_BYTES: what they hold */
     uint64_t restored;             /* rows that were taken at the start */
     uint64_t refused;              /* … that were not */
-    uint64_t written;              /* rows */
-    uint64_t failures;             /* of jobs */
     char path[STATE_DB_PATH_MAX];
 };
 

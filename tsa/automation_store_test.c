@@ -272,7 +272,7 @@ static void f20_a_disk_without_room_is_said_once_and_written_when_there_is(void 
     }
     assert_int_equal(line_count(), 1);
     assert_non_null(strstr(lines, "cannot be used"));
-    assert_in_range(store.failures, 4, 6);
+    assert_in_range(counters_get(&shards.shards[0].counters, COUNTER_automation_failures), 4, 6);
     sim_disk_failing_set(disk, false, false, false);
     run(2 * NS_PER_S);
     assert_int_equal(line_count(), 2);

@@ -138,7 +138,8 @@ static const struct {
     {SHAPING_BOUNCE_TENANT, true, true, SHAPING_BOUNCE_TENANT, "", "", "a.test", "t", ""},
     {SHAPING_BOUNCE_CAMPAIGN, true, true, SHAPING_BOUNCE_CAMPAIGN, "", "", "a.test", "t", "c"},
     {SHAPING_BOUNCE_CAMPAIGN, true, false, SHAPING_BOUNCE_TENANT, "", "", "a.test", "t", ""},
-    {SHAPING_SET_CONFIG, false, false, SHAPING_SET_CONFIG, "", "ip1", "a.test", "", ""},
+    {SHAPING_SET_CONFIG, false, false, SHAPING_SET_CONFIG, "ip1->mx.a.test@smtp_client", "ip1",
+     "a.test", "", ""},
     {SHAPING_SET_DOMAIN_CONFIG, false, false, SHAPING_SET_DOMAIN_CONFIG, "", "ip1", "a.test", "",
      ""},
 };
@@ -415,7 +416,8 @@ static void an_audit_record_is_one_line_whatever_the_reply_says(void **state)
     buf_init(&line, bytes, sizeof(bytes));
     automation_put_json(&line, automation_change_name(AUTOMATION_BEGUN), effect, &rule);
     check(buf_slice(&line),
-          "{\"change\":\"begun\",\"id\":100,\"action\":\"SetConfig\",\"source\":\"ip1\","
+          "{\"change\":\"begun\",\"id\":100,\"action\":\"SetConfig\","
+          "\"site\":\"ip1->mx.a.test@smtp_client\",\"source\":\"ip1\","
           "\"domain\":\"a.test\",\"name\":\"max_message_rate\",\"value\":\"\\\"1/m\\\"\","
           "\"reason\":\"451 slow\\u001b[2J\\r\\n\\\"\",\"mx_rollup\":true,"
           "\"event_time_ms\":1800000000000,\"expires_ms\":1800003600000,"

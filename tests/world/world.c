@@ -218,6 +218,7 @@ static void node_drop(struct node *node)
     }
     spool_sweep_fini(&node->control->sweep);
     http_trace_fini(node->control->http_trace);
+    advisor_fini(&node->control->advisor);
     reload_fini(&node->control->reload);
     http_server_fini(&node->control->http.server);
     inject_book_fini(&node->control->keys);
