@@ -15,6 +15,7 @@
 #include "tools/cmd_spool.h"
 #include "tools/cmd_top.h"
 #include "tools/cmd_trace.h"
+#include "tools/cmd_tsa.h"
 #include "tools/exit_codes.h"
 #include "tools/readable.h"
 #include "tools/verb_options.h"
@@ -91,6 +92,9 @@ static const struct verb verbs[] = {
               "         [--endpoint URL] [--json] [--color auto|always|never]",
      .help = "Live SMTP dialogues, with clients or with servers, until Ctrl-C; `man ringpost` has\n"
              "all filters."},
+    {.name = "tsa", .run = cmd_tsa, .usage = "status|cancel ID [--endpoint URL] [--json]",
+     .help = "What rules of automation have in force: what it is about, until when, by which rule\n"
+             "and which reply. cancel ends one of these now; the rule may act again."},
     {.name = "version", .run = cmd_version, .usage = "", .help = "The version of this command."},
     {.name = "help", .run = cmd_help, .usage = "", .help = "All verbs."},
 };
