@@ -474,8 +474,8 @@ static void cancel(struct admin *admin)
         const struct admin_entry *entry = &admin->table->entries[i];
         if (entry->kind == request->kind && id_equal(&entry->id, &request->id)) {
             if (entry->effect > 0) {
-                answer_invalid(admin, "a rule of automation has ordered this, and it ends with "
-                                      "that");
+                answer_invalid(admin, "a rule of automation has ordered this: it is cancelled by "
+                                      "`ringpost tsa cancel`");
                 return;
             }
             copy_table(admin, &request->id);
