@@ -1,8 +1,8 @@
 /*
  * Reloads on real threads while mail goes round: a node that is its own smart host, so that every
  * message comes back until it has too many Received fields. Under TSan this shows that nothing of a
- * configuration is read by one thread while another one frees it, and that what /metrics and the
- * largest queues are made of has one owner at a time.
+ * configuration is read by one thread while another one frees it, rules of automation and what they
+ * set included, and that what /metrics and the largest queues are made of has one owner at a time.
  */
 #include "smtp/reload.h"
 
@@ -43,6 +43,9 @@ static void write_file(const struct node_rig *rig, unsigned port, unsigned i)
     fprintf(file, "[shaping.default]\nenable_tls = \"Disabled\"\nconnection_limit = %u\n"
             "[shaping.\"%s.test\"]\n%s\n", 1 + i % 5, i % 2 > 0 ? "a" : "b",
             i % 3 == 2 ? "connection_limt = 1" : "");
+    fprintf(file, "[[shaping.default.automation]]\nregex = \"OK ids=|number %u\"\n"
+            "action = [\"SuspendTenant\", {SetDomainConfig = {name = \"max_ready\", value = %u}}]\n"
+            "duration = \"1s\"\n", i / 4, 500 + i / 4);
     fclose(file);
 }
 
@@ -101,10 +104,12 @@ static void reloads_and_questions_on_threads_while_mail_goes_round(void **state)
         reload(&rig, port, i);
         ask(rig.node.http_bound[0].port, "/metrics");
         ask(rig.node.http_bound[0].port, "/api/admin/queues/v1?kind=ready");
+        ask(rig.node.http_bound[0].port, "/api/admin/tsa/v1");
     }
     uint64_t rounds = node_counter(&rig.node, COUNTER_deliveries);
     printf("%llu deliveries meanwhile\n", (unsigned long long)rounds);
     assert_true(rounds > MESSAGES);
+    assert_true(node_counter(&rig.node, COUNTER_automation_begun) > 0);
     assert_int_equal(node_counter(&rig.node, COUNTER_reloads_refused), RELOADS / 3);
     node_rig_close(&rig);
 }
