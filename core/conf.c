@@ -1,5 +1,7 @@
 #include "core/conf.h"
 
+#include <string.h>
+
 #include "core/conf_classifier.h"
 #include "core/conf_dns.h"
 #include "core/conf_files.h"
@@ -50,6 +52,24 @@ static const struct section sections[] = {
     {"bounce_classifier", conf_apply_classifier, false, CONF_NOW, conf_files_apart},
 };
 
+/* What stands in a configuration of ringpost-tsad, which has no mail. False: it is an error. */
+static bool is_of_tsad(struct conf_load *load, const struct section *section,
+                       const struct conf_value *value)
+{
+    static const char *const names[] = {"node",    "memory",  "tsa", "http_listener",
+                                        "sources", "shaping", "dns", "log"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (strcmp(section->name, names[i]) == 0) {
+            if (i >= COUNT_OF(names) - 2) {
+                conf_note(load, value, "[%s] has no effect in ringpost-tsad", section->name);
+            }
+            return true;
+        }
+    }
+    conf_error(load, value, "[%s] is not for ringpost-tsad", section->name);
+    return false;
+}
+
 /* The names above as rows, for the message about an unknown one. */
 static const struct conf_option section_rows[] = {
     {.name = "include"},       {.name = "node"},    {.name = "spool"},   {.name = "memory"},
@@ -89,6 +109,10 @@ static void sections_apply(struct conf_load *load, struct conf *conf)
 {
     for (size_t i = 0; i < COUNT_OF(sections); i++) {
         const struct conf_value *value = conf_tree_member(load->root, sections[i].name);
+        if (value != NULL && load->input->program == CONF_TSAD &&
+            !is_of_tsad(load, &sections[i], value)) {
+            continue;
+        }
         if (value != NULL && sections[i].apply == NULL) {
             conf_error(load, value, "[%s]: not built yet in this version", sections[i].name);
         } else if (value != NULL || sections[i].always) {

@@ -402,7 +402,9 @@ struct classifier;
 
 /* [tsa] */
 struct conf_tsa {
-    bool off; /* no rule of automation acts */
+    bool off;              /* no rule of automation acts */
+    uint32_t effects_max;  /* of ringpost-tsad, like the next one: in force at once */
+    uint32_t counters_max; /* of thresholds */
 };
 
 struct conf {
@@ -436,7 +438,11 @@ struct conf {
 typedef bool conf_read(void *context, const char *path, struct slice *bytes_out,
                        struct buf *reason_out);
 
+/* Whose configuration it is: sections of other programs are errors, and defaults differ. */
+enum conf_program { CONF_MTA, CONF_TSAD };
+
 struct conf_input {
+    enum conf_program program;
     const char *file;        /* main file, or null: defaults */
     const char *const *sets; /* "section.key=VALUE", applied in order after all files */
     size_t set_count;

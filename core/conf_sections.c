@@ -97,6 +97,8 @@ static void apply_tsa_mode(struct conf_load *load, const struct conf_option *opt
 
 static const struct conf_option tsa_rows[] = {
     {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode, RELOADS},
+    {FIELD("effects", OPTION_COUNT, conf_tsa, effects_max), .min = 16, .max = 1u << 20},
+    {FIELD("counters", OPTION_COUNT, conf_tsa, counters_max), .min = 16, .max = 1u << 22},
     {.name = "publish", .kind = OPTION_LATER},
     {.name = "subscribe", .kind = OPTION_LATER},
     {.name = "token", .kind = OPTION_LATER},
@@ -129,6 +131,7 @@ void conf_sections_default(struct conf_load *load, struct conf *conf, struct sli
         .compact_after_ns = 60 * S,
     };
     conf->memory = (struct conf_memory){.staging_bytes = 64 * MIB};
+    conf->tsa = (struct conf_tsa){.effects_max = 16384, .counters_max = 65536};
     conf->log = (struct conf_log){
         .path = conf_place_path(load, SLICE("var/log")),
         .max_file_bytes = 1000000000,
@@ -165,6 +168,15 @@ void conf_apply_log(struct conf_load *load, const struct conf_value *table, stru
 void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, struct conf *conf)
 {
     conf_options_apply(load, &tsa_options, table, &conf->tsa);
+    bool mail = load->input->program == CONF_MTA;
+    static const char *const names[] = {"effects", "counters", "mode"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const struct conf_value *value = conf_tree_member(table, names[i]);
+        if (value != NULL && mail == (i < 2)) {
+            conf_note(load, value, "%s has no effect in %s", names[i],
+                      mail ? "ringpostd" : "ringpost-tsad");
+        }
+    }
 }
 
 /* --- listeners ------------------------------------------------------------------------------- */
@@ -417,7 +429,9 @@ static struct conf_http_listener http_listener_default(struct conf_load *load,
         .trusted_host_count = LOOPBACK_HOSTS,
         .request_body_limit = 64 * MIB,
     };
-    CHECK(endpoint_parse(SLICE("127.0.0.1:8000"), 0, &listener.listen));
+    struct slice listen = load->input->program == CONF_TSAD ? SLICE("127.0.0.1:8008")
+                                                             : SLICE("127.0.0.1:8000");
+    CHECK(endpoint_parse(listen, 0, &listener.listen));
     return listener;
 }
 
@@ -459,6 +473,7 @@ void conf_sections_keep(struct conf *next, const struct conf *running, struct he
     conf_options_keep(&spool_options, &next->spool, &running->spool);
     conf_options_keep(&memory_options, &next->memory, &running->memory);
     conf_options_keep(&log_options, &next->log, &running->log);
+    conf_options_keep(&tsa_options, &next->tsa, &running->tsa);
     size_t count = next->smtp_listener_count;
     struct conf_smtp_listener *listeners =
         heap_take_array(heap, count + 1, sizeof(*listeners));

@@ -94,6 +94,40 @@ static void an_empty_array_means_no_http(void **state)
     assert_string_equal(said, "");
 }
 
+static struct conf *load_tsad(const char *text)
+{
+    const char *const files[] = {"t.toml", text, NULL};
+    struct conf_messages messages = {0};
+    const struct conf_input input = {
+        .program = CONF_TSAD,
+        .file = files[0],
+        .hostname = SLICE("box.test"),
+        .read = conf_kit_read,
+        .read_context = (void *)(uintptr_t)files,
+    };
+    buf_init(&messages.text, said, sizeof(said) - 1);
+    struct conf *conf = conf_load(&input, &messages);
+    said[messages.text.size] = '\0';
+    return conf;
+}
+
+static void a_daemon_without_mail_has_sections_of_its_own(void **state)
+{
+    (void)state;
+    struct conf *conf = load_tsad("[tsa]\neffects = 100\n[shaping.\"a.test\"]\nsmtp_port = 26\n");
+    assert_non_null(conf);
+    assert_string_equal(said, "");
+    assert_int_equal(conf->tsa.effects_max, 100);
+    assert_int_equal(conf->tsa.counters_max, 65536);
+    assert_int_equal(conf->http_listeners[0].listen.port, 8008);
+    conf_free(conf);
+    conf = load_tsad("[log]\npath = \"log\"\n");
+    assert_string_equal(said, "t.toml:1:2: note: [log] has no effect in ringpost-tsad\n");
+    conf_free(conf);
+    assert_null(load_tsad("[spool]\npath = \"spool\"\n"));
+    assert_string_equal(said, "t.toml:1:2: error: [spool] is not for ringpost-tsad\n");
+}
+
 static void the_black_box_file_loads(void **state)
 {
     (void)state;
@@ -913,6 +947,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_file_a_node_on_loopback),
         cmocka_unit_test(an_empty_array_means_no_http),
+        cmocka_unit_test(a_daemon_without_mail_has_sections_of_its_own),
         cmocka_unit_test(the_black_box_file_loads),
         cmocka_unit_test(every_option_of_the_node_reaches_its_field),
         cmocka_unit_test(every_option_of_listeners_queues_and_paths_reaches_its_field),

@@ -138,7 +138,8 @@ static bool conf_file_read(void *context, const char *path, struct slice *bytes_
     return problem == NULL;
 }
 
-struct conf *conf_file_load(const char *file, const char *const *sets, size_t set_count,
+struct conf *conf_file_load(enum conf_program program, const char *file,
+                            const char *const *sets, size_t set_count,
                             struct conf_messages *messages)
 {
     char hostname[256] = "";
@@ -149,6 +150,7 @@ struct conf *conf_file_load(const char *file, const char *const *sets, size_t se
     }
     struct conf_disk disk = {.heap = &heap, .file = file, .resolv_file = "/etc/resolv.conf"};
     struct conf_input input = {
+        .program = program,
         .file = file,
         .sets = sets,
         .set_count = set_count,

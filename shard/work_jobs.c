@@ -531,8 +531,8 @@ static int job_compress(struct work_job *job)
 static int job_conf(struct work_job *job)
 {
     struct conf_reading *reading = job->data;
-    reading->conf = conf_file_load(reading->file, reading->sets, reading->set_count,
-                                   &reading->messages);
+    reading->conf = conf_file_load(reading->program, reading->file, reading->sets,
+                                   reading->set_count, &reading->messages);
     return 0;
 }
 

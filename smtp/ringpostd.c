@@ -131,7 +131,7 @@ static struct conf *load_conf(const struct daemon *daemon)
     CHECK(text != NULL);
     buf_init(&messages.text, text, MESSAGES_MAX);
     struct conf *conf =
-        conf_file_load(daemon->file, daemon->sets, daemon->set_count, &messages);
+        conf_file_load(CONF_MTA, daemon->file, daemon->sets, daemon->set_count, &messages);
     fwrite(messages.text.data, 1, messages.text.size, stderr);
     free(text);
     return conf;

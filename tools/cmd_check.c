@@ -66,7 +66,7 @@ int cmd_check(int count, char **arguments)
     }
     struct conf_messages messages = {0};
     buf_init(&messages.text, bytes, sizeof(bytes));
-    struct conf *conf = conf_file_load(file, sets, set_count, &messages);
+    struct conf *conf = conf_file_load(CONF_MTA, file, sets, set_count, &messages);
     bool good = conf != NULL;
     conf_free(conf);
     if (as_json) {

@@ -192,7 +192,7 @@ int cmd_events(int count, char **arguments)
     }
     if (run.directory == NULL) {
         buf_init(&messages.text, bytes, sizeof(bytes));
-        conf = conf_file_load(run.file, NULL, 0, &messages);
+        conf = conf_file_load(CONF_MTA, run.file, NULL, 0, &messages);
         if (conf == NULL) {
             fprintf(stderr, "%.*s", (int)messages.text.size, (const char *)bytes);
             return EXIT_CONFIGURATION;

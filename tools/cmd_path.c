@@ -185,7 +185,7 @@ int cmd_path(int count, char **arguments)
         return EXIT_USAGE;
     }
     buf_init(&messages.text, bytes, sizeof(bytes));
-    struct conf *conf = conf_file_load(run.file, run.sets, run.set_count, &messages);
+    struct conf *conf = conf_file_load(CONF_MTA, run.file, run.sets, run.set_count, &messages);
     if (conf == NULL) {
         fprintf(stderr, "%.*s%u errors\n", (int)messages.text.size, (const char *)bytes,
                 messages.errors);

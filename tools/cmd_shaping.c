@@ -84,7 +84,7 @@ int cmd_shaping(int count, char **arguments)
         return EXIT_USAGE;
     }
     buf_init(&messages.text, bytes, sizeof(bytes));
-    struct conf *conf = conf_file_load(NULL, run.sets, run.set_count, &messages);
+    struct conf *conf = conf_file_load(CONF_MTA, NULL, run.sets, run.set_count, &messages);
     bool good = conf != NULL;
     conf_free(conf);
     fprintf(stderr, "%.*s", (int)messages.text.size, (const char *)bytes);

@@ -294,7 +294,7 @@ static int run_configured(struct spool_run *run, const struct part *part, const 
     CHECK(bytes != NULL);
     buf_init(&messages.text, bytes, MESSAGES_BYTES);
     if (run->path == NULL) {
-        conf = conf_file_load(file, NULL, 0, &messages);
+        conf = conf_file_load(CONF_MTA, file, NULL, 0, &messages);
         run->path = conf == NULL ? NULL : conf->spool.path;
     }
     if (run->path == NULL) {

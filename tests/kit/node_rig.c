@@ -46,7 +46,7 @@ void node_rig_start(struct node_rig *rig)
     char text[4096];
     struct conf_messages messages = {0};
     buf_init(&messages.text, text, sizeof(text));
-    rig->conf = conf_file_load(rig->file, NULL, 0, &messages);
+    rig->conf = conf_file_load(CONF_MTA, rig->file, NULL, 0, &messages);
     assert_non_null(rig->conf);
     const struct node_options options = {
         .conf = rig->conf,

@@ -542,6 +542,7 @@ static int step_conf(struct work_actor *actor, struct work_job *job, const char 
     (void)path;
     heap_init(&source.heap);
     const struct conf_input input = {
+        .program = reading->program,
         .file = reading->file,
         .sets = reading->sets,
         .set_count = reading->set_count,
