@@ -5,21 +5,13 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <linux/magic.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,12 +20,11 @@
 
 #include "core/check.h"
 #include "shard/conf_file.h"
+#include "shard/process.h"
 #include "shard/thread.h"
 #include "shard/watchdog.h"
 #include "smtp/node.h"
 
-#define EXIT_USAGE   2
-#define EXIT_CONFIG  3
 #define SETS_MAX     256
 #define MESSAGES_MAX (256 * KIB)
 /* How long a stop may take once connections are cut; with a second SIGTERM it ends within 2 s. */
@@ -102,26 +93,6 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "ringpostd %s\n", RINGPOST_VERSION);
 }
 
-/* --- log lines -------------------------------------------------------------------------------- */
-
-static void stderr_put(void *context, struct slice line)
-{
-    (void)context;
-    /* One write a line, so that lines of several threads never mix. */
-    ssize_t written = write(STDERR_FILENO, line.data, line.size);
-    (void)written;
-}
-
-static const struct log_sink stderr_sink = {.put = stderr_put};
-
-static void say_failure(const char *event, const char *reason)
-{
-    struct logline line;
-    logline_begin(&line, event);
-    logline_string(&line, "reason", reason);
-    logline_end(&line, &stderr_sink);
-}
-
 /* --- configuration ---------------------------------------------------------------------------- */
 
 static struct conf *load_conf(const struct daemon *daemon)
@@ -139,29 +110,6 @@ static struct conf *load_conf(const struct daemon *daemon)
 
 /* --- where we run ----------------------------------------------------------------------------- */
 
-static bool make_dirs(const char *path)
-{
-    char copy[PATH_MAX];
-    size_t size = strlen(path);
-    if (size >= sizeof(copy)) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(copy, path, size + 1);
-    for (char *at = copy + 1; at <= copy + size; at++) {
-        if (*at != '/' && *at != '\0') {
-            continue;
-        }
-        char saved = *at;
-        *at = '\0';
-        if (mkdir(copy, 0750) != 0 && errno != EEXIST) {
-            return false;
-        }
-        *at = saved;
-    }
-    return true;
-}
-
 /* node.id of the configuration, else of state_dir/node.id, which is made at the first start. */
 static bool find_node_id(const struct conf *conf, struct id *id_out)
 {
@@ -171,7 +119,7 @@ static bool find_node_id(const struct conf *conf, struct id *id_out)
         memcpy(id_out->bytes, conf->node.id, sizeof(id_out->bytes));
         return true;
     }
-    if (!make_dirs(conf->node.state_dir)) {
+    if (!process_make_dirs(conf->node.state_dir)) {
         return false;
     }
     snprintf(path, sizeof(path), "%s/node.id", conf->node.state_dir);
@@ -199,83 +147,13 @@ static bool find_node_id(const struct conf *conf, struct id *id_out)
 /* The log may fill up later, which is dealt with then; that it can never be written is told now. */
 static bool log_usable(const struct conf *conf)
 {
-    return make_dirs(conf->log.path) && access(conf->log.path, W_OK | X_OK) == 0;
-}
-
-static uint64_t memory_limit(const struct conf *conf)
-{
-    struct sysinfo info;
-    uint64_t memory = 1024ull * MIB;
-    if (conf->memory.limit_bytes > 0) {
-        return conf->memory.limit_bytes;
-    }
-    if (sysinfo(&info) == 0) {
-        memory = (uint64_t)info.totalram * info.mem_unit;
-    }
-    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
-    if (file != NULL) {
-        char text[32] = "";
-        uint64_t group;
-        if (fgets(text, sizeof(text), file) != NULL) {
-            text[strcspn(text, "\n")] = '\0';
-            if (slice_parse_u64(slice_from_string(text), &group)) {
-                memory = MIN_OF(memory, group);
-            }
-        }
-        fclose(file);
-    }
-    return memory / 4 * 3;
+    return process_make_dirs(conf->log.path) && access(conf->log.path, W_OK | X_OK) == 0;
 }
 
 static unsigned shard_count(const struct conf *conf)
 {
     unsigned count = conf->node.shards > 0 ? conf->node.shards : thread_cpus();
     return MIN_OF(count, SHARDS_MAX - 1u);
-}
-
-/*
- * From root to node.user and node.group, before anything is made: all files belong to them. What is
- * kept is the right to bind ports below 1024, for the listeners.
- */
-static const char *become_user(const struct conf *conf)
-{
-    const struct passwd *user = NULL;
-    const struct group *group = NULL;
-    if (conf->node.user[0] == '\0' && conf->node.group[0] == '\0') {
-        return NULL;
-    }
-    if (geteuid() != 0) {
-        return "node.user and node.group: only root may become another user";
-    }
-    if (conf->node.user[0] != '\0' && (user = getpwnam(conf->node.user)) == NULL) {
-        return "node.user: there is no such user";
-    }
-    if (conf->node.group[0] != '\0' && (group = getgrnam(conf->node.group)) == NULL) {
-        return "node.group: there is no such group";
-    }
-    uid_t uid = user != NULL ? user->pw_uid : 0;
-    gid_t gid = group != NULL ? group->gr_gid : user->pw_gid;
-    if (prctl(PR_SET_KEEPCAPS, 1) != 0 || setgroups(0, NULL) != 0 ||
-        setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0) {
-        return "node.user and node.group: the system refused the change";
-    }
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[2] = {{0}};
-    sets[0].effective = 1u << CAP_NET_BIND_SERVICE;
-    sets[0].permitted = sets[0].effective;
-    if (uid != 0 && syscall(SYS_capset, &header, sets) != 0) {
-        return "the right to bind low ports could not be kept";
-    }
-    return NULL;
-}
-
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -293,27 +171,12 @@ static void say_unsafe(const struct conf *conf)
 {
     struct statfs info;
     if (conf->spool.sync == CONF_SYNC_NONE) {
-        say_failure("unsafe", "spool.sync = none: acknowledged mail can be lost");
+        process_say("unsafe", "spool.sync = none: acknowledged mail can be lost");
     }
     if (statfs(conf->spool.path, &info) == 0 &&
         (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC)) {
-        say_failure("unsafe", "spool.path lies in memory: acknowledged mail can be lost");
+        process_say("unsafe", "spool.path lies in memory: acknowledged mail can be lost");
     }
-}
-
-static void put_endpoints(struct logline *line, const char *key, const struct endpoint *endpoints,
-                          size_t count)
-{
-    char text[CONF_LISTENERS_MAX * ENDPOINT_TEXT_MAX];
-    struct buf buf;
-    buf_init(&buf, text, sizeof(text));
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            buf_put_byte(&buf, ',');
-        }
-        endpoint_put(&buf, &endpoints[i]);
-    }
-    logline_text(line, key, buf.size > 0 ? buf_slice(&buf) : SLICE("none"));
 }
 
 static void say_ready(const struct daemon *daemon)
@@ -321,12 +184,12 @@ static void say_ready(const struct daemon *daemon)
     const struct node *node = &daemon->node;
     struct logline line;
     logline_begin(&line, "ready");
-    put_endpoints(&line, "smtp", node->bound, daemon->conf->smtp_listener_count);
-    put_endpoints(&line, "http", node->http_bound, daemon->conf->http_listener_count);
+    process_put_endpoints(&line, "smtp", node->bound, daemon->conf->smtp_listener_count);
+    process_put_endpoints(&line, "http", node->http_bound, daemon->conf->http_listener_count);
     logline_u64(&line, "pid", (uint64_t)getpid());
     logline_u64(&line, "queued", node->queued);
     logline_string(&line, "version", RINGPOST_VERSION);
-    logline_end(&line, &stderr_sink);
+    logline_end(&line, &process_stderr);
     say_unsafe(daemon->conf);
     (void)sd_notify(0, "READY=1");
 }
@@ -358,7 +221,7 @@ static void say_stopped(const struct node *node)
     put_commits(&line, node);
     logline_string(&line, "sync",
                    node->options.conf->spool.sync == CONF_SYNC_COMMIT ? "commit" : "none");
-    logline_end(&line, &stderr_sink);
+    logline_end(&line, &process_stderr);
 }
 
 /* --- reports ---------------------------------------------------------------------------------- */
@@ -369,7 +232,7 @@ static void report_ask(struct daemon *daemon)
     daemon->report_wanted = false;
     daemon->report_memory = aligned_alloc(64, align_up(queue_report_memory(node->shards), 64));
     if (daemon->report_memory == NULL) {
-        say_failure("report_end", "no memory for it");
+        process_say("report_end", "no memory for it");
         return;
     }
     queue_report_init(&daemon->report, node->shards, daemon->report_memory);
@@ -397,15 +260,8 @@ static void report_print(struct daemon *daemon)
             daemon->report_memory = NULL;
             return;
         }
-        stderr_put(NULL, line);
+        process_stderr.put(NULL, line);
     }
-}
-
-static uint64_t monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /*
@@ -414,7 +270,7 @@ static uint64_t monotonic_ns(void)
  */
 static _Noreturn void give_up_stop(const struct node *node)
 {
-    say_failure("stop_cut_short", "something could not be written in time; what has no recorded "
+    process_say("stop_cut_short", "something could not be written in time; what has no recorded "
                                   "outcome is tried again after the next start");
     say_stopped(node);
     _exit(EXIT_SUCCESS);
@@ -435,7 +291,7 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
             ready = true;
             say_ready(daemon);
         }
-        if (monotonic_ns() >= deadline_ns) {
+        if (process_monotonic_ns() >= deadline_ns) {
             give_up_stop(node);
         }
         if (ready && daemon->report_wanted && daemon->report_memory == NULL) {
@@ -453,7 +309,7 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
             node_stop(node, ++level);
             uint64_t patience_ns = daemon->conf->node.stop_timeout_ns + STOP_CUT_NS;
             deadline_ns = MIN_OF(deadline_ns,
-                                 monotonic_ns() + (level > 1 ? STOP_CUT_NS : patience_ns));
+                                 process_monotonic_ns() + (level > 1 ? STOP_CUT_NS : patience_ns));
         } else if (signal == SIGHUP) {
             node_reload(node);
         } else if (signal == SIGUSR1) {
@@ -494,8 +350,8 @@ static int run(struct daemon *daemon)
     /* Blocked before any thread is made: only sigtimedwait sees them. */
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
-    const char *refusal = become_user(daemon->conf);
+    process_raise_file_limit();
+    const char *refusal = process_become_user(daemon->conf);
     if (refusal != NULL) {
         fprintf(stderr, "ringpostd: %s\n", refusal);
         return EXIT_FAILURE;
@@ -505,9 +361,9 @@ static int run(struct daemon *daemon)
         .conf_file = daemon->file,
         .conf_sets = daemon->sets,
         .conf_set_count = daemon->set_count,
-        .log = stderr_sink,
+        .log = process_stderr,
         .shards = shard_count(daemon->conf),
-        .memory_bytes = memory_limit(daemon->conf),
+        .memory_bytes = process_memory_limit(daemon->conf),
     };
     if (!find_node_id(daemon->conf, &options_of_node.id)) {
         fprintf(stderr, "ringpostd: %s/node.id: %s\n", daemon->conf->node.state_dir,
@@ -561,11 +417,11 @@ int main(int argc, char **argv)
     struct daemon *daemon = calloc(1, sizeof(*daemon));
     CHECK(daemon != NULL);
     argp_program_version_hook = print_version;
-    argp_err_exit_status = EXIT_USAGE;
+    argp_err_exit_status = PROCESS_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, daemon);
     daemon->conf = load_conf(daemon);
     if (daemon->conf == NULL) {
-        return EXIT_CONFIG;
+        return PROCESS_EXIT_CONFIG;
     }
     int status = daemon->check_only ? EXIT_SUCCESS : run(daemon);
     if (daemon->check_only) {
