@@ -13,7 +13,7 @@ CUTS ?= 2000
 REQUESTS ?= 1000000
 BENCH ?= run relay
 
-programs = ringpostd ringpost ringpost-bench
+programs = ringpostd ringpost-tsad ringpost ringpost-bench
 build = cmake --preset release --log-level=NOTICE && \
     cmake --build --preset release --target $(programs)
 
@@ -82,7 +82,8 @@ install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
 	    $(DESTDIR)$(PREFIX)/share/doc/ringpost \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 755 build/release/bin/ringpostd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 build/release/bin/ringpostd build/release/bin/ringpost-tsad \
+	    $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 build/release/bin/ringpost build/release/bin/ringpost-bench \
 	    $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 packaging/man/*.1 $(DESTDIR)$(MANDIR)/man1/
@@ -94,13 +95,17 @@ install: all ## into DESTDIR/PREFIX; an existing configuration is kept
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/
 	test -e $(DESTDIR)$(CONFDIR)/ringpost.toml || \
 	    install -m 644 packaging/etc/ringpost.toml $(DESTDIR)$(CONFDIR)/
+	test -e $(DESTDIR)$(CONFDIR)/tsad.toml || \
+	    install -m 644 packaging/etc/tsad.toml $(DESTDIR)$(CONFDIR)/
 	test -e $(DESTDIR)$(CONFDIR)/listener_domains.toml || \
 	    install -m 644 packaging/etc/listener_domains.toml $(DESTDIR)$(CONFDIR)/
 	test -e $(DESTDIR)$(CONFDIR)/iana.toml || \
 	    install -m 644 packaging/etc/iana.toml $(DESTDIR)$(CONFDIR)/
-	sed -e 's|@SBINDIR@|$(PREFIX)/sbin|' -e 's|@CONFDIR@|$(CONFDIR)|' \
-	    packaging/systemd/ringpostd.service \
-	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/ringpostd.service
+	for unit in ringpostd ringpost-tsad; do \
+	    sed -e 's|@SBINDIR@|$(PREFIX)/sbin|' -e 's|@CONFDIR@|$(CONFDIR)|' \
+	        packaging/systemd/$$unit.service \
+	        >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; \
+	done
 	install -m 644 packaging/systemd/ringpost.sysusers \
 	    $(DESTDIR)$(PREFIX)/lib/sysusers.d/ringpost.conf
 
