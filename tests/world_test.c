@@ -23,6 +23,8 @@ static void calm_body(struct sim *sim, void *context)
     world.shards = 1 + (unsigned)sim_below(sim, 3);
     world.body_bytes_max = 700 * KIB;
     world.mood.plain = 300;
+    /* All four clients may send their largest to one of three shards, and none is refused. */
+    world_set(&world, "memory.staging=16MiB");
     world_open(&world);
     if (world_start(&world)) {
         world_mail(&world, 4, 30, 20 * NS_PER_MS);
