@@ -98,11 +98,48 @@ static void no_network_fault_loses_alters_or_repeats_mail_without_a_reason(void 
     }
 }
 
+/* --- a server leaves while its word on the mail is still to come ------------------------------ */
+
+static void leaving_body(struct sim *sim, void *context)
+{
+    struct world world;
+    world_init(&world, sim);
+    world.body_bytes_max = 6 * KIB;
+    world.mood = (struct sink_mood){.one_stage = true,
+                                    .stage = STAGE_DOT,
+                                    .slow = 900,
+                                    .slow_ns = 3 * NS_PER_S,
+                                    .unasked = 300,
+                                    .plain = 300};
+    world_open(&world);
+    if (world_start(&world)) {
+        world_mail(&world, 4, 16, NS_PER_S);
+        (void)sim_run_for(sim, 30 * NS_PER_S);
+        world_finish(&world);
+    }
+    world_tally_add(context, &world.tally);
+    world_close(&world);
+}
+
+static void what_a_leaving_server_says_it_has_is_not_sent_again(void **state)
+{
+    (void)state;
+    struct world_tally tally = {0};
+    struct sim_campaign campaign = {
+        .name = "leaving", .count = 5, .body = leaving_body, .context = &tally};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+    assert_int_equal(tally.duplicates[CAUSE_CRASH] + tally.duplicates[CAUSE_UNCERTAIN], 0);
+    if (getenv("SEED") == NULL) {
+        assert_true(tally.hurried > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_faults_every_message_comes_out_once_and_whole_and_is_logged),
         cmocka_unit_test(no_network_fault_loses_alters_or_repeats_mail_without_a_reason),
+        cmocka_unit_test(what_a_leaving_server_says_it_has_is_not_sent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

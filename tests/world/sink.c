@@ -87,12 +87,38 @@ static void say_unasked(struct sink_conn *conn, const char *line)
     }
 }
 
+
+static void note_told(struct sink_conn *conn)
+{
+    if (!conn->told) {
+        return;
+    }
+    conn->told = false;
+    for (unsigned i = 0; i < conn->last_count; i++) {
+        struct world_recipient *recipient =
+            &conn->world->messages[conn->last].recipients[conn->last_rcpts[i]];
+        if (recipient->conn == conn->number) {
+            recipient->told_ns = sim_now_ns(conn->world->sim);
+        }
+    }
+}
+
+/*
+ * Mail that it has taken it says it has before it leaves: a 421 in place of that 250 would be a
+ * refusal of the mail, which the node has to believe and to try again.
+ */
 static void say_leaving(void *context)
 {
     struct sink_conn *conn = context;
-    if (!conn->closed && !conn->mute && conn->world->mood.unasked > 0) {
-        say_unasked(conn, "421 4.3.2 leaving\r\n");
+    if (conn->closed || conn->mute || conn->world->mood.unasked == 0) {
+        return;
     }
+    if (conn->told) {
+        conn->world->tally.hurried++;
+        sim_peer_send(conn->peer, slice_from_string(conn->late));
+        note_told(conn);
+    }
+    say_unasked(conn, "421 4.3.2 leaving\r\n");
 }
 
 /* Behind a reply at once, or some time later, whatever is going on then. */
@@ -112,21 +138,6 @@ static void say_more(struct sink_conn *conn)
         break;
     default:
         sim_after(sim, sim_below(sim, 5 * NS_PER_S), say_leaving, conn);
-    }
-}
-
-static void note_told(struct sink_conn *conn)
-{
-    if (!conn->told) {
-        return;
-    }
-    conn->told = false;
-    for (unsigned i = 0; i < conn->last_count; i++) {
-        struct world_recipient *recipient =
-            &conn->world->messages[conn->last].recipients[conn->last_rcpts[i]];
-        if (recipient->conn == conn->number) {
-            recipient->told_ns = sim_now_ns(conn->world->sim);
-        }
     }
 }
 

@@ -117,6 +117,7 @@ struct world_tally {
     uint64_t deferrals;     /* by the sink */
     uint64_t drops;         /* connections, by the sink */
     uint64_t unasked;       /* replies to no command, by the sink */
+    uint64_t hurried;       /* mail taken whose late 250 came with a 421 behind it */
     uint64_t large;         /* bodies that were spilled, taken */
     uint64_t duplicates[CAUSES_COUNT];
     uint64_t uncertain;     /* recipients of which the node said so, in all lives */
