@@ -68,8 +68,8 @@ static const struct {
     {"TransientFailure", true},
     {"Expiration", true},
     {"AdminBounce", true},
-    {"OOB", true},
-    {"Feedback", true},
+    {"OOB", false}, /* of mail that anybody may send: it would be theirs to hold queues back */
+    {"Feedback", false},
     {"Reception", false},
     {"Rejection", false},
     {"AdminRebind", false},

@@ -202,9 +202,9 @@ static void types_that_tell_nothing_are_skipped(void **state)
 {
     static const char *const skipped[] = {"Reception", "Rejection", "AdminRebind",
                                           "DeferredInjectionRebind", "Delayed", "XferIn",
-                                          "XferOut"};
-    static const char *const others[] = {"Delivery",   "Bounce",      "TransientFailure",
-                                         "Expiration", "AdminBounce", "OOB", "Feedback"};
+                                          "XferOut", "OOB", "Feedback"};
+    static const char *const others[] = {"Delivery", "Bounce", "TransientFailure", "Expiration",
+                                         "AdminBounce"};
     struct automation_record record;
     const char *fault;
     char text[256];
