@@ -48,14 +48,21 @@ static uint8_t complete(const struct header_scan *scan)
     return whole;
 }
 
-static uint8_t *text_of(struct header_scan *scan, unsigned label)
-{
-    return scan->texts + (size_t)label * HEADER_VALUE_BYTES_MAX;
-}
+/* Where the value of a label has its place in the texts, and how long it may be. */
+static const struct {
+    uint16_t at;
+    uint16_t bytes_max;
+} places[CONF_LABELS] = {
+    [CONF_LABEL_TENANT] = {0, CONF_TENANT_BYTES_MAX},
+    [CONF_LABEL_CAMPAIGN] = {CONF_TENANT_BYTES_MAX, CONF_CAMPAIGN_BYTES_MAX},
+    [CONF_LABEL_CLASS] = {CONF_TENANT_BYTES_MAX + CONF_CAMPAIGN_BYTES_MAX, HEADER_CLASS_BYTES_MAX},
+    [CONF_LABEL_SCHEDULE] = {HEADER_TEXTS_BYTES - HEADER_SCHEDULE_BYTES_MAX,
+                             HEADER_SCHEDULE_BYTES_MAX},
+};
 
-static size_t bytes_max(unsigned label)
+struct slice header_scan_value(const struct header_scan *scan, enum conf_label_kind label)
 {
-    return label == CONF_LABEL_SCHEDULE ? HEADER_SCHEDULE_BYTES_MAX : HEADER_VALUE_BYTES_MAX;
+    return slice_make(scan->texts + places[label].at, scan->values[label].bytes);
 }
 
 /* The field that went on up to here is over. */
@@ -65,7 +72,7 @@ static void field_end(struct header_scan *scan)
         return;
     }
     struct header_value *value = &scan->values[scan->field];
-    const uint8_t *text = text_of(scan, scan->field);
+    const uint8_t *text = scan->texts + places[scan->field].at;
     while (scan->first && value->bytes > 0 && text[value->bytes - 1] == ' ') {
         value->bytes--;
     }
@@ -87,11 +94,11 @@ static void value_take(struct header_scan *scan, uint8_t byte)
     if (!scan->first || byte == '\r' || (space && value->bytes == 0)) {
         return;
     }
-    if (value->bytes == bytes_max(scan->field)) {
+    if (value->bytes == places[scan->field].bytes_max) {
         value->too_long = value->too_long || !space;
         return;
     }
-    text_of(scan, scan->field)[value->bytes++] = space ? ' ' : byte;
+    scan->texts[places[scan->field].at + value->bytes++] = space ? ' ' : byte;
 }
 
 static void line_begin(struct header_scan *scan, uint8_t byte)

@@ -11,29 +11,21 @@
 #ifndef RINGPOST_SMTP_HEADER_SCAN_H
 #define RINGPOST_SMTP_HEADER_SCAN_H
 
-#include <assert.h>
-
 #include "core/conf.h"
 
-#define HEADER_VALUE_BYTES_MAX    128
-#define HEADER_SCHEDULE_BYTES_MAX 512 /* that of CONF_LABEL_SCHEDULE */
+#define HEADER_CLASS_BYTES_MAX    16  /* any longer one is none */
+#define HEADER_SCHEDULE_BYTES_MAX 304
+#define HEADER_TEXTS_BYTES                                                                         \
+    (CONF_TENANT_BYTES_MAX + CONF_CAMPAIGN_BYTES_MAX + HEADER_CLASS_BYTES_MAX +                    \
+     HEADER_SCHEDULE_BYTES_MAX)
 #define HEADER_CUTS_MAX           16
-
-static_assert(HEADER_VALUE_BYTES_MAX >= CONF_CAMPAIGN_BYTES_MAX &&
-                  HEADER_VALUE_BYTES_MAX >= CONF_TENANT_BYTES_MAX,
-              "a longer value is none");
 
 /* Unfolded, without the spaces around it. */
 struct header_value {
     bool found;
-    bool too_long; /* more than may be */
-    uint16_t bytes; /* of its part of the texts */
+    bool too_long; /* for a value of its label: what is there is its beginning */
+    uint16_t bytes;
 };
-
-/* The last label has the longest values: each begins at a multiple of the others' length. */
-static_assert(CONF_LABEL_SCHEDULE == CONF_LABELS - 1, "texts end with that of the schedule");
-#define HEADER_TEXTS_BYTES                                                                         \
-    (CONF_LABEL_SCHEDULE * HEADER_VALUE_BYTES_MAX + HEADER_SCHEDULE_BYTES_MAX)
 
 /* Whole lines of the body that are not to be sent. */
 struct header_cut {
@@ -66,11 +58,6 @@ void header_scan_take(struct header_scan *scan, struct slice bytes);
 /* The content is over. */
 void header_scan_end(struct header_scan *scan);
 
-static inline struct slice header_scan_value(const struct header_scan *scan,
-                                             enum conf_label_kind label)
-{
-    return slice_make(scan->texts + (size_t)label * HEADER_VALUE_BYTES_MAX,
-                      scan->values[label].bytes);
-}
+struct slice header_scan_value(const struct header_scan *scan, enum conf_label_kind label);
 
 #endif

@@ -161,13 +161,13 @@ static void a_value_and_the_cuts_have_their_limits(void **state)
         assert_int_equal(value.data[value.size - 1], too_long ? '0' : '1');
         assert_true(slice_equal(header_scan_value(&scan, CONF_LABEL_CAMPAIGN), SLICE("a")));
     }
-    for (int size = HEADER_VALUE_BYTES_MAX - 1; size <= HEADER_VALUE_BYTES_MAX + 1; size++) {
+    for (int size = CONF_TENANT_BYTES_MAX - 1; size <= CONF_TENANT_BYTES_MAX + 1; size++) {
         int total = snprintf(text, sizeof(text), "X-Tenant: %0*d  \r\n\r\n", size, 1);
         header_scan_init(&scan, labels);
         header_scan_take(&scan, slice_make(text, (size_t)total));
-        assert_int_equal(scan.values[CONF_LABEL_TENANT].too_long, size > HEADER_VALUE_BYTES_MAX);
+        assert_int_equal(scan.values[CONF_LABEL_TENANT].too_long, size > CONF_TENANT_BYTES_MAX);
         assert_int_equal(scan.values[CONF_LABEL_TENANT].bytes,
-                         MIN_OF(size, HEADER_VALUE_BYTES_MAX));
+                         MIN_OF(size, CONF_TENANT_BYTES_MAX));
         assert_int_equal(scan.cuts[0].bytes, total - 2);
     }
     for (unsigned count = HEADER_CUTS_MAX - 1; count <= HEADER_CUTS_MAX + 1; count++) {

@@ -14,6 +14,7 @@
 
 #define TURNS_MAX  10000
 #define ANSWER_TTL 60
+#define PORT_TRIES 100u
 
 struct rig {
     struct shard shard;
@@ -42,16 +43,29 @@ static void done(struct dns_exchange *exchange, const struct dns_answer *answer)
     }
 }
 
+/* Sockets on one port for both; false: the port of the first is another's for the second. */
+static bool same_port(struct rig *rig, struct sockaddr_in *at)
+{
+    socklen_t size = sizeof(*at);
+    (void)close(rig->udp);
+    (void)close(rig->listener);
+    at->sin_port = 0;
+    rig->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(rig->udp, (struct sockaddr *)at, size), 0);
+    assert_int_equal(getsockname(rig->udp, (struct sockaddr *)at, &size), 0);
+    rig->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return bind(rig->listener, (struct sockaddr *)at, size) == 0;
+}
+
 static void servers_open(struct rig *rig)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(at);
     rig->tcp = -1;
-    rig->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(rig->udp, (struct sockaddr *)&at, size), 0);
-    assert_int_equal(getsockname(rig->udp, (struct sockaddr *)&at, &size), 0);
-    rig->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(rig->listener, (struct sockaddr *)&at, size), 0);
+    rig->udp = -1;
+    rig->listener = -1;
+    for (unsigned tries = 0; !same_port(rig, &at); tries++) {
+        assert_true(tries < PORT_TRIES);
+    }
     assert_int_equal(listen(rig->listener, 4), 0);
     assert_true(endpoint_parse_address(SLICE("127.0.0.1"), &rig->table.servers[0]));
     rig->table.servers[0].port = ntohs(at.sin_port);
