@@ -210,6 +210,18 @@ void world_life_cut(struct world *world)
     }
 }
 
+void world_life_broken(struct world *world)
+{
+    uint64_t now_ns = sim_now_ns(world->sim);
+    CHECK(world->crash_count < WORLD_CRASHES_MAX);
+    world->crashes[world->crash_count++] = (struct world_crash){
+        .at_ns = now_ns,
+        .window_ns = world->window_ns + now_ns - world->started_ns,
+        .conn_count = world->conn_count,
+        .broken = true,
+    };
+}
+
 void world_refused(struct world *world, struct world_message *message, unsigned life)
 {
     message->fate = FATE_REFUSED;

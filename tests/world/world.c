@@ -364,6 +364,9 @@ void world_stopped(struct world *world)
     }
     if (atomic_load_explicit(&world->node.stop_level, memory_order_relaxed) > 1) {
         world_life_cut(world);
+        if (world->lossy && world_counter(world, COUNTER_commit_failures) > 0) {
+            world_life_broken(world); /* outcomes of the last group may not have been stored */
+        }
     }
     world_counts_add(world);
     expect_zero(world, world->shards, "cells", cells_in_use(&world->node.control->cells));

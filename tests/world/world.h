@@ -363,6 +363,8 @@ void world_counts_add(struct world *world);
 void world_life_over(struct world *world);
 /* The same of a stop that does not wait: replies on their way to it were not read. */
 void world_life_cut(struct world *world);
+/* … and of a disk that has refused commits of it: what they had is as after a crash. */
+void world_life_broken(struct world *world);
 /* The sink has a whole message for a recipient; false: it must not have it. `conn` 0: it had been
  * on its way when its process ended. */
 bool world_delivered(struct world *world, uint32_t number, unsigned recipient, uint32_t conn);
