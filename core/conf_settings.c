@@ -12,7 +12,7 @@
 
 #define DEEPEST       (CONF_DEPTH_MAX + 3)
 #define KEY_BYTES_MAX 4096
-#define TEXT_BYTES    512 /* room for a value, at first */
+#define TEXT_BYTES    512 /* of a value, as nearly all are */
 #define MASK          SLICE("\"***\"")
 
 /* --- texts ------------------------------------------------------------------------------------ */
@@ -130,11 +130,17 @@ static void put_value(struct buf *out, const struct conf_value *value)
 
 struct slice conf_value_text(struct conf_load *load, const struct conf_value *value)
 {
+    uint8_t memory[TEXT_BYTES];
+    struct buf text;
     if (value == NULL) {
         return SLICE_NONE;
     }
-    for (size_t bytes = TEXT_BYTES;; bytes *= 4) {
-        struct buf text;
+    buf_init(&text, memory, sizeof(memory));
+    put_value(&text, value);
+    if (!text.overflow) {
+        return heap_copy(&load->scratch, buf_slice(&text));
+    }
+    for (size_t bytes = 4 * TEXT_BYTES;; bytes *= 4) {
         buf_init(&text, heap_take(&load->scratch, bytes), bytes);
         put_value(&text, value);
         if (!text.overflow) {

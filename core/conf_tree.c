@@ -4,10 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/check.h"
 #include "core/conf_nodes.h"
+#include "core/htab.h"
 
 #define MESSAGE_BYTES_MAX 600
 #define SET_BYTES_MAX     4096
+#define MEMBERS_FEW       16 /* to look through them takes no longer than an index */
+/* Whoever writes the configuration may choose keys that collide, and waits. */
+#define HASH_SEED         1
 
 /* --- messages -------------------------------------------------------------------------------- */
 
@@ -91,6 +96,7 @@ struct pending {
     const struct toml_node *node;
     struct conf_value *target;
     const struct conf_value *last; /* of the target when its turn came; null: it was empty */
+    const struct htab *before;     /* its members then, by key; null: they are few */
     bool front;               /* elements go before those that the target has … */
     struct conf_value *after; /* … behind this one, the last of them; null: none has yet */
     unsigned depth;
@@ -152,12 +158,21 @@ struct conf_value *conf_tree_take(struct conf_value *table, const char *key)
     return value;
 }
 
+static struct conf_value *value_take(struct conf_load *load)
+{
+    struct {
+        struct conf_value value;
+        struct conf_mark mark;
+    } *both = heap_take(&load->scratch, sizeof(*both));
+    both->value.mark = &both->mark;
+    return &both->value;
+}
+
 static struct conf_value *child_append(struct conf_load *load, struct conf_value *target,
                                        struct slice key)
 {
-    struct conf_value *value = heap_take(&load->scratch, sizeof(*value));
+    struct conf_value *value = value_take(load);
     value->key = heap_copy(&load->scratch, key);
-    value->mark = heap_take(&load->scratch, sizeof(*value->mark));
     if (target->last == NULL) {
         target->first = value;
     } else {
@@ -175,9 +190,8 @@ static struct conf_value *element_add(struct adding *adding, struct conf_value *
     if (!now->front) {
         return child_append(adding->load, array, SLICE_NONE);
     }
-    struct conf_value *value = heap_take(&adding->load->scratch, sizeof(*value));
+    struct conf_value *value = value_take(adding->load);
     struct conf_value **link = now->after == NULL ? &array->first : &now->after->next;
-    value->mark = heap_take(&adding->load->scratch, sizeof(*value->mark));
     value->next = *link;
     *link = value;
     now->after = value;
@@ -289,10 +303,46 @@ static void visit_index(struct adding *adding, struct conf_value *array,
     value_fill(adding, element, entry);
 }
 
-/* The member of this name that stood there before: a table of TOML has no key twice, and to look
- * through thousands of blocks for each of them takes a second. */
+static bool key_equal(const void *context, uint64_t value, const void *key)
+{
+    const struct conf_value *member = (const void *)(uintptr_t)value;
+    (void)context;
+    return slice_equal(member->key, *(const struct slice *)key);
+}
+
+/* To look through thousands of blocks for each of thousands takes seconds. */
+static const struct htab *index_make(struct conf_load *load, const struct conf_value *table)
+{
+    struct htab *members = heap_take(&load->scratch, sizeof(*members));
+    uint32_t slots = htab_slots_for((uint32_t)table->count);
+    htab_init_fresh(members, heap_take(&load->scratch, htab_memory(slots)), slots, HASH_SEED,
+                    key_equal, NULL);
+    for (const struct conf_value *at = table->first; at != NULL; at = at->next) {
+        uint64_t hash = htab_hash(members, at->key);
+        CHECK(htab_insert(members, hash, (uintptr_t)at));
+    }
+    return members;
+}
+
+/* What stands in the target before anything of the node is added. */
+static void pending_begin(struct adding *adding, struct pending *pending)
+{
+    struct conf_value *target = pending->target;
+    pending->last = target->last;
+    if (target->kind == TOML_TABLE && target->count > MEMBERS_FEW &&
+        adding->nodes->count(pending->node) > MEMBERS_FEW) {
+        pending->before = index_make(adding->load, target);
+    }
+}
+
+/* The member of this name that stood there before: a table of TOML has no key twice. */
 static struct conf_value *member_of_before(const struct pending *pending, struct slice key)
 {
+    uint64_t found;
+    if (pending->before != NULL) {
+        uint64_t hash = htab_hash(pending->before, key);
+        return htab_find(pending->before, hash, &key, &found) ? (void *)(uintptr_t)found : NULL;
+    }
     struct conf_value *value = pending->last == NULL ? NULL : pending->target->first;
     while (value != NULL && !slice_equal(value->key, key)) {
         value = value == pending->last ? NULL : value->next;
@@ -359,7 +409,7 @@ static void tree_merge(struct adding *adding, const struct toml_node *root,
         struct pending *pending = adding->waiting;
         adding->waiting = pending->next;
         adding->now = pending;
-        pending->last = pending->target->last;
+        pending_begin(adding, pending);
         adding->nodes->walk(pending->node, visit, adding);
     }
 }

@@ -8,11 +8,12 @@
 #define CHUNK_BYTES (64u * KIB)
 #define ALIGNMENT   64u
 
+/* Memory is taken from the front, texts from the back: they need no alignment. */
 struct heap_chunk {
     struct heap_chunk *next;
     void *memory; /* as the allocator gave it */
-    size_t size;
-    size_t capacity;
+    size_t size;     /* taken from the front */
+    size_t capacity; /* what is not taken from the back */
     _Alignas(ALIGNMENT) uint8_t data[];
 };
 
@@ -48,14 +49,18 @@ static struct heap_chunk *chunk_add(struct heap *heap, size_t bytes)
     return chunk;
 }
 
-void *heap_take(struct heap *heap, size_t bytes)
+static struct heap_chunk *chunk_with(struct heap *heap, size_t bytes)
 {
     struct heap_chunk *chunk = heap->chunks;
+    bool full = chunk == NULL || bytes > chunk->capacity - chunk->size;
+    return full ? chunk_add(heap, bytes) : chunk;
+}
+
+void *heap_take(struct heap *heap, size_t bytes)
+{
     CHECK(bytes <= SIZE_MAX / 2);
     bytes = (size_t)align_up(MAX_OF(bytes, (size_t)1), ALIGNMENT);
-    if (chunk == NULL || bytes > chunk->capacity - chunk->size) {
-        chunk = chunk_add(heap, bytes);
-    }
+    struct heap_chunk *chunk = chunk_with(heap, bytes);
     void *taken = chunk->data + chunk->size;
     chunk->size += bytes;
     return taken;
@@ -69,7 +74,10 @@ void *heap_take_array(struct heap *heap, size_t count, size_t bytes)
 
 struct slice heap_copy(struct heap *heap, struct slice bytes)
 {
-    uint8_t *copy = heap_take(heap, bytes.size + 1);
+    CHECK(bytes.size <= SIZE_MAX / 2);
+    struct heap_chunk *chunk = chunk_with(heap, bytes.size + 1);
+    chunk->capacity -= bytes.size + 1;
+    uint8_t *copy = chunk->data + chunk->capacity;
     if (bytes.size > 0) {
         memcpy(copy, bytes.data, bytes.size);
     }

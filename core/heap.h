@@ -24,7 +24,8 @@ void heap_fini(struct heap *heap);
 void *heap_take(struct heap *heap, size_t bytes);
 /* `count` elements of `bytes` each. */
 void *heap_take_array(struct heap *heap, size_t count, size_t bytes);
-/* A copy with a NUL behind its end, which the size does not count. */
+/* A copy with a NUL behind its end, which the size does not count. Aligned to nothing: texts stand
+ * one behind another. */
 struct slice heap_copy(struct heap *heap, struct slice bytes);
 
 #endif

@@ -4,7 +4,7 @@
  *
  *   compile   Vectorscan takes all of them as one automaton. Of what it cannot do exactly (look-
  *             around, references back, atomic groups) it finds where it might match, and PCRE2
- *             confirms that, under limits
+ *             confirms that, under limits; of a text with several lines it confirms everything
  *   scan      one pass: what may match; then, in ascending order and as far as the caller asks,
  *             what does
  *

@@ -108,6 +108,42 @@ static void all_that_match_are_found_in_their_order(void **state)
     patterns_free(patterns);
 }
 
+static void a_dot_is_no_end_of_a_line(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "defer.*later",      /* 0 */
+        "defer(?s:.*)later", /* 1 */
+        "[^x]later",         /* 2 */
+        "^later",            /* 3 */
+        "(?m)^later",        /* 4 */
+        "defer(?! not).*later", /* 5: a look-ahead */
+    };
+    static const struct {
+        const char *text;
+        const char *matches;
+    } cases[] = {
+        {"defer until later", "0 1 2 5"},
+        {"defer\nlater", "1 2 4"},
+        {"defer\rlater", "0 1 2 5"},
+        {"defer it, later\n", "0 1 2 5"},
+        {"defer not\nlater", "1 2 4"},
+    };
+    uint8_t memory[256];
+    struct buf found;
+    struct patterns *patterns = compile(texts, COUNT_OF(texts));
+    struct patterns_scratch *scratch = patterns_scratch_open(patterns);
+    buf_init(&found, memory, sizeof(memory));
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        put_matches(scratch, COUNT_OF(texts), cases[i].text, &found);
+        if (!slice_equal(buf_slice(&found), slice_from_string(cases[i].matches))) {
+            fail_msg("%s: %.*s", cases[i].text, (int)found.size, (const char *)found.data);
+        }
+    }
+    patterns_scratch_close(scratch);
+    patterns_free(patterns);
+}
+
 static void numbers_beyond_a_word_are_found_too(void **state)
 {
     (void)state;
@@ -314,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_that_match_are_found_in_their_order),
+        cmocka_unit_test(a_dot_is_no_end_of_a_line),
         cmocka_unit_test(numbers_beyond_a_word_are_found_too),
         cmocka_unit_test(none_at_all_match_nothing),
         cmocka_unit_test(each_that_is_not_taken_is_told),

@@ -820,6 +820,42 @@ static void ten_thousand_blocks_load(void **state)
     free(text);
 }
 
+/* Half of the blocks of each of two files stand in the other, too. */
+static void files_of_many_blocks_merge_as_those_of_few(void **state)
+{
+    (void)state;
+    enum { EACH = 400 };
+    uint8_t memory[2][EACH * 80];
+    struct buf texts[2];
+    for (unsigned file = 0; file < 2; file++) {
+        buf_init(&texts[file], memory[file], sizeof(memory[file]) - 1);
+        for (unsigned i = 0; i < EACH; i++) {
+            buf_printf(&texts[file], "[\"d%03u.test\"]\nsmtp_port = %u\n%s = %u\n",
+                       i + file * EACH / 2, file + 1,
+                       file == 0 ? "max_ready" : "connection_limit", i + 1);
+        }
+        assert_false(texts[file].overflow);
+        memory[file][texts[file].size] = 0;
+    }
+    const char *const files[] = {"t.toml", "[shaping]\nfiles = [\"1.toml\", \"2.toml\"]\n",
+                                 "1.toml", (const char *)memory[0],
+                                 "2.toml", (const char *)memory[1], NULL};
+    struct conf *conf = load_files(files);
+    assert_int_equal(conf->shaping->block_count, EACH + EACH / 2);
+    const struct shaping_view view = view_of(conf);
+    static const struct wanted rows[] = {
+        {"d000.test", "", "", "", "smtp_port", "1", "1.toml:2"},
+        {"d200.test", "", "", "", "smtp_port", "2", "2.toml:2"},
+        {"d200.test", "", "", "", "max_ready", "201", "1.toml:603"},
+        {"d200.test", "", "", "", "connection_limit", "1", "2.toml:3"},
+        {"d399.test", "", "", "", "max_ready", "400", "1.toml:1200"},
+        {"d399.test", "", "", "", "connection_limit", "200", "2.toml:600"},
+        {"d599.test", "", "", "", "smtp_port", "2", "2.toml:1199"},
+        {"d599.test", "", "", "", "max_ready", NULL, NULL}};
+    EXPECT(&view, rows);
+    conf_free(conf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -842,6 +878,7 @@ int main(void)
         cmocka_unit_test(a_rollup_block_is_the_same_before_and_after_its_site_is_known),
         cmocka_unit_test(a_copy_of_a_path_is_by_itself),
         cmocka_unit_test(ten_thousand_blocks_load),
+        cmocka_unit_test(files_of_many_blocks_merge_as_those_of_few),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
