@@ -82,6 +82,7 @@ static void job_begin(struct automation_store *store, enum automation_store_stag
                       enum work_kind kind, work_done *done)
 {
     store->stage = stage;
+    shard_timer_clear(store->shard, &store->timer); /* of a job it says: send it again */
     store->task.wall_ns = store->shard->wall_ns;
     store->job = (struct work_job){
         .kind = (uint8_t)kind,

@@ -242,6 +242,18 @@ static void a_stop_writes_what_has_just_changed(void **state)
     stop();
 }
 
+static void a_stop_before_a_write_is_due_writes_once(void **state)
+{
+    (void)state;
+    begin_and_load(EFFECTS);
+    judge("451 slow", 1); /* would be written in a moment */
+    sim_disk_latency_set(disk, NS_PER_S);
+    stop();
+    begin_and_load(EFFECTS);
+    assert_int_equal(effects(), 1);
+    stop();
+}
+
 static void rows_beyond_smaller_tables_go(void **state)
 {
     (void)state;
@@ -359,6 +371,7 @@ int main(void)
         TEST(a_kill_loses_at_most_the_last_second),
         TEST(what_was_counted_goes_on),
         TEST(a_stop_writes_what_has_just_changed),
+        TEST(a_stop_before_a_write_is_due_writes_once),
         TEST(rows_beyond_smaller_tables_go),
         TEST(f20_a_disk_without_room_is_said_once_and_written_when_there_is),
         TEST(f20_a_stop_does_not_wait_for_a_disk_that_fails),
