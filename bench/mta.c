@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "bench/domains.h"
+#include "bench/rules.h"
+#include "core/check.h"
 
 #define READY_MS     120000
 #define STOP_MS      90000
@@ -48,8 +50,24 @@ static void put_hosts(const struct mta_options *options, struct buf *buf)
     }
 }
 
+/* Its rules stand in a file of their own. */
+static void put_tsad(const struct mta_options *options, struct buf *buf)
+{
+    buf_put_string(buf, "[node]\n"
+                        "state_dir = \"state\"\n");
+    if (options->rules > 0) {
+        buf_put_string(buf, "[shaping]\nfiles = [\"rules.toml\"]\n");
+    }
+    buf_put_string(buf, "[[http_listener]]\n"
+                        "listen = \"127.0.0.1:0\"\n");
+}
+
 bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
 {
+    if (options->program == MTA_TSAD) {
+        put_tsad(options, buf);
+        return !buf->overflow;
+    }
     buf_printf(buf,
                "[node]\n"
                "hostname = \"mta.test\"\n"
@@ -70,6 +88,9 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
     for (unsigned i = 0; options->spread_s > 0 && i < DOMAINS_LATER_GROUPS; i++) {
         buf_printf(buf, "[queues.queue.\"*.g%02u.later.test\"]\nretry_interval = \"%" PRIu64
                    "s\"\n", i, options->spread_s * (i + 1) / DOMAINS_LATER_GROUPS);
+    }
+    if (options->rules > 0) {
+        buf_put_string(buf, "[shaping]\nfiles = [\"rules.toml\"]\n");
     }
     buf_printf(buf,
                "[shaping.\"default\"]\n"
@@ -96,6 +117,33 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
+static bool write_file(const struct mta_options *options, const char *name, const struct buf *text)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/%s", options->dir, name);
+    FILE *file = fopen(path, "we");
+    if (file == NULL || text->overflow) {
+        return false;
+    }
+    bool written = fwrite(text->data, 1, text->size, file) == text->size;
+    return fclose(file) == 0 && written;
+}
+
+static bool write_rules(const struct mta_options *options)
+{
+    struct buf text;
+    size_t bytes = (size_t)options->rules * RULES_TOML_BYTES;
+    uint8_t *memory = malloc(bytes + 1);
+    if (memory == NULL) {
+        return false;
+    }
+    buf_init(&text, memory, bytes);
+    rules_put_toml(&text, options->rules);
+    bool written = write_file(options, "rules.toml", &text);
+    free(memory);
+    return written;
+}
+
 static bool make_directory(const struct mta_options *options)
 {
     if (options->keep) {
@@ -105,17 +153,11 @@ static bool make_directory(const struct mta_options *options)
     if (mkdir(options->dir, 0777) != 0) {
         return false;
     }
-    char path[PATH_MAX];
     char text[8192];
     struct buf buf;
     buf_init(&buf, text, sizeof(text));
-    (void)snprintf(path, sizeof(path), "%s/ringpost.toml", options->dir);
-    FILE *file = fopen(path, "we");
-    if (file == NULL || !mta_put_configuration(options, &buf)) {
-        return false;
-    }
-    bool written = fwrite(text, 1, buf.size, file) == buf.size;
-    return fclose(file) == 0 && written;
+    return mta_put_configuration(options, &buf) && write_file(options, "ringpost.toml", &buf) &&
+           (options->rules == 0 || write_rules(options));
 }
 
 /* --- its lines -------------------------------------------------------------------------------- */
@@ -180,10 +222,24 @@ struct launch {
     const struct mta *mta;
 };
 
+static const char *program_name(enum mta_program program)
+{
+    switch (program) {
+    case MTA_RINGPOSTD:
+        return "ringpostd";
+    case MTA_TSAD:
+        return "ringpost-tsad";
+    }
+    CHECK(false);
+}
+
 /* The program; with a delay the one that obeys rules (shard/ring_faults.h), and its rule. */
 static bool find_program(const struct mta_options *options, char path[PATH_MAX])
 {
-    const char *name = options->flush_delay == NULL ? "/ringpostd" : "/../tests/ringpostd-faults";
+    char name[64];
+    (void)snprintf(name, sizeof(name), "/%s%s", options->flush_delay == NULL ? "" : "../tests/",
+                   options->flush_delay == NULL ? program_name(options->program)
+                                                : "ringpostd-faults");
     if (realpath(options->bin, path) == NULL || strlen(path) + strlen(name) >= PATH_MAX) {
         return false;
     }
@@ -201,10 +257,11 @@ static int mta_exec(void *context)
 {
     const struct launch *launch = context;
     char path[PATH_MAX];
-    char program[] = "ringpostd";
+    char program[32];
     char option[] = "-c";
     char file[] = "ringpost.toml";
     char *const arguments[] = {program, option, file, NULL};
+    (void)snprintf(program, sizeof(program), "%s", program_name(launch->options->program));
     int log = open(launch->mta->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666);
     if (log < 0 || !find_program(launch->options, path) || dup2(log, STDERR_FILENO) < 0 ||
         dup2(log, STDOUT_FILENO) < 0 || chdir(launch->options->dir) != 0) {
@@ -222,7 +279,7 @@ static void reason_of_log(const struct mta *mta, const char *what, struct buf *r
         !find_line(mta, "", line, sizeof(line))) {
         line[0] = 0;
     }
-    buf_printf(reason, "ringpostd %s (%s): %.200s", what, mta->log_path, line);
+    buf_printf(reason, "%s %s (%s): %.200s", program_name(mta->program), what, mta->log_path, line);
 }
 
 /* Its line event=ready, when that comes. */
@@ -232,8 +289,8 @@ static void wait_ready(struct mta *mta, uint64_t began_ns)
         char line[MTA_LINE_MAX];
         if (find_line(mta, "event=ready", line, sizeof(line))) {
             mta->ready_ns = clock_now_ns() - began_ns;
-            mta->port = ready_port(line, " smtp=");
             mta->http_port = ready_port(line, " http=");
+            mta->port = mta->program == MTA_TSAD ? mta->http_port : ready_port(line, " smtp=");
             mta->queued = line_number(line, "queued");
             return;
         }
@@ -243,7 +300,7 @@ static void wait_ready(struct mta *mta, uint64_t began_ns)
 
 bool mta_start(struct mta *mta, const struct mta_options *options, struct buf *reason)
 {
-    *mta = (struct mta){0};
+    *mta = (struct mta){.program = options->program};
     struct launch launch = {.options = options, .mta = mta};
     bool named = snprintf(mta->log_path, sizeof(mta->log_path), "%s/stderr", options->dir) <
                  (int)sizeof(mta->log_path);

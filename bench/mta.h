@@ -1,6 +1,7 @@
 /*
- * A ringpostd of a round: in a directory of its own, with the configuration that the contract
- * gives, from exec to its last line. Its stderr goes to a file, so that it never waits for us.
+ * A ringpostd of a round, or a ringpost-tsad: in a directory of its own, with the configuration
+ * that the contract gives, from exec to its last line. Its stderr goes to a file, so that it never
+ * waits for us.
  */
 #ifndef RINGPOST_BENCH_MTA_H
 #define RINGPOST_BENCH_MTA_H
@@ -10,7 +11,10 @@
 
 #define MTA_LINE_MAX 4096
 
+enum mta_program { MTA_RINGPOSTD, MTA_TSAD };
+
 struct mta_options {
+    enum mta_program program;
     const char *bin;        /* directory of ringpostd; ../tests has ringpostd-faults */
     const char *dir;        /* made anew, with everything of the round in it, unless … */
     bool keep;              /* … it is to go on with what the one before left there */
@@ -22,13 +26,15 @@ struct mta_options {
     unsigned sites;         /* names of domains_put_sites lead to the sink; 0: all names do */
     uint64_t spread_s;      /* of the groups of domains.h: evenly up to this; 0: as the others */
     const char *site;       /* lines of the site's block of [shaping]; null: none */
+    uint64_t rules;         /* of automation, as in rules.h; 0: none */
     const char *more;       /* lines at the end of the configuration; null: none */
     const char *flush_delay; /* "2ms": each write to a segment so late; null: the disk as it is */
 };
 
 struct mta {
+    enum mta_program program;
     struct child child;
-    uint16_t port;
+    uint16_t port;      /* 0: it is not there. Of SMTP; of ringpost-tsad as the next one */
     uint16_t http_port; /* of its first HTTP listener */
     uint64_t ready_ns; /* fork and exec → its line event=ready seen, to a millisecond */
     double queued;     /* of that line */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BLOCK_BYTES      512u /* of st_blocks, whatever the file system's are */
@@ -142,7 +143,19 @@ static bool count_descriptors(pid_t pid, uint64_t *count_out)
     return true;
 }
 
+static bool read_cpu(pid_t pid, uint64_t *ns_out)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) {
+        return false;
+    }
+    *ns_out = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+    return true;
+}
+
 bool process_use_read(pid_t pid, struct process_use *use_out)
 {
-    return read_rss(pid, &use_out->rss_bytes) && count_descriptors(pid, &use_out->descriptors);
+    return read_rss(pid, &use_out->rss_bytes) && count_descriptors(pid, &use_out->descriptors) &&
+           read_cpu(pid, &use_out->cpu_ns);
 }

@@ -29,6 +29,7 @@ struct cache_drop cache_drop(const char *path);
 struct process_use {
     uint64_t rss_bytes;
     uint64_t descriptors;
+    uint64_t cpu_ns; /* of all its threads so far */
 };
 /* False when there is no such process, or it is not ours to look at. */
 MUST_USE bool process_use_read(pid_t pid, struct process_use *use_out);

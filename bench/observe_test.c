@@ -69,10 +69,12 @@ static void a_process_has_memory_and_descriptors(void **state)
     struct process_use after;
     assert_true(process_use_read(getpid(), &before));
     assert_true(before.rss_bytes > 0);
+    assert_true(before.cpu_ns > 0);
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_true(process_use_read(getpid(), &after));
     assert_int_equal(after.descriptors, before.descriptors + 1);
+    assert_true(after.cpu_ns > before.cpu_ns);
     close(fd);
     assert_false(process_use_read(-1, &after));
 }

@@ -13,11 +13,15 @@
 
 #include "bench/injector.h"
 #include "bench/netns.h"
+#include "bench/publisher.h"
 #include "bench/round.h"
+#include "bench/rules.h"
 #include "bench/sink.h"
 #include "bench/source.h"
 #include "bench/verbs.h"
+#include "core/check.h"
 #include "core/conf_text.h"
+#include "core/patterns.h"
 
 #define ZERO_BYTES    (1 * MIB)
 #define QUEUES_MAX    1000000u
@@ -26,6 +30,10 @@
 #define BURST_DEFAULT 100u
 #define FEW_MAX       10000u
 #define PER_REQUEST_DEFAULT 1000u
+#define RECORDS_MAX   10000u
+#define PUBLISHERS_DEFAULT 4u
+#define RULES_DEFAULT 200u
+#define CONFIRMED_DEFAULT 50u
 #define STEPS_DEFAULT 5u
 #define DOMAINS_DEFAULT 500u
 #define SITES_DEFAULT 10u
@@ -47,7 +55,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
     *scenario = (struct scenario){
         .messages = verb->messages,
         .size = verb->size,
-        .connections = 50,
+        .connections = verb->kind == KIND_PUBLISH ? PUBLISHERS_DEFAULT : 50,
         .shards = 1,
         .rounds = verb->rounds,
         .queues = 100,
@@ -60,6 +68,8 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .domains = DOMAINS_DEFAULT,
         .sites = SITES_DEFAULT,
         .per_request = PER_REQUEST_DEFAULT,
+        .rules = verb->kind == KIND_PUBLISH ? RULES_DEFAULT : 0,
+        .confirmed = CONFIRMED_DEFAULT,
         .limit = 4,
         .latency_ms = 5,
         .seconds = verb->seconds,
@@ -77,7 +87,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 
 #define KIND_ROUNDS                                                                                \
     (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE |              \
-     KIND_INJECT | KIND_DOMAINS)
+     KIND_INJECT | KIND_DOMAINS | KIND_PUBLISH)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
 #define KIND_COUNTED                                                                               \
     (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT | KIND_DOMAINS)
@@ -86,17 +96,52 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
     (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE |                \
      KIND_INJECT | KIND_DOMAINS)
 #define KIND_SINGLE (KIND_FLOOR | KIND_SERVER | KIND_RATES) /* one size and mode */
-#define KIND_ALL    (KIND_SINGLE | KIND_TABLE)
+#define KIND_LOADED (KIND_SINGLE | KIND_TABLE)
+#define KIND_ALL    (KIND_LOADED | KIND_PUBLISH)
 #define OPTIONS_MAX 20
 
-/* Those of one kind; how many. */
-static size_t scenario_options(struct scenario *scenario, enum scenario_kind kind,
-                               struct arg options_out[OPTIONS_MAX])
+struct option_row {
+    unsigned kinds;
+    struct arg arg;
+};
+
+/* Those of one kind. */
+struct option_list {
+    enum scenario_kind kind;
+    size_t count;
+    struct arg args[OPTIONS_MAX];
+};
+
+static void options_put(struct option_list *list, const struct option_row *rows, size_t count)
 {
-    const struct {
-        unsigned kinds;
-        struct arg arg;
-    } rows[] = {
+    for (size_t i = 0; i < count; i++) {
+        if ((rows[i].kinds & list->kind) != 0) {
+            CHECK(list->count < OPTIONS_MAX);
+            list->args[list->count++] = rows[i].arg;
+        }
+    }
+}
+
+static void options_of_automation(struct scenario *scenario, struct option_list *list)
+{
+    const struct option_row rows[] = {
+        {KIND_PUBLISH, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
+                               "N records, rounded to whole requests")},
+        {KIND_PUBLISH, arg_u64("--records-per-request", &scenario->per_request, 1, RECORDS_MAX,
+                               "N of each batch")},
+        {KIND_PUBLISH, arg_u64("--rules", &scenario->rules, RULES_CONFIRM_EACH, PATTERNS_MAX,
+                               "N of automation")},
+        {KIND_PUBLISH, arg_percent("--confirmed", &scenario->confirmed,
+                                   "SHARE of records that match a rule")},
+        {KIND_PUBLISH, arg_u64("--connections", &scenario->connections, 1,
+                               PUBLISHER_CONNECTIONS_MAX, "C that publish")},
+    };
+    options_put(list, rows, COUNT_OF(rows));
+}
+
+static void options_of_all(struct scenario *scenario, struct option_list *list)
+{
+    const struct option_row rows[] = {
         {KIND_COUNTED, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX, "N")},
         {KIND_IDLE, arg_u64("--messages", &scenario->messages, 1, TALLY_NUMBERS_MAX,
                             "N that warm the server up")},
@@ -106,7 +151,7 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                               INJECTOR_REQUEST_MAX, "N of the --messages that go over HTTP")},
         {KIND_SINGLE, arg_u64("--size", &scenario->size, BODY_SIZE_MIN, FLOOR_SIZE_MAX,
                            "BYTES of each message")},
-        {KIND_ALL & ~KIND_SHARE & ~KIND_IDLE, arg_u64("--connections", &scenario->connections, 1,
+        {KIND_LOADED & ~KIND_SHARE & ~KIND_IDLE, arg_u64("--connections", &scenario->connections, 1,
                                          SINK_CONNECTIONS_MAX / 4, "C on each side")},
         {KIND_IDLE, arg_u64("--connections", &scenario->idle, 10, SOURCE_CONNECTIONS_MAX,
                             "C that say nothing")},
@@ -142,7 +187,7 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
         {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
-        {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin, "DIR of ringpostd; else ours")},
+        {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin, "DIR of the server; else ours")},
         {KIND_TABLE, arg_text("--nomalloc", &scenario->nomalloc,
                               "DIR of a ringpostd that counts allocations (preset nomalloc)")},
         {KIND_RELAY, arg_text("--baseline", &scenario->baseline,
@@ -152,13 +197,7 @@ static size_t scenario_options(struct scenario *scenario, enum scenario_kind kin
                                              " relay: beside the plain disk")},
         {KIND_ALL, arg_flag("--json", &scenario->json, "the result as JSON")},
     };
-    size_t count = 0;
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        if ((rows[i].kinds & kind) != 0) {
-            options_out[count++] = rows[i].arg;
-        }
-    }
-    return count;
+    options_put(list, rows, COUNT_OF(rows));
 }
 
 /* --- beginning -------------------------------------------------------------------------------- */
@@ -411,18 +450,19 @@ bool scenario_publish_report(const struct scenario *scenario, const struct repor
 int scenario_main(const struct scenario_verb *verb, const char *prefix, int argc, char **argv)
 {
     struct scenario scenario;
-    struct arg options[OPTIONS_MAX];
+    struct option_list options = {.kind = verb->kind};
     scenario_init(&scenario, verb);
-    size_t option_count = scenario_options(&scenario, verb->kind, options);
+    options_of_automation(&scenario, &options);
+    options_of_all(&scenario, &options);
     if (args_want_help(argc, argv)) {
         printf("ringpost-bench %s%s: %s\n\n", prefix, verb->name, verb->about);
-        args_help(options, option_count);
+        args_help(options.args, options.count);
         return EXIT_FINE;
     }
     char why[1024];
     struct buf reason;
     buf_init(&reason, why, sizeof(why));
-    bool usage = args_parse(options, option_count, argc, argv, &reason) &&
+    bool usage = args_parse(options.args, options.count, argc, argv, &reason) &&
                  scenario_begin(&scenario, &reason);
     scenario.head.args = (const char *const *)argv;
     scenario.head.arg_count = (unsigned)argc;

@@ -33,6 +33,7 @@ enum scenario_kind {
     KIND_TABLE = 512,
     KIND_INJECT = 1024,
     KIND_DOMAINS = 2048,
+    KIND_PUBLISH = 4096,
 };
 
 struct scenario {
@@ -50,7 +51,9 @@ struct scenario {
     uint64_t latency_ms;      /* share: of the site, for each message */
     uint64_t domains;         /* domains: of the recipients */
     uint64_t sites;           /* domains: that these share */
-    uint64_t per_request;     /* inject: recipients of each request */
+    uint64_t per_request;     /* inject: recipients of each request; publish: records */
+    uint64_t rules;           /* of automation */
+    uint64_t confirmed;       /* publish: records that match one, per mille */
     uint64_t rate;            /* messages a second, open loop; 0: half the relay's; or allowed */
     uint64_t burst;           /* rates: allowed at once */
     uint64_t seconds;         /* of an open loop, or of counting */
@@ -134,6 +137,7 @@ MUST_USE bool run_table(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_domains(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_inject(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_publish(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);

@@ -1,7 +1,7 @@
 /*
  * ringpost-bench rules: how many records a second one thread takes through the rules of automation,
- * alone: no log, no network. Every 20th rule looks ahead, and so has to be confirmed; so many
- * per mille of the records match one of them, and the rest none, as with real deferrals.
+ * alone: no log, no network. So many per mille of the records match a rule that has to be
+ * confirmed, and the rest none, as with real deferrals.
  */
 #include "bench/verbs.h"
 
@@ -11,16 +11,15 @@
 
 #include "bench/args.h"
 #include "bench/process.h"
+#include "bench/rules.h"
 #include "core/check.h"
 #include "tsa/automation.h"
 
 #define REPLIES      1000u
-#define TEXT_BYTES   160u
 #define SITES        500u
 #define EFFECTS      10000u
 #define COUNTERS_MAX 65536u
 #define WALL_NS      (1800000000ull * NS_PER_S)
-#define CONFIRM_EACH 20u
 
 struct rules_bench {
     struct heap heap;
@@ -33,30 +32,27 @@ struct rules_bench {
     struct slice sites[SITES];
 };
 
-/* The number with four digits or more, between two texts. */
-static struct slice numbered(struct heap *heap, const char *before, uint64_t number,
-                             const char *after)
+/* Room for one text. */
+static struct buf text_take(struct heap *heap)
 {
-    uint8_t *bytes = heap_take(heap, TEXT_BYTES);
     struct buf text;
-    buf_init(&text, bytes, TEXT_BYTES);
-    buf_printf(&text, "%s%04" PRIu64 "%s", before, number, after);
-    return buf_slice(&text);
+    buf_init(&text, heap_take(heap, RULES_TEXT_BYTES_MAX), RULES_TEXT_BYTES_MAX);
+    return text;
 }
 
 static struct shaping_rule rule_make(struct heap *heap, uint64_t number)
 {
     struct shaping_pattern *pattern = heap_take(heap, sizeof(*pattern));
     struct shaping_action *action = heap_take(heap, sizeof(*action));
-    pattern->text = number % CONFIRM_EACH == 0
-                        ? numbered(heap, "RP-", number, ".*deferred(?! later)")
-                        : numbered(heap, "\\(XS", number, "\\).*try again later");
+    struct buf text = text_take(heap);
+    rules_put_pattern(&text, number);
+    pattern->text = buf_slice(&text);
     action->kind = SHAPING_SUSPEND;
     struct shaping_rule rule = {
         .patterns = pattern, .pattern_count = 1, .actions = action, .action_count = 1,
         .duration_ns = 3600 * NS_PER_S, .hash = number + 1, .file = "bench", .line = 1,
     };
-    CHECK(rate_parse(SLICE("100/hr"), &rule.threshold) == NULL);
+    CHECK(rate_parse(SLICE(RULES_THRESHOLD), &rule.threshold) == NULL);
     return rule;
 }
 
@@ -85,16 +81,20 @@ static void texts_make(struct rules_bench *bench)
 {
     uint64_t confirmed = bench->confirmed * REPLIES / 1000;
     for (uint64_t i = 0; i < REPLIES; i++) {
-        uint64_t rule = i * CONFIRM_EACH % bench->rules / CONFIRM_EACH * CONFIRM_EACH;
-        bench->replies[i] =
-            i < confirmed
-                ? numbered(&bench->heap, "421 4.7.0 [RP-", rule, "] messages deferred by policy")
-                : numbered(&bench->heap, "450 4.2.1 <user", i,
-                           "@example.test>: the user is receiving mail at a rate that prevents "
-                           "more just now");
+        uint64_t rule =
+            i * RULES_CONFIRM_EACH % bench->rules / RULES_CONFIRM_EACH * RULES_CONFIRM_EACH;
+        struct buf text = text_take(&bench->heap);
+        if (i < confirmed) {
+            rules_put_match(&text, rule);
+        } else {
+            rules_put_miss(&text, i);
+        }
+        bench->replies[i] = buf_slice(&text);
     }
     for (uint64_t i = 0; i < SITES; i++) {
-        bench->sites[i] = numbered(&bench->heap, "ip1->mx", i, ".example.test@smtp_client");
+        struct buf text = text_take(&bench->heap);
+        buf_printf(&text, "ip1->mx%04" PRIu64 ".example.test@smtp_client", i);
+        bench->sites[i] = buf_slice(&text);
     }
 }
 
@@ -151,7 +151,7 @@ int verb_rules(int argc, char **argv)
     *bench = (struct rules_bench){
         .rules = 200, .records = 1000000, .confirmed = 50, .runs = 3};
     const struct arg table[] = {
-        arg_u64("--rules", &bench->rules, CONFIRM_EACH, PATTERNS_MAX, "N of automation"),
+        arg_u64("--rules", &bench->rules, RULES_CONFIRM_EACH, PATTERNS_MAX, "N of automation"),
         arg_u64("--records", &bench->records, 1, 1000000000, "N of each run"),
         arg_percent("--confirmed", &bench->confirmed, "SHARE of records that match a rule"),
         arg_u64("--runs", &bench->runs, 1, 100, "N, the best counts"),

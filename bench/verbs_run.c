@@ -35,6 +35,8 @@ static const struct scenario_verb runs[] = {
      4096, 7, 0, run_domains},
     {KIND_INJECT, "inject", "mail accepted over HTTP beside mail accepted by SMTP, in turns",
      100000, 4096, 7, 10, run_inject},
+    {KIND_PUBLISH, "publish", "records that ringpost-tsad takes over HTTP, with rules", 1000000, 0,
+     3, 0, run_publish},
     {KIND_TABLE, "table", "what a message costs: three sizes, three modes, one and two shards",
      50000, 4096, 3, 0, run_table},
     {KIND_SOAK, "soak", "hours of mail, some of it deferred: does anything grow without end?",

@@ -161,6 +161,19 @@ class Runs(BlackBox):
         self.assertAlmostEqual(figures["ratio_median"], sum(ratios) / 2, places=3)
         self.assertIn("promised: at least 0.9", printed)
 
+    def test_published_records_are_all_judged(self):
+        result = self.bench("publish", "--messages", "6000", "--records-per-request", "500",
+                            "--rounds", "2", "--connections", "3", "--rules", "40")
+        if result is None:
+            return
+        printed, figures = result
+        for entry in figures["rounds"]:
+            self.assertEqual((entry["records"], entry["matches"]), (6000, 300))
+            self.assertGreater(entry["tsad_cpu_us_per_record"], 0)
+            rate = entry["records"] / entry["seconds"]
+            self.assertAlmostEqual(entry["rate"], rate, delta=0.05 * rate)
+        self.assertIn("records/s", printed)
+
     def test_inject_is_held_to_smtp_in_turns(self):
         result = self.bench("inject", "--messages", "2500", "--rounds", "2", "--connections", "4",
                             "--recipients-per-request", "400", "--size", "1024")
