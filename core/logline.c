@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/date.h"
+
 void logline_begin(struct logline *line, const char *event)
 {
     /* One byte is kept for the line end. */
@@ -85,6 +87,14 @@ void logline_i64(struct logline *line, const char *key, int64_t value)
     size_t before = line->buf.size;
     put_key(&line->buf, key);
     buf_put_i64(&line->buf, value);
+    settle(&line->buf, before);
+}
+
+void logline_time(struct logline *line, const char *key, uint64_t wall_ns)
+{
+    size_t before = line->buf.size;
+    put_key(&line->buf, key);
+    date_put_rfc3339(&line->buf, wall_ns);
     settle(&line->buf, before);
 }
 

@@ -28,6 +28,8 @@ void logline_text(struct logline *line, const char *key, struct slice value);
 void logline_string(struct logline *line, const char *key, const char *value);
 void logline_u64(struct logline *line, const char *key, uint64_t value);
 void logline_i64(struct logline *line, const char *key, int64_t value);
+/* As date_put_rfc3339 writes it. */
+void logline_time(struct logline *line, const char *key, uint64_t wall_ns);
 void logline_endpoint(struct logline *line, const char *key, const struct endpoint *value);
 /* Hands the line over. What did not fit is left out whole; the line end always stands. */
 void logline_end(struct logline *line, const struct log_sink *sink);

@@ -23,11 +23,12 @@ static void a_line_is_key_and_value_pairs(void **state)
     logline_endpoint(&line, "smtp", &peer);
     logline_u64(&line, "queued", 7);
     logline_i64(&line, "error", -5);
+    logline_time(&line, "since", 1000 * NS_PER_S);
     logline_string(&line, "version", "0.1");
     logline_string(&line, "empty", "");
     logline_end(&line, &sink);
     assert_true(slice_equal(out, SLICE("event=ready smtp=[2001:db8::1]:25 queued=7 error=-5 "
-                                       "version=0.1 empty=\"\"\n")));
+                                       "since=1970-01-01T00:16:40.000Z version=0.1 empty=\"\"\n")));
 }
 
 /* L-series: a value cannot begin another field, another line, or speak to a terminal. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/check.h"
-#include "core/date.h"
 
 #define RETRY_NS NS_PER_S /* between tries to read the file, or to write it as it was */
 
@@ -118,15 +117,6 @@ static void put_id(struct logline *line, const struct id *id)
     logline_text(line, "id", buf_slice(&buf));
 }
 
-static void put_time(struct logline *line, const char *key, uint64_t wall_ns)
-{
-    uint8_t text[32];
-    struct buf buf;
-    buf_init(&buf, text, sizeof(text));
-    date_put_rfc3339(&buf, wall_ns);
-    logline_text(line, key, buf_slice(&buf));
-}
-
 static void put_criteria(struct logline *line, const struct admin_criteria *criteria)
 {
     const struct {
@@ -164,7 +154,7 @@ static void log_entry(const struct admin *admin, const char *action,
     logline_text(&line, "reason", entry->reason);
     put_criteria(&line, &entry->criteria);
     if (entry->expires_ns > 0) {
-        put_time(&line, "expires", entry->expires_ns);
+        logline_time(&line, "expires", entry->expires_ns);
     }
     if (found != NULL) {
         logline_u64(&line, "queues", found->queues);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "core/check.h"
-#include "core/date.h"
 #include "core/little.h"
 
 #define TICK_NS NS_PER_S /* while there are effects: clocks jump */
@@ -76,15 +75,6 @@ const struct shaping_rule *advisor_rule(const struct advisor *advisor, uint64_t 
 
 /* --- what is told ----------------------------------------------------------------------------- */
 
-static void put_time(struct logline *line, const char *key, uint64_t wall_ns)
-{
-    uint8_t text[32];
-    struct buf buf;
-    buf_init(&buf, text, sizeof(text));
-    date_put_rfc3339(&buf, wall_ns);
-    logline_text(line, key, buf_slice(&buf));
-}
-
 static void say(const struct advisor *advisor, const char *change,
                 const struct automation_effect *effect, const struct shaping_rule *rule)
 {
@@ -108,7 +98,7 @@ static void say(const struct advisor *advisor, const char *change,
             logline_text(&line, texts[i].key, texts[i].text);
         }
     }
-    put_time(&line, "expires", effect->expires_ns);
+    logline_time(&line, "expires", effect->expires_ns);
     if (rule != NULL) {
         buf_init(&buf, place, sizeof(place));
         buf_printf(&buf, "%s:%u", rule->file, rule->line);

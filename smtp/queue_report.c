@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "core/check.h"
-#include "core/date.h"
 
 /* In one turn: things looked at, each of which may be a miss of the cache; lines written. */
 #define LOOKS_MAX  1024
@@ -178,12 +177,8 @@ static uint64_t seen(const struct queue_report *report, enum report_kind kind)
 
 static void head_line(struct queue_report *report)
 {
-    uint8_t text[32];
-    struct buf now;
-    buf_init(&now, text, sizeof(text));
-    date_put_rfc3339(&now, report->parts[0].wall_ns);
     logline_begin(&report->line, "report");
-    logline_text(&report->line, "time", buf_slice(&now));
+    logline_time(&report->line, "time", report->parts[0].wall_ns);
     logline_u64(&report->line, "shards", report->shards);
     logline_u64(&report->line, "scheduled", seen(report, REPORT_SCHEDULED));
     logline_u64(&report->line, "ready", seen(report, REPORT_READY));

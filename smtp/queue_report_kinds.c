@@ -1,6 +1,5 @@
 #include "smtp/queue_report_kinds.h"
 
-#include "core/date.h"
 #include "smtp/egress.h"
 #include "smtp/queue_gate.h"
 #include "smtp/queue_view.h"
@@ -31,12 +30,8 @@ static bool queue_look(const struct delivery *delivery, enum report_kind kind, u
 
 static void put_since(struct logline *line, const struct shard *shard, uint64_t since_ns)
 {
-    uint8_t text[32];
-    struct buf buf;
     uint64_t ago_ns = shard->now_ns - MIN_OF(since_ns, shard->now_ns);
-    buf_init(&buf, text, sizeof(text));
-    date_put_rfc3339(&buf, shard->wall_ns - ago_ns);
-    logline_text(line, "since", buf_slice(&buf));
+    logline_time(line, "since", shard->wall_ns - ago_ns);
 }
 
 static void put_until(struct logline *line, const struct shard *shard, uint64_t until_ns)
