@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "core/little.h"
+#include "tsa/site_hosts.h"
 
 #define TICK_NS NS_PER_S /* while there are effects: clocks jump */
 
@@ -306,21 +307,6 @@ static void fill(struct admin_rules *rules, struct admin_table *table)
     advisor->fresh[ADVISOR_ORDER].sent = advisor->fresh[ADVISOR_ORDER].count;
 }
 
-/* "mx.x.test" of "SOURCE->mx.x.test@smtp_client". */
-static struct slice site_name(struct slice site)
-{
-    struct slice name = site;
-    while (name.size > 0 && !slice_starts_with(name, SLICE("->"))) {
-        name = slice_skip(name, 1);
-    }
-    name = slice_skip(name, MIN_OF(name.size, 2u));
-    size_t end = name.size;
-    while (end > 0 && name.data[end - 1] != '@') {
-        end--;
-    }
-    return slice_first(name, end > 0 ? end - 1 : 0);
-}
-
 static struct shaping_override override_of(const struct advisor *advisor, struct heap *heap,
                                            const struct automation_effect *effect)
 {
@@ -334,7 +320,7 @@ static struct shaping_override override_of(const struct advisor *advisor, struct
     }
     return (struct shaping_override){
         .domain = effect->domain,
-        .site = site_name(effect->site),
+        .site = site_name_of(effect->site),
         .source = effect->source,
         .rollup = effect->rollup,
         .name = effect->name,
