@@ -123,21 +123,28 @@ static const struct path_options *path_merge(struct path_book *book,
     return &entry->options;
 }
 
+void path_query_set(struct path_query *path, struct slice domain, const struct site *site,
+                    struct slice source)
+{
+    path->query =
+        (struct shaping_query){.domain = domain, .source = source, .hosts = path->hosts};
+    if (site != NULL && site->kind == SITE_OK) {
+        path->query.site = site->name;
+        path->query.host_count = site->host_count;
+        for (unsigned i = 0; i < site->host_count; i++) {
+            path->hosts[i] = site->hosts[i].name;
+        }
+    }
+}
+
 const struct path_options *path_book_find(struct path_book *book, struct slice domain,
                                           const struct site *site, struct slice source)
 {
-    struct slice hosts[SITE_HOSTS_MAX];
-    struct shaping_query query = {.domain = domain, .source = source, .hosts = hosts};
+    struct path_query path;
     struct shaping_selection selection;
     uint64_t value;
-    if (site != NULL && site->kind == SITE_OK) {
-        query.site = site->name;
-        query.host_count = site->host_count;
-        for (unsigned i = 0; i < site->host_count; i++) {
-            hosts[i] = site->hosts[i].name;
-        }
-    }
-    shaping_select(&book->view, &query, &selection);
+    path_query_set(&path, domain, site, source);
+    shaping_select(&book->view, &path.query, &selection);
     const struct path_key key = {&selection, selection.by_source ? source : SLICE_NONE};
     uint64_t hash = key_hash(book, &key);
     if (htab_find(&book->paths, hash, &key, &value)) {

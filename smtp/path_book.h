@@ -33,6 +33,16 @@ void path_book_set(struct path_book *book, const struct shaping_view *view);
 void path_book_fini(struct path_book *book);
 
 /*
+ * The question to shaping about a domain whose mail goes to this site (null: that is not known, or
+ * none) from this source (empty: whatever one). Borrows all of it; not to be copied.
+ */
+struct path_query {
+    struct shaping_query query;
+    struct slice hosts[SITE_HOSTS_MAX];
+};
+void path_query_set(struct path_query *path, struct slice domain, const struct site *site,
+                    struct slice source);
+/*
  * The path of a domain whose mail goes to this site (null: that is not known, or none) from this
  * source (empty: whatever one). Borrowed until the turn ends, or the view changes, unless it is
  * held. Null: no memory.

@@ -16,20 +16,10 @@ static uint32_t groups_of(const struct transfer *transfer, const struct conf_que
 {
     const struct delivery *delivery = transfer->delivery;
     const struct egress *egress = transfer->egress;
-    const struct site *site = egress != NULL ? egress->pool->site : NULL;
-    struct slice hosts[SITE_HOSTS_MAX];
-    struct shaping_query query = {.domain = key->domain, .hosts = hosts};
-    if (site != NULL && site->kind == SITE_OK) {
-        query.site = site->name;
-        query.host_count = site->host_count;
-        for (unsigned i = 0; i < site->host_count; i++) {
-            hosts[i] = site->hosts[i].name;
-        }
-    }
-    if (egress != NULL) {
-        query.source = egress_source_name(egress);
-    }
-    uint32_t count = shaping_groups(&delivery->paths.view, &query, groups, ADVICE_GROUPS_MAX);
+    struct path_query path;
+    path_query_set(&path, key->domain, egress != NULL ? egress->pool->site : NULL,
+                   egress != NULL ? egress_source_name(egress) : SLICE_NONE);
+    uint32_t count = shaping_groups(&delivery->paths.view, &path.query, groups, ADVICE_GROUPS_MAX);
     return MIN_OF(count, ADVICE_GROUPS_MAX);
 }
 
