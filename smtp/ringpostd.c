@@ -2,7 +2,6 @@
  * ringpostd: the MTA. Reads the configuration, opens a node, gives each shard a thread, then waits
  * for signals. The only file of the daemon that knows processes, threads and signals.
  */
-#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,14 +18,12 @@
 #include <systemd/sd-daemon.h>
 
 #include "core/check.h"
-#include "shard/conf_file.h"
 #include "shard/process.h"
+#include "shard/process_main.h"
 #include "shard/thread.h"
 #include "shard/watchdog.h"
 #include "smtp/node.h"
 
-#define SETS_MAX     256
-#define MESSAGES_MAX (256 * KIB)
 /* How long a stop may take once connections are cut; with a second SIGTERM it ends within 2 s. */
 #define STOP_CUT_NS (1800 * NS_PER_MS)
 
@@ -37,11 +34,7 @@ struct runner {
 };
 
 struct daemon {
-    const char *file;
-    const char *sets[SETS_MAX];
-    size_t set_count;
-    bool check_only;
-    struct conf *conf;
+    const struct conf *conf;
     struct node node;
     struct runner runners[SHARDS_MAX];
     struct thread threads[SHARDS_MAX];
@@ -51,62 +44,6 @@ struct daemon {
     void *report_memory; /* null: no report is being made or printed */
     bool report_wanted;
 };
-
-/* --- command line ----------------------------------------------------------------------------- */
-
-enum { OPTION_CHECK = 256, OPTION_SET };
-
-static const struct argp_option options[] = {
-    {"config", 'c', "FILE", 0, "main configuration file (without one: built-in defaults)", 0},
-    {"set", OPTION_SET, "SECTION.KEY=VALUE", 0, "set one value after all files; repeatable", 0},
-    {"check", OPTION_CHECK, NULL, 0, "validate everything, touch nothing, and exit", 0},
-    {0},
-};
-
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    struct daemon *daemon = state->input;
-    switch (key) {
-    case 'c':
-        daemon->file = argument;
-        return 0;
-    case OPTION_CHECK:
-        daemon->check_only = true;
-        return 0;
-    case OPTION_SET:
-        if (daemon->set_count == SETS_MAX) {
-            argp_error(state, "more than %d --set", SETS_MAX);
-        }
-        daemon->sets[daemon->set_count++] = argument;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "no such argument: %s", argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static void print_version(FILE *stream, struct argp_state *state)
-{
-    (void)state;
-    fprintf(stream, "ringpostd %s\n", RINGPOST_VERSION);
-}
-
-/* --- configuration ---------------------------------------------------------------------------- */
-
-static struct conf *load_conf(const struct daemon *daemon)
-{
-    struct conf_messages messages = {0};
-    char *text = malloc(MESSAGES_MAX);
-    CHECK(text != NULL);
-    buf_init(&messages.text, text, MESSAGES_MAX);
-    struct conf *conf =
-        conf_file_load(CONF_MTA, daemon->file, daemon->sets, daemon->set_count, &messages);
-    fwrite(messages.text.data, 1, messages.text.size, stderr);
-    free(text);
-    return conf;
-}
 
 /* --- where we run ----------------------------------------------------------------------------- */
 
@@ -338,18 +275,11 @@ static int start_thread(struct daemon *daemon, unsigned index)
                         &daemon->runners[index]);
 }
 
-static int run(struct daemon *daemon)
+static int run(struct daemon *daemon, const struct process_command *command)
 {
     sigset_t signals;
     struct node *node = &daemon->node;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGUSR1);
-    /* Blocked before any thread is made: only sigtimedwait sees them. */
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    process_block_signals(&signals);
     process_raise_file_limit();
     const char *refusal = process_become_user(daemon->conf);
     if (refusal != NULL) {
@@ -358,9 +288,9 @@ static int run(struct daemon *daemon)
     }
     struct node_options options_of_node = {
         .conf = daemon->conf,
-        .conf_file = daemon->file,
-        .conf_sets = daemon->sets,
-        .conf_set_count = daemon->set_count,
+        .conf_file = command->file,
+        .conf_sets = command->sets,
+        .conf_set_count = command->set_count,
         .log = process_stderr,
         .shards = shard_count(daemon->conf),
         .memory_bytes = process_memory_limit(daemon->conf),
@@ -405,29 +335,25 @@ static int run(struct daemon *daemon)
     return EXIT_SUCCESS;
 }
 
+static int run_daemon(const struct process_command *command)
+{
+    struct daemon *daemon = calloc(1, sizeof(*daemon));
+    CHECK(daemon != NULL);
+    daemon->conf = command->conf;
+    int status = run(daemon, command);
+    free(daemon);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
-    const struct argp argp = {
-        .options = options,
-        .parser = parse_option,
+    const struct process_program program = {
+        .name = "ringpostd",
         .doc = "Ringpost's mail transfer agent. Without a configuration file it listens on "
                "127.0.0.1:2025 for SMTP and on 127.0.0.1:8000 for HTTP, and keeps everything "
                "under ./var.",
+        .reads = CONF_MTA,
+        .run = run_daemon,
     };
-    struct daemon *daemon = calloc(1, sizeof(*daemon));
-    CHECK(daemon != NULL);
-    argp_program_version_hook = print_version;
-    argp_err_exit_status = PROCESS_EXIT_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, daemon);
-    daemon->conf = load_conf(daemon);
-    if (daemon->conf == NULL) {
-        return PROCESS_EXIT_CONFIG;
-    }
-    int status = daemon->check_only ? EXIT_SUCCESS : run(daemon);
-    if (daemon->check_only) {
-        puts("configuration is good");
-    }
-    conf_free(daemon->conf);
-    free(daemon);
-    return status;
+    return process_main(&program, argc, argv);
 }

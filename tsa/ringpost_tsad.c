@@ -3,7 +3,6 @@
  * shard a thread, then waits for signals. The only file of the daemon that knows processes, threads
  * and signals.
  */
-#include <argp.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,81 +15,22 @@
 
 #include "core/check.h"
 #include "shard/process.h"
+#include "shard/process_main.h"
 #include "shard/thread.h"
 #include "shard/watchdog.h"
 #include "tsa/tsad.h"
 
-#define SETS_MAX     256
-#define MESSAGES_MAX (256 * KIB)
 /* How long a stop may take: answers, and the disk; with a second SIGTERM it ends within 2 s. */
 #define STOP_NS     (10 * NS_PER_S)
 #define STOP_CUT_NS (1800 * NS_PER_MS)
 
 struct daemon {
-    const char *file;
-    const char *sets[SETS_MAX];
-    size_t set_count;
-    bool check_only;
-    struct conf *conf;
+    const struct conf *conf;
     struct tsad tsad;
     struct thread thread;
     struct watched_shard watched;
     struct watchdog watchdog;
 };
-
-/* --- command line ----------------------------------------------------------------------------- */
-
-enum { OPTION_CHECK = 256, OPTION_SET };
-
-static const struct argp_option options[] = {
-    {"config", 'c', "FILE", 0, "configuration file (without one: built-in defaults)", 0},
-    {"set", OPTION_SET, "SECTION.KEY=VALUE", 0, "set one value after all files; repeatable", 0},
-    {"check", OPTION_CHECK, NULL, 0, "validate everything, touch nothing, and exit", 0},
-    {0},
-};
-
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    struct daemon *daemon = state->input;
-    switch (key) {
-    case 'c':
-        daemon->file = argument;
-        return 0;
-    case OPTION_CHECK:
-        daemon->check_only = true;
-        return 0;
-    case OPTION_SET:
-        if (daemon->set_count == SETS_MAX) {
-            argp_error(state, "more than %d --set", SETS_MAX);
-        }
-        daemon->sets[daemon->set_count++] = argument;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "no such argument: %s", argument);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static void print_version(FILE *stream, struct argp_state *state)
-{
-    (void)state;
-    fprintf(stream, "ringpost-tsad %s\n", RINGPOST_VERSION);
-}
-
-static struct conf *load_conf(const struct daemon *daemon)
-{
-    struct conf_messages messages = {0};
-    char *text = malloc(MESSAGES_MAX);
-    CHECK(text != NULL);
-    buf_init(&messages.text, text, MESSAGES_MAX);
-    struct conf *conf =
-        conf_file_load(CONF_TSAD, daemon->file, daemon->sets, daemon->set_count, &messages);
-    fwrite(messages.text.data, 1, messages.text.size, stderr);
-    free(text);
-    return conf;
-}
 
 /* --- running ---------------------------------------------------------------------------------- */
 
@@ -172,14 +112,14 @@ static void wait_and_stop(struct daemon *daemon, const sigset_t *signals)
 }
 
 /* All that has to be there before its thread; false: it was told why. */
-static bool open_all(struct daemon *daemon)
+static bool open_all(struct daemon *daemon, const struct process_command *command)
 {
     const struct conf *conf = daemon->conf;
     const struct tsad_options options_of_tsad = {
         .conf = conf,
-        .conf_file = daemon->file,
-        .conf_sets = daemon->sets,
-        .conf_set_count = daemon->set_count,
+        .conf_file = command->file,
+        .conf_sets = command->sets,
+        .conf_set_count = command->set_count,
         .log = process_stderr,
         .memory_bytes = process_memory_limit(conf),
     };
@@ -199,20 +139,14 @@ static bool open_all(struct daemon *daemon)
     return true;
 }
 
-static int run(struct daemon *daemon)
+static int run(struct daemon *daemon, const struct process_command *command)
 {
     sigset_t signals;
     struct tsad *tsad = &daemon->tsad;
     const struct thread_options thread = {.name = "tsa"};
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    /* Blocked before any thread is made: only sigtimedwait sees them. */
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    process_block_signals(&signals);
     process_raise_file_limit();
-    if (!open_all(daemon)) {
+    if (!open_all(daemon, command)) {
         return EXIT_FAILURE;
     }
     daemon->watched = (struct watched_shard){.shard = &tsad->shard, .thread = &daemon->thread};
@@ -236,29 +170,25 @@ static int run(struct daemon *daemon)
     return EXIT_SUCCESS;
 }
 
+static int run_daemon(const struct process_command *command)
+{
+    struct daemon *daemon = calloc(1, sizeof(*daemon));
+    CHECK(daemon != NULL);
+    daemon->conf = command->conf;
+    int status = run(daemon, command);
+    free(daemon);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
-    const struct argp argp = {
-        .options = options,
-        .parser = parse_option,
+    const struct process_program program = {
+        .name = "ringpost-tsad",
         .doc = "Ringpost's automation of traffic shaping, for servers that publish their records "
                "to it. Without a configuration file it listens on 127.0.0.1:8008 for HTTP, keeps "
                "everything under ./var, and has no rules.",
+        .reads = CONF_TSAD,
+        .run = run_daemon,
     };
-    struct daemon *daemon = calloc(1, sizeof(*daemon));
-    CHECK(daemon != NULL);
-    argp_program_version_hook = print_version;
-    argp_err_exit_status = PROCESS_EXIT_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, daemon);
-    daemon->conf = load_conf(daemon);
-    if (daemon->conf == NULL) {
-        return PROCESS_EXIT_CONFIG;
-    }
-    int status = daemon->check_only ? EXIT_SUCCESS : run(daemon);
-    if (daemon->check_only) {
-        puts("configuration is good");
-    }
-    conf_free(daemon->conf);
-    free(daemon);
-    return status;
+    return process_main(&program, argc, argv);
 }
