@@ -252,6 +252,7 @@ bool cast_start_mta(struct cast *cast, const char *bin, const char *name,
         options.connections = (unsigned)scenario->connections;
     }
     options.shards = (unsigned)scenario->shards;
+    options.segment_mib = scenario->segment_mib;
     options.congestion = scenario->congestion;
     return mta_start(&cast->mta, &options, reason_out);
 }

@@ -23,7 +23,6 @@
 #define FLOOR_SIZE_MAX    (1 * MIB)
 #define FLOOR_GROUPS_MAX  64
 #define FLOOR_GROUP_TOTAL (512ull * MIB) /* memory of all groups together, about */
-#define FLOOR_SEGMENT_BYTES (128ull * MIB)
 
 /* One round trip: so many bytes, then so many back. */
 struct floor_step {

@@ -77,10 +77,13 @@ bool mta_put_configuration(const struct mta_options *options, struct buf *buf)
     if (options->congestion[0] != 0) {
         buf_printf(buf, "congestion_control = \"%s\"\n", options->congestion);
     }
-    buf_put_string(buf, "[spool]\n"
-                        "path = \"spool\"\n"
-                        "[log]\n"
-                        "path = \"log\"\n");
+    buf_printf(buf,
+               "[spool]\n"
+               "path = \"spool\"\n"
+               "segment_size = \"%" PRIu64 "MiB\"\n"
+               "[log]\n"
+               "path = \"log\"\n",
+               options->segment_mib);
     put_names(options, buf);
     if (options->retry_s > 0) {
         buf_printf(buf, "retry_interval = \"%" PRIu64 "s\"\n", options->retry_s);

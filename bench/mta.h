@@ -21,6 +21,7 @@ struct mta_options {
     uint16_t sink_port;
     unsigned connections;   /* connection_limit; of cast_start_mta 0: as the scenario says */
     unsigned shards;
+    uint64_t segment_mib;   /* segment_size of the spool */
     const char *congestion; /* "": the system's */
     uint64_t retry_s;       /* retry_interval, seconds; 0: the default */
     unsigned sites;         /* names of domains_put_sites lead to the sink; 0: all names do */

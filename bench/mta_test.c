@@ -47,7 +47,7 @@ static void the_configuration_is_toml_with_ports_and_limits(void **state)
 {
     (void)state;
     struct mta_options options = {.sink_port = 2626, .connections = 50, .shards = 2,
-                                  .congestion = "cubic"};
+                                  .segment_mib = 16, .congestion = "cubic"};
     char text[2048];
     struct buf buf;
     buf_init(&buf, text, sizeof(text) - 1);
@@ -56,6 +56,7 @@ static void the_configuration_is_toml_with_ports_and_limits(void **state)
     assert_non_null(strstr(text, "mx_list = [\"[127.0.0.1]:2626\"]"));
     assert_non_null(strstr(text, "connection_limit = 50\n"));
     assert_non_null(strstr(text, "shards = 2\n"));
+    assert_non_null(strstr(text, "segment_size = \"16MiB\"\n"));
     assert_non_null(strstr(text, "congestion_control = \"cubic\"\n"));
     assert_null(strstr(text, "retry_interval"));
     struct toml_error error;
@@ -75,7 +76,7 @@ static void names_lead_to_the_sink_by_a_host_of_each_site(void **state)
 {
     (void)state;
     struct mta_options options = {.sink_port = 2626, .connections = 5, .shards = 1, .sites = 2,
-                                  .congestion = ""};
+                                  .segment_mib = 128, .congestion = ""};
     char text[2048];
     uint8_t names[3 * DOMAINS_SITE_BYTES];
     struct buf buf;

@@ -57,6 +57,7 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .size = verb->size,
         .connections = verb->kind == KIND_PUBLISH ? PUBLISHERS_DEFAULT : 50,
         .shards = 1,
+        .segment_mib = 128, /* the server's default */
         .rounds = verb->rounds,
         .queues = 100,
         .steps = STEPS_DEFAULT,
@@ -186,12 +187,12 @@ static void options_of_all(struct scenario *scenario, struct option_list *list)
         {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400, "S; soak: no --minutes")},
         {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
+        {KIND_ALL, arg_u64("--segment-mib", &scenario->segment_mib, 1, 1024, "N of the spool")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
         {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin, "DIR of the server; else ours")},
         {KIND_TABLE, arg_text("--nomalloc", &scenario->nomalloc,
                               "DIR of a ringpostd that counts allocations (preset nomalloc)")},
-        {KIND_RELAY, arg_text("--baseline", &scenario->baseline,
-                              "DIR of another ringpostd, which takes turns")},
+        {KIND_RELAY, arg_text("--baseline", &scenario->baseline, "DIR of one that takes turns")},
         {KIND_RELAY | KIND_LATENCY, arg_text("--flush-delay", &scenario->flush_delay,
                                              "T by which each write to the spool is late, as 2ms;"
                                              " relay: beside the plain disk")},
@@ -316,7 +317,7 @@ bool scenario_segment(struct scenario *scenario, struct buf *reason)
         return false;
     }
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool zeroed = fd >= 0 && write_zeros(fd, FLOOR_SEGMENT_BYTES);
+    bool zeroed = fd >= 0 && write_zeros(fd, scenario->segment_mib * MIB);
     if (zeroed) {
         scenario->segment_fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
     }

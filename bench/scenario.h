@@ -41,6 +41,7 @@ struct scenario {
     uint64_t size;
     uint64_t connections;
     uint64_t shards;
+    uint64_t segment_mib;     /* of the spool and of the floor */
     uint64_t rounds;
     uint64_t queues;          /* domains of the mail that stays */
     uint64_t steps;           /* restart: in which the queue grows */

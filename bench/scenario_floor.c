@@ -146,7 +146,7 @@ bool floor_run(const struct scenario *scenario, bool direct, struct run *run_out
         .listen = loopback_endpoint(0),
         .socket = {.congestion = scenario->congestion},
         .segment_fd = scenario->segment_fd,
-        .segment_bytes = FLOOR_SEGMENT_BYTES,
+        .segment_bytes = scenario->segment_mib * MIB,
     };
     struct floor_children children = {0};
     bool good = start_and_wait(shared, &children, direct);

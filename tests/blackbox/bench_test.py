@@ -18,7 +18,8 @@ class Runs(BlackBox):
     def bench(self, *words):
         """What a run printed, and its JSON; None where the folder lies in memory, which it refuses
         as it should."""
-        done = subprocess.run([BENCH, "run", *words, "--dir", self.folder, "--bin", BIN],
+        done = subprocess.run([BENCH, "run", *words, "--dir", self.folder, "--bin", BIN,
+                               "--segment-mib", "4"],
                               capture_output=True, check=False, text=True, timeout=SECONDS_MAX)
         if done.returncode == 2 and "figures of a disk need a disk" in done.stderr:
             kind = subprocess.run(["stat", "-f", "-c", "%T", self.folder], capture_output=True,

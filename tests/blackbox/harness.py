@@ -73,7 +73,8 @@ class Config:
 
     def __init__(self, sink_port=None, **more):
         self.node = {"hostname": "mta.test", "state_dir": "state", "shards": 2}
-        self.spool = {"path": "spool", "min_free_space": "64MiB"}
+        # Small segments: what a start writes in advance is else most of what the tests wait for.
+        self.spool = {"path": "spool", "min_free_space": "64MiB", "segment_size": "16MiB"}
         self.log = {"path": "log", "flush_interval": "100ms"}
         self.queue = {"retry_interval": "1s"}
         if sink_port is not None:
@@ -254,7 +255,7 @@ class BlackBox(unittest.TestCase):
     failed = False
 
     def setUp(self):
-        self.folder = os.path.join(FOLDERS, self._testMethodName)
+        self.folder = os.path.join(FOLDERS, type(self).__module__, self._testMethodName)
         drop_mounts(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
