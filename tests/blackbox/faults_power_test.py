@@ -38,11 +38,11 @@ class Judged(BlackBox):
         self.assertEqual(causes["unexplained"], 0)
         for _ in range(10):  # what was stored and never answered leaves as well
             server.stop()
+            copies = self.ledger.copies()
             server.start()
             queued = int(server.ready["queued"])
             if queued == 0:
                 break
-            copies = self.ledger.copies()
             wait_until(lambda: self.ledger.copies() >= copies + queued, f"{queued} queued")
         self.assertEqual(queued, 0)
         self.assertEqual(self.ledger.altered, [])

@@ -216,8 +216,10 @@ class Trace(BlackBox):
                 client = stack.enter_context(socket.socket())
                 client.setblocking(False)
                 client.connect_ex(("127.0.0.1", port))
+            # Who is begun in the background of a shell ignores the signal, and so do his children.
             command = subprocess.Popen(
-                [RINGPOST, "trace", "client", "--endpoint", f"127.0.0.1:{port}"])
+                [RINGPOST, "trace", "client", "--endpoint", f"127.0.0.1:{port}"],
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             self.addCleanup(command.kill)
             wait_until(lambda: connecting(port) == 2, "the connecting")
             command.send_signal(signal.SIGINT)
