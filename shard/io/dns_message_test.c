@@ -316,8 +316,9 @@ static void what_is_no_answer_to_the_question_is_ignored(void **state)
 static const char *read_records(enum dns_type type, unsigned count, const char *records)
 {
     static char hex[256 * KIB];
-    snprintf(hex, sizeof(hex), "123481800001%04x0000000001610474657374000%03x0001%s", count,
-             (unsigned)type, records);
+    int size = snprintf(hex, sizeof(hex), "123481800001%04x0000000001610474657374000%03x0001%s",
+                        count, (unsigned)type, records);
+    assert_true(size < (int)sizeof(hex));
     return read_hex(hex, "a.test", type);
 }
 
