@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Runs the unittest cases of one file and reports each as a TAP line on the standard output.
 
-usage: tests/driver/pyunit.py FILE      whatever the tests print goes to standard error
+usage: tests/driver/pyunit.py [--apart] FILE    whatever the tests print goes to standard error
+       --apart: in a network namespace of their own, where we may have one (netns.py beside FILE)
 """
 import importlib.util
 import os
@@ -47,10 +48,12 @@ class TapResult(unittest.TestResult):
 
 
 def main(arguments):
-    path = os.path.abspath(arguments[1])
+    path = os.path.abspath(arguments[-1])
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.path.insert(0, os.path.dirname(path))
+    if "--apart" in arguments:
+        importlib.import_module("netns").enter()
     spec = importlib.util.spec_from_file_location(os.path.basename(path)[:-3], path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
