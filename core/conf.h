@@ -17,6 +17,7 @@
 
 #define CONF_SHARDS_MAX    256
 #define CONF_LISTENERS_MAX 16 /* of SMTP; as many of HTTP */
+#define CONF_TSA_URLS_MAX  8u /* of [tsa] publish */
 
 /* What a change of an option takes in a server that runs. */
 enum conf_effect {
@@ -400,9 +401,14 @@ struct conf_zones {
 
 struct classifier;
 
+struct url;
+
 /* [tsa] */
 struct conf_tsa {
     bool off;              /* no rule of automation acts */
+    const struct url *publish; /* core/url.h: who is told of records */
+    size_t publish_count;
+    struct slice token;    /* what they are told it with; empty: nothing */
     uint32_t effects_max;  /* of ringpost-tsad, like the next one: in force at once */
     uint32_t counters_max; /* of thresholds */
 };

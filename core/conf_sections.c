@@ -6,6 +6,7 @@
 #include "core/conf_limits.h"
 #include "core/conf_log.h"
 #include "core/conf_text.h"
+#include "core/url.h"
 
 #define MS  NS_PER_MS
 #define S   NS_PER_S
@@ -95,13 +96,51 @@ static void apply_tsa_mode(struct conf_load *load, const struct conf_option *opt
     }
 }
 
+/* One of them; false: it is none, or there twice. */
+static bool take_url(struct conf_load *load, const struct conf_option *option,
+                     const struct conf_value *value, const struct url *others, struct url *url_out)
+{
+    uint8_t *memory = heap_take(load->heap, URL_BYTES_MAX);
+    const char *why = "wants URLs such as \"http://tsa.example.com:8008\"";
+    if (value->kind == TOML_STRING) {
+        why = url_parse(value->as.text, memory, url_out);
+    }
+    for (const struct url *other = others; why == NULL && other < url_out; other++) {
+        why = slice_equal(other->text, url_out->text) ? "names the same URL twice" : NULL;
+    }
+    if (why != NULL) {
+        conf_error(load, value, "%s %s", option->name, why);
+    }
+    return why == NULL;
+}
+
+static void apply_tsa_urls(struct conf_load *load, const struct conf_option *option,
+                           const struct conf_value *value, void *base)
+{
+    struct conf_tsa *tsa = base;
+    if (!conf_want(load, value, TOML_ARRAY)) {
+        return;
+    }
+    if (value->count > CONF_TSA_URLS_MAX) {
+        conf_error(load, value, "%s wants at most %u URLs", option->name, CONF_TSA_URLS_MAX);
+        return;
+    }
+    struct url *urls = heap_take_array(load->heap, value->count + 1, sizeof(*urls));
+    size_t count = 0;
+    for (const struct conf_value *at = value->first; at != NULL; at = at->next) {
+        count += take_url(load, option, at, urls, &urls[count]);
+    }
+    tsa->publish = urls;
+    tsa->publish_count = count;
+}
+
 static const struct conf_option tsa_rows[] = {
     {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode, RELOADS},
     {FIELD("effects", OPTION_COUNT, conf_tsa, effects_max), .min = 16, .max = 1u << 20},
     {FIELD("counters", OPTION_COUNT, conf_tsa, counters_max), .min = 16, .max = 1u << 22},
-    {.name = "publish", .kind = OPTION_LATER},
+    {.name = "publish", .kind = OPTION_OWN, .apply = apply_tsa_urls},
     {.name = "subscribe", .kind = OPTION_LATER},
-    {.name = "token", .kind = OPTION_LATER},
+    {FIELD("token", OPTION_TEXT, conf_tsa, token), .max = 1000, .secret = true},
     {.name = "database", .kind = OPTION_LATER},
 };
 
@@ -169,11 +208,15 @@ void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, stru
 {
     conf_options_apply(load, &tsa_options, table, &conf->tsa);
     bool mail = load->input->program == CONF_MTA;
-    static const char *const names[] = {"effects", "counters", "mode"};
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        const struct conf_value *value = conf_tree_member(table, names[i]);
-        if (value != NULL && mail == (i < 2)) {
-            conf_note(load, value, "%s has no effect in %s", names[i],
+    static const struct {
+        const char *name;
+        bool mail; /* of ringpostd, else of ringpost-tsad */
+    } rows[] = {{"effects", false}, {"counters", false}, {"mode", true},
+                {"publish", true},  {"token", true}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct conf_value *value = conf_tree_member(table, rows[i].name);
+        if (value != NULL && mail != rows[i].mail) {
+            conf_note(load, value, "%s has no effect in %s", rows[i].name,
                       mail ? "ringpostd" : "ringpost-tsad");
         }
     }

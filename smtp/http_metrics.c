@@ -7,7 +7,7 @@
 #define SCRAPES_MAX 16u
 #define NAME_BYTES  96
 /* Of an answer: all that is no queue; and a sample without the value of its label. */
-#define FIXED_BYTES  (96 * KIB)
+#define FIXED_BYTES  (128 * KIB)
 #define SAMPLE_BYTES 96u
 
 #define JSON_TYPE SLICE("application/json")
@@ -95,6 +95,44 @@ static void put_automation(struct exposition *to, const struct advisor *advisor)
     if (exposition_metric(to, &reaction)) {
         exposition_histogram(to, SLICE("shard"), &advisor->reaction, EXPOSITION_NANOSECONDS, 16,
                              39);
+    }
+}
+
+enum published { PUBLISHED, PUBLISH_REJECTED, PUBLISH_EXPIRED, PUBLISH_FAILURES, PUBLISH_LOST,
+                 PUBLISH_LAG, PUBLISH_FIGURES };
+
+static uint64_t of_url(const struct publisher_url *url, enum published figure)
+{
+    const uint64_t figures[] = {
+        [PUBLISHED] = url->counts.published,       [PUBLISH_REJECTED] = url->counts.rejected,
+        [PUBLISH_EXPIRED] = url->counts.expired,   [PUBLISH_FAILURES] = url->counts.failures,
+        [PUBLISH_LOST] = url->counts.lost,         [PUBLISH_LAG] = publisher_lag_ns(url) / NS_PER_S,
+    };
+    return figures[figure];
+}
+
+static void put_publisher(struct exposition *to, const struct publisher *publisher)
+{
+    static const struct metric rows[PUBLISH_FIGURES] = {
+        [PUBLISHED] = {"ringpost_publish_records_total", "counter",
+                       "Records that this URL has taken.", "url"},
+        [PUBLISH_REJECTED] = {"ringpost_publish_rejected_total", "counter",
+                              "Records of these that it found to be none.", "url"},
+        [PUBLISH_EXPIRED] = {"ringpost_publish_expired_total", "counter",
+                             "Records left out, as their rules would have ended by then.", "url"},
+        [PUBLISH_FAILURES] = {"ringpost_publish_failures_total", "counter",
+                              "Batches that it did not take, to be offered again.", "url"},
+        [PUBLISH_LOST] = {"ringpost_publish_lost_total", "counter",
+                          "Times that the log had lost what it was to be told.", "url"},
+        [PUBLISH_LAG] = {"ringpost_publish_lag_seconds", "gauge",
+                         "How long the oldest record waits that it was not told of.", "url"},
+    };
+    for (unsigned figure = 0; publisher->count > 0 && figure < PUBLISH_FIGURES; figure++) {
+        bool wanted = exposition_metric(to, &rows[figure]);
+        for (unsigned i = 0; wanted && i < publisher->count; i++) {
+            exposition_sample(to, publisher->urls[i].url->text,
+                              of_url(&publisher->urls[i], (enum published)figure));
+        }
     }
 }
 
@@ -417,6 +455,7 @@ static void put_all(struct exposition *to, const struct node *node,
     put_state(to, node);
     put_threads(to, node);
     put_automation(to, &node->control->advisor);
+    put_publisher(to, &node->control->publisher);
     if (collection != NULL) {
         put_scheduled(to, &collection->scheduled);
         put_providers(to, &collection->providers);

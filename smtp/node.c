@@ -351,6 +351,7 @@ static void send_order(struct control *control, unsigned to, mail_arrive *arrive
 static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
+    publisher_stop(&control->publisher);
     rollup_stop(&control->rollup);
     site_finder_stop(&control->sites);
     resolver_stop(&control->resolver);
@@ -570,6 +571,7 @@ static void control_step(struct deferred *deferred)
     struct node *node = control->node;
     if (!control->begun) {
         control->begun = true;
+        publisher_load(&control->publisher);
         control->house.done = house_done;
         spool_house_start(&control->house, &control->shard, node->options.conf->spool.path,
                           node->shards);
@@ -583,7 +585,7 @@ static void control_step(struct deferred *deferred)
     if (!control->finished && control->waiting == 0 && node_state(node) == NODE_STOPPING &&
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
-        advisor_idle(&control->advisor) &&
+        advisor_idle(&control->advisor) && publisher_idle(&control->publisher) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && resolver_idle(&control->resolver) &&

@@ -47,6 +47,7 @@
 #include "smtp/site_finder.h"
 #include "smtp/trace.h"
 #include "tsa/event_log.h"
+#include "tsa/publisher.h"
 
 #define NODE_REASON_BYTES_MAX 512
 
@@ -133,6 +134,7 @@ struct control {
     bool limits_stopped;
     struct admin admin;
     struct advisor advisor;
+    struct publisher publisher;
     struct inject_book keys;
     struct explain explain;
     struct queue_census census;

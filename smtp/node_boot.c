@@ -268,6 +268,21 @@ static void sites_boot(struct control *control, const struct conf *conf)
     site_finder_init(&control->sites, &control->shard, &control->pages, &options);
 }
 
+/* Others are told of records by all rules that the configuration has, whether they act here or
+ * not. */
+static void publisher_boot(struct control *control, const struct conf *conf)
+{
+    control->publisher.shard = &control->shard;
+    control->publisher.resolver = &control->resolver;
+    control->publisher.log = control->log;
+    control->publisher.conf = &conf->tsa;
+    control->publisher.dir = conf->node.state_dir;
+    control->publisher.sink = control->node->options.log;
+    control->publisher.heap = &control->heap;
+    publisher_init(&control->publisher, &control->pages);
+    publisher_use(&control->publisher, conf->shaping->rules);
+}
+
 static int control_boot(struct node *node, struct buf *reason)
 {
     struct control *control = node->control;
@@ -304,6 +319,7 @@ static int control_boot(struct node *node, struct buf *reason)
     control->advisor.heap = &control->heap;
     advisor_init(&control->advisor, &control->pages, node->shards);
     advisor_use(&control->advisor, advice_rules(conf));
+    publisher_boot(control, conf);
     control->keys.log = node->options.log;
     control->keys.stop_level = &node->stop_level;
     inject_book_init(&control->keys, &control->shard, &control->pages, conf->node.state_dir);
@@ -383,6 +399,7 @@ void node_close(struct node *node)
     }
     deferred_cancel(&node->control->step);
     advisor_fini(&node->control->advisor);
+    publisher_fini(&node->control->publisher);
     admin_fini(&node->control->admin);
     inject_book_fini(&node->control->keys);
     explain_fini(&node->control->explain);

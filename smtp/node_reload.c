@@ -29,6 +29,7 @@ static void apply(struct reload *reload, const struct conf *conf)
     event_log_set(control->log, &log);
     rollup_set(&control->rollup, conf);
     advisor_use(&control->advisor, advice_rules(conf));
+    publisher_use(&control->publisher, conf->shaping->rules);
 }
 
 static const struct conf *conf_in_force(struct explain *explain)

@@ -381,8 +381,7 @@ static void rule_act(struct automation *automation, const struct shaping_rule *r
     }
 }
 
-/* "451 4.4.1 Ringpost internal: …": made by us, or by a KumoMTA that hands us its records. */
-static bool is_internal(struct slice response)
+bool automation_is_internal(struct slice response)
 {
     for (unsigned words = 0; words < 3; words++) {
         if (slice_starts_with(response, SLICE("Ringpost internal: ")) ||
@@ -462,7 +461,7 @@ void automation_judge(struct automation *automation, const struct automation_rec
         .record = record,
         .now_ns = now_ns,
         .event_ns = MIN_OF(record->wall_ns, now_ns),
-        .internal = is_internal(record->response),
+        .internal = automation_is_internal(record->response),
     };
     automation->stats.records++;
     automation->stats.internal += judging.internal;

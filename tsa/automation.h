@@ -125,6 +125,8 @@ void automation_use(struct automation *automation, const struct shaping_rule_set
 
 void automation_judge(struct automation *automation, const struct automation_record *record,
                       uint64_t now_ns);
+/* "451 4.4.1 Ringpost internal: …": made by us, or by a KumoMTA that hands us its records. */
+bool automation_is_internal(struct slice response);
 /* Ends what is over. Cheap when nothing is. */
 void automation_expire(struct automation *automation, uint64_t now_ns);
 /* False: there is none with this id. A rule that matches again begins a new one. */

@@ -49,6 +49,7 @@ struct lane {
 
 struct event_log {
     struct shard *shard; /* borrowed */
+    struct event_log_tap *tap; /* borrowed; null: nobody listens */
     struct event_log_options options;
     struct text fill;
     struct text flush;
@@ -172,6 +173,9 @@ static void batch_take(struct event_log *log, struct event_batch *batch)
         fill->since_ns = log->shard->now_ns;
     }
     memcpy(fill->data + fill->size, batch->data, batch->size);
+    if (log->tap != NULL) {
+        log->tap->taken(log->tap, slice_make(fill->data + fill->size, batch->size));
+    }
     fill->size += batch->size;
     fill->lines += batch->lines;
     log->counts.batches++;
@@ -271,6 +275,11 @@ static void append_done(struct event_log *log, int32_t result)
     }
     lanes_tell(log);
     size_t frame_size = log->frame_size;
+    if (log->tap != NULL) {
+        const struct event_log_frame frame = {
+            log->ends.last.file, log->ends.last.bytes, frame_size, log->flush.size};
+        log->tap->stored(log->tap, &frame);
+    }
     log->file_bytes += log->flush.size;
     log->counts.bytes += log->flush.size;
     log->counts.frame_bytes += log->frame_size;
@@ -618,6 +627,11 @@ struct event_log *event_log_open(struct shard *shard, const struct event_log_opt
     };
     event_retention_init(&log->retention, shard, &retention);
     return log;
+}
+
+void event_log_tap_set(struct event_log *log, struct event_log_tap *tap)
+{
+    log->tap = tap;
 }
 
 void event_log_hurry(struct event_log *log)

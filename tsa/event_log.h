@@ -39,6 +39,22 @@ struct event_log_options {
     struct heap *heap; /* boot: buffers are taken from it */
 };
 
+struct event_log_frame {
+    const char *file;
+    uint64_t at;    /* offset in the file */
+    uint64_t bytes; /* there */
+    uint64_t text_bytes;
+};
+
+/* Who hears of the text that the log takes, before it is durable there: what it tells of is in the
+ * spool. On the log's shard. */
+struct event_log_tap {
+    /* Whole lines, in the order of the log; borrowed. */
+    void (*taken)(struct event_log_tap *tap, struct slice lines);
+    /* The next `text_bytes` of them are durable: they are a frame of a file. */
+    void (*stored)(struct event_log_tap *tap, const struct event_log_frame *frame);
+};
+
 struct event_log_counts {
     uint64_t batches;
     uint64_t lines;
@@ -55,6 +71,8 @@ MUST_USE struct event_log *event_log_open(struct shard *shard,
                                           const struct event_log_options *options);
 /* Files, flushes and retention by these from now on; path, sink and heap are not looked at. */
 void event_log_set(struct event_log *log, const struct event_log_options *options);
+/* Before the first batch; borrowed until the log is idle for good. */
+void event_log_tap_set(struct event_log *log, struct event_log_tap *tap);
 /* mail_arrive of the feeds, whose sink is the log. */
 void event_log_arrive(struct shard *shard, struct mail *mail);
 /*

@@ -303,6 +303,12 @@ bool event_reader_line(struct event_reader *reader, struct slice *line_out)
     return false;
 }
 
+void event_reader_back(struct event_reader *reader, size_t bytes)
+{
+    CHECK(reader->state == EVENT_READER_LINES && reader->place.text >= bytes);
+    reader->place.text -= (uint32_t)bytes;
+}
+
 void event_reader_more(struct event_reader *reader)
 {
     CHECK(reader->state == EVENT_READER_END);

@@ -65,6 +65,8 @@ void event_reader_start(struct event_reader *reader, const struct event_offset *
 /* The next record, with its line end, good until the next call of event_reader_more. False: all of
  * them were taken, and it is END or READING. After it `place` is behind the record. */
 MUST_USE bool event_reader_line(struct event_reader *reader, struct slice *line_out);
+/* The last record again, which has `bytes` bytes: nothing was called in between. */
+void event_reader_back(struct event_reader *reader, size_t bytes);
 /* At an END: looks for more. */
 void event_reader_more(struct event_reader *reader);
 /* No job is under way. */

@@ -79,6 +79,22 @@ static const struct {
     {"XferOut", false},
 };
 
+/* COUNT_OF(types): it is none. */
+static size_t type_find(struct slice type)
+{
+    size_t i = 0;
+    while (i < COUNT_OF(types) && !slice_equal(type, slice_from_string(types[i].name))) {
+        i++;
+    }
+    return i;
+}
+
+bool publish_type_counts(struct slice type)
+{
+    size_t found = type_find(type);
+    return found < COUNT_OF(types) && types[found].counts;
+}
+
 /* True: it counts. */
 static bool take_type(struct reading *reading)
 {
@@ -87,13 +103,12 @@ static bool take_type(struct reading *reading)
         refuse(reading, "type is missing, or no text");
         return false;
     }
-    for (size_t i = 0; i < COUNT_OF(types); i++) {
-        if (slice_equal(json_value_text(type), slice_from_string(types[i].name))) {
-            return types[i].counts;
-        }
+    size_t found = type_find(json_value_text(type));
+    if (found == COUNT_OF(types)) {
+        refuse(reading, "type is none of the log's");
+        return false;
     }
-    refuse(reading, "type is none of the log's");
-    return false;
+    return types[found].counts;
 }
 
 /* What lies behind the end of 64 bits is as good as never: the engine takes it for now. */

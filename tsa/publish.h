@@ -61,6 +61,9 @@ MUST_USE enum publish_result publish_read(struct publish *publish, struct slice 
                                           struct automation_record *record_out,
                                           const char **fault_out);
 
+/* Is anything but its type and time looked at in a record of this type? */
+bool publish_type_counts(struct slice type);
+
 /* --- batches ---------------------------------------------------------------------------------- */
 
 typedef void publish_take(void *context, struct automation_record *record);

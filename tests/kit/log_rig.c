@@ -27,6 +27,7 @@ static void put_more(struct event_feed *feed)
             .sequence = rig->put,
             .size = rig->put,
             .spool = 1,
+            .recipient = SLICE("u@b.test"),
             .wall_ns = 1795365001000000000u,
             .content = slice_make(content, sizeof(content)),
         };
@@ -43,6 +44,7 @@ uint64_t log_rig_total_bytes;
 void log_rig_boot(struct log_rig *rig, uint64_t max_file_bytes)
 {
     heap_init(&rig->heap);
+    rig->sink = (struct log_sink){say, rig};
     CHECK(work_open(rig->node, 8, &rig->work) == 0);
     for (unsigned i = 0; i < 2; i++) {
         struct ring_options ring = {.submit_entries = 64, .complete_entries = 256,
@@ -57,7 +59,7 @@ void log_rig_boot(struct log_rig *rig, uint64_t max_file_bytes)
     struct event_log_options log = {
         .path = "state/log", .max_file_bytes = max_file_bytes, .flush_ns = 200 * NS_PER_MS,
         .retention_ns = 86400 * NS_PER_S, .max_total_bytes = log_rig_total_bytes, .level = 1,
-        .sink = {say, rig}, .heap = &rig->heap};
+        .sink = rig->sink, .heap = &rig->heap};
     rig->log = event_log_open(&rig->shards[LOG], &log);
     struct event_feed_options feed = {.to = LOG, .arrive = event_log_arrive, .sink = rig->log,
                                       .batches = 4, .heap = &rig->heap, .ready = put_more};

@@ -15,6 +15,7 @@ struct log_rig {
     struct work *work;
     struct shard shards[2];
     struct shard *peers[2];
+    struct log_sink sink; /* counts in `said` */
     struct heap heap;
     struct event_log *log;
     struct event_feed feed;
