@@ -5,16 +5,20 @@ then looked for in every place that tells of it: each is read back by a parser o
 and has to find one record, line, sample or field, with nothing that was not put there.
 """
 import contextlib
+import email
 import email.parser
 import email.policy
+import functools
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import urllib.parse
 
+import name_server
 from harness import RINGPOST, BlackBox, Config, address_of, pairs, wait_until, zstdcat
 
 SECONDS = 30
@@ -39,6 +43,36 @@ POISON = {
     "record": b'"},{"type":"Delivery","evil":"1',
     "long": b"long" * 16384,
 }
+# A failure that another server tells of, with poison in each of its fields.
+OOB = b"""From: MAILER-DAEMON@far.test\r
+To: r@b.test\r
+Subject: POISON\r
+MIME-Version: 1.0\r
+Content-Type: multipart/report; report-type=delivery-status; boundary=b\r
+\r
+--b\r
+\r
+POISON\r
+--b\r
+Content-Type: message/delivery-status\r
+\r
+Reporting-MTA: dns; POISON\r
+X-Own: POISON\r
+\r
+Final-Recipient: rfc822; POISON@far.test\r
+Action: failed\r
+Status: 5.1.1\r
+Remote-MTA: dns; POISON\r
+Diagnostic-Code: smtp; 550 POISON\r
+\r
+--b\r
+Content-Type: text/rfc822-headers\r
+\r
+From: POISON\r
+Subject: POISON\r
+\r
+--b--\r
+"""
 SAMPLE = re.compile(r'(?!evil)\w+(\{(\w+="([^"\\]|\\[\\"n])*",?)*\})? [-+.\w]+')
 EVIL = re.compile(r'^(event=evil|X-Evil|evil\{)')
 
@@ -124,12 +158,12 @@ class Poison(BlackBox):
         self.assertIsNone(re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", said), said[:300])
         return json.loads(said.decode())
 
-    def look_at_events(self, server):
+    def look_at_events(self, server, least=2 * len(POISON)):
         lines, _ = zstdcat(server.log_files())
         for line in lines:
             record = self.expect_json(line)
             self.assertNotIn("evil", record)
-        self.assertGreater(len(lines), 2 * len(POISON))
+        self.assertGreaterEqual(len(lines), least)
         for flags in ([], ["--json"]):
             shown = subprocess.run([RINGPOST, "events", "-c", server.config_path, *flags],
                                    capture_output=True, check=True, timeout=SECONDS).stdout
@@ -164,7 +198,7 @@ class Poison(BlackBox):
 
     def look_at_the_log(self, server):
         server.signal(signal.SIGUSR1)
-        wait_until(lambda: "x.test" in server.errors(), "the report")
+        wait_until(lambda: "event=report_end" in server.errors(), "the report")
         for line in server.errors().split("\n"):
             self.expect_clean(line)
             self.assertIn("event", pairs(line), line)
@@ -198,12 +232,116 @@ class Poison(BlackBox):
         server.stop()
         self.look_at_events(server)
 
+    def test_r10_poison_in_a_dialogue_is_text_to_who_traces_it(self):
+        server = self.server(Config(self.sink(on_rcpt=self.refuse).port,
+                                    queue={"retry_interval": "1h"}))
+        tracers = []
+        for side in ("server", "client"):
+            path = os.path.join(self.folder, side)
+            with open(path, "wb") as file:
+                tracer = subprocess.Popen(
+                    [RINGPOST, "trace", side, "--endpoint", f"http://{server.ready['http']}"],
+                    stdout=file, stderr=subprocess.STDOUT)
+            self.addCleanup(tracer.kill)
+            self.addCleanup(tracer.wait)
+            wait_until(functools.partial(self.shown, path, "= tracing"), "the tracing")
+            tracers.append((tracer, path))
+        for number, (name, poison) in enumerate(POISON.items()):
+            with self.subTest(field=name):
+                self.from_client(server, poison, number)
+                self.from_content(server, poison[:500], number)
+        for (tracer, path), word in zip(tracers, ("< QUIT", "< 451 4.3.0 ")):
+            wait_until(functools.partial(self.shown, path, word), word)
+            tracer.terminate()
+            tracer.wait()
+            with open(path, encoding="utf-8") as file:
+                self.expect_clean(file.read())
+        server.stop()
+
     @staticmethod
-    def refuse(_mail, recipient):
+    def shown(path, word):
+        with open(path, encoding="utf-8") as file:
+            return word in file.read()
+
+    def test_r10_poison_in_a_notification_of_ours_stays_in_its_field(self):
+        sink = self.sink(on_rcpt=functools.partial(self.refuse, code="550 5.3.0"))
+        server = self.server(Config(sink.port))
+        client = self.client(server)
+        taken = 0
+        for number, poison in enumerate(POISON.values()):
+            self.assertEqual(client.command("MAIL FROM:<from@c.test>").code, 250)
+            self.assertEqual(client.command(f"RCPT TO:<{number}@x.test> NOTIFY=FAILURE").code, 250)
+            taken += client.data(CONTENT % (poison[:500], poison[:500], number)).code == 250
+        self.assertGreater(taken, len(POISON) - 4)
+        taken -= 1  # a NUL is no part of a reply: tried again
+        server.wait_events("Bounce", taken)
+        told = wait_until(lambda: len(sink.mails) >= taken and list(sink.mails), "notifications")
+        for mail in told:
+            report = email.message_from_bytes(mail.content)
+            self.assertEqual([part.defects for part in report.walk()],
+                             [[] for _ in report.walk()], mail.content[:2000])
+            self.assertNotIn("X-Evil", report)
+            whole, one = report.get_payload(1).get_payload()
+            self.assertLessEqual(set(whole.keys()), {"Reporting-MTA", "Arrival-Date"})
+            self.assertLessEqual(set(one.keys()), {
+                "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA",
+                "Diagnostic-Code", "Last-Attempt-Date"})
+            self.assertRegex(one["Diagnostic-Code"], r"\Asmtp; 550 5\.3\.0([ -~]|\r\n )*\Z")
+            self.expect_clean(report.get_payload(0).get_payload().replace("\r\n", "\n"))
+        server.stop()
+
+    def test_r10_poison_in_reports_of_others_is_text_in_their_records(self):
+        server = self.server(Config(self.sink().port,
+                                    extra='[domains."b.test"]\nlog_oob = "LogThenDrop"\n'))
+        self.http = server.ready["http"]
+        client = self.client(server)
+        taken = 0
+        for poison in POISON.values():
+            taken += client.submit(OOB.replace(b"POISON", poison[:500]), ["r@b.test"],
+                                   sender="").code == 250
+        self.assertGreater(taken, len(POISON) - 4)
+        self.assertGreater(len(server.wait_events("OOB", taken - 2)), 0)
+        self.look_at_metrics()
+        server.stop()
+        self.look_at_events(server, taken)
+
+    def test_r10_poison_in_names_of_hosts_is_text(self):
+        poisons = [poison[:63] for poison in POISON.values()]
+
+        def answer(question):
+            number = question.name.partition(".")[0]
+            if question.kind != name_server.MX or not number.isdigit():
+                return [question.answer()]
+            poison = poisons[int(number)]
+            host = bytes([len(poison)]) + poison + name_server.name("mx.test")
+            return [question.answer(name_server.record(question.name, name_server.MX,
+                                                       b"\0\x0a" + host))]
+
+        names = name_server.NameServer(answer)
+        self.addCleanup(names.close)
+        server = self.server(Config(
+            None, shaping={"smtp_port": 1, "prohibited_hosts": []}, queue={"retry_interval": "1h"},
+            extra=f'[dns]\nservers = ["127.0.0.1:{names.port}"]\ntimeout = "300ms"\n'))
+        self.http = server.ready["http"]
+        domains = [f"{number}.test" for number in range(len(poisons))]
+        for domain in domains:
+            reply = self.client(server).submit(b"\r\nhello\r\n", [f"a@{domain}"])
+            self.assertEqual(reply.code, 250)
+        wait_until(lambda: len(server.events("TransientFailure", "Bounce")) >= len(domains),
+                   "an end of each")
+        self.look_at_answers(domains)
+        self.look_at_metrics()
+        self.look_at_the_command(domains)
+        self.look_at_the_log(server)
+        server.stop()
+        self.look_at_events(server, 2 * len(domains))
+
+    @staticmethod
+    def refuse(_mail, recipient, code="451 4.3.0"):
         """Replies with what may stand in one."""
         number = re.match(r"(\d+)@x\.test", recipient)
         if number is None:
             return None
         poison = list(POISON.values())[int(number[1])]
         line = re.sub(rb"[\r\n]", b" ", poison)[:400].decode("utf-8", "surrogateescape")
-        return f"451 4.3.0 {line}"
+        return f"{code} {line}"
