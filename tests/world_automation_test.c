@@ -135,10 +135,11 @@ static void what_no_rule_looks_for_travels_nowhere(void **state)
     assert_int_equal(effects(), 0);
 }
 
-/* Its pattern matches, but it is another domain's. */
+/* Its pattern matches, but it is another domain's; that of the own block does not. */
 static void a_rule_of_another_block_is_not_asked(void **state)
 {
     (void)state;
+    rule("said by nobody", "\"Suspend\"", "");
     world_set(&stage.world, "shaping.\"x.test\".automation=[{regex=\"TSS04\",action=\"Suspend\","
                             "duration=\"10m\"}]");
     stage_start(&stage);
