@@ -101,9 +101,20 @@ bool admin_criteria_match(const struct admin_criteria *criteria, struct slice qu
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
+static bool is_ready_of(const void *context, uint64_t value, const void *key)
+{
+    const struct admin_table *table = context;
+    return slice_equal(table->entries[value].criteria.names[0], *(const struct slice *)key);
+}
+
 void admin_table_clear(struct admin_table *table)
 {
+    CHECK(htab_slots_for(ADMIN_SLOTS_MAX) == ADMIN_READY_SLOTS);
     table->count = 0;
+    table->sched_count = 0;
+    table->sched_names = 0;
+    /* Who chooses names of hosts that collide makes his own queues slow to find. */
+    htab_init(&table->ready, table->ready_slots, ADMIN_READY_SLOTS, 1, is_ready_of, table);
     for (unsigned i = 0; i < COUNT_OF(table->rooms); i++) {
         table->rooms[i] = (struct admin_room){0};
         buf_init(&table->rooms[i].text, table->memory[i], sizeof(table->memory[i]));
@@ -115,6 +126,37 @@ static struct slice copy(struct buf *text, struct slice bytes)
     size_t at = text->size;
     buf_put(text, bytes);
     return text->overflow ? SLICE_NONE : slice_make(text->data + at, bytes.size);
+}
+
+static bool comes_before(const struct admin_entry *a, const struct admin_entry *b)
+{
+    bool a_bounces = a->kind == ADMIN_BOUNCE;
+    bool b_bounces = b->kind == ADMIN_BOUNCE;
+    return a_bounces != b_bounces ? a_bounces : a->until_ns > b->until_ns;
+}
+
+/* Entry number `number` is whole: it is found from now on. */
+static void entry_index(struct admin_table *table, unsigned number)
+{
+    const struct admin_entry *entry = &table->entries[number];
+    uint64_t other;
+    if (entry->kind != ADMIN_SUSPEND_READY) {
+        table->sched[table->sched_count++] = (uint16_t)number;
+        table->sched_names += entry->criteria.name_count;
+        return;
+    }
+    if (entry->criteria.name_count != 1) {
+        return; /* of nobody: admin_entry_problem */
+    }
+    const struct slice *name = &entry->criteria.names[0];
+    uint64_t hash = htab_hash(&table->ready, *name);
+    if (htab_find(&table->ready, hash, name, &other)) {
+        if (!comes_before(entry, &table->entries[other])) {
+            return;
+        }
+        CHECK(htab_remove(&table->ready, hash, name, &other));
+    }
+    CHECK(htab_insert(&table->ready, hash, number));
 }
 
 bool admin_table_add(struct admin_table *table, const struct admin_entry *entry)
@@ -144,52 +186,37 @@ bool admin_table_add(struct admin_table *table, const struct admin_entry *entry)
     room->text = text;
     room->name_count += from->name_count;
     room->count++;
-    table->count++;
+    entry_index(table, table->count++);
     return true;
 }
 
-static bool comes_before(const struct admin_entry *a, const struct admin_entry *b)
-{
-    bool a_bounces = a->kind == ADMIN_BOUNCE;
-    bool b_bounces = b->kind == ADMIN_BOUNCE;
-    return a_bounces != b_bounces ? a_bounces : a->until_ns > b->until_ns;
-}
-
-static const struct admin_entry *find(const struct admin_table *table, struct slice name,
-                                      bool ready)
+const struct admin_entry *admin_table_find(const struct admin_table *table, struct slice queue)
 {
     const struct admin_entry *best = NULL;
-    const struct parsed parsed = ready ? (struct parsed){.name = name} : parse(name);
-    for (unsigned i = 0; i < table->count; i++) {
-        const struct admin_entry *entry = &table->entries[i];
-        if ((entry->kind == ADMIN_SUSPEND_READY) != ready ||
-            (best != NULL && !comes_before(entry, best))) {
-            continue;
-        }
-        if (ready ? names_match(&entry->criteria, name)
-                  : criteria_match(&entry->criteria, &parsed)) {
+    const struct parsed parsed = parse(queue);
+    for (unsigned i = 0; i < table->sched_count; i++) {
+        const struct admin_entry *entry = &table->entries[table->sched[i]];
+        if ((best == NULL || comes_before(entry, best)) &&
+            criteria_match(&entry->criteria, &parsed)) {
             best = entry;
         }
     }
     return best;
 }
 
-const struct admin_entry *admin_table_find(const struct admin_table *table, struct slice queue)
-{
-    return find(table, queue, false);
-}
-
 const struct admin_entry *admin_table_find_ready(const struct admin_table *table,
                                                  struct slice name)
 {
-    return find(table, name, true);
+    uint64_t number;
+    bool found = htab_find(&table->ready, htab_hash(&table->ready, name), &name, &number);
+    return found ? &table->entries[number] : NULL;
 }
 
 unsigned admin_turn_budget(const struct admin_table *table, unsigned more)
 {
     unsigned cost = 1 + more;
     if (table != NULL) {
-        cost += table->count + table->rooms[0].name_count + table->rooms[1].name_count;
+        cost += table->sched_count + table->sched_names;
     }
     return MAX_OF(ADMIN_COMPARISONS_MAX / cost, 1);
 }

@@ -16,12 +16,14 @@
 
 #include "core/buf.h"
 #include "core/conf.h"
+#include "core/htab.h"
 #include "core/id.h"
 
 #define ADMIN_ENTRIES_MAX      1000u /* of operators; and as many of rules */
 #define ADMIN_NAMES_MAX        4096u /* of all entries of operators; those of rules have one each */
 #define ADMIN_TEXT_BYTES_MAX   (1u * MIB) /* of operators; and as many of rules */
 #define ADMIN_SLOTS_MAX        (2 * ADMIN_ENTRIES_MAX)
+#define ADMIN_READY_SLOTS      4096u      /* htab_slots_for(ADMIN_SLOTS_MAX) */
 #define ADMIN_REASON_BYTES_MAX 512u
 #define ADMIN_COMPARISONS_MAX  8192u /* of names, in one turn */
 #define ADMIN_FILE_BYTES_MAX                                                                       \
@@ -78,8 +80,14 @@ struct admin_table {
     struct admin_entry entries[ADMIN_SLOTS_MAX];
     struct slice names[2][ADMIN_NAMES_MAX];
     uint8_t memory[2][ADMIN_TEXT_BYTES_MAX];
+    struct htab ready;        /* entry that counts for a ready queue, by its name */
+    struct htab_slot ready_slots[ADMIN_READY_SLOTS];
+    unsigned sched_count;     /* entries for scheduled queues, … */
+    unsigned sched_names;     /* … their names, … */
+    uint16_t sched[ADMIN_SLOTS_MAX]; /* … and which they are */
 };
 
+/* Before all else, and again. The table stays where it is. */
 void admin_table_clear(struct admin_table *table);
 /* A copy of it, texts included. False: there is no room, and nothing was added. */
 MUST_USE bool admin_table_add(struct admin_table *table, const struct admin_entry *entry);
@@ -92,7 +100,8 @@ const struct admin_entry *admin_table_find(const struct admin_table *table, stru
 const struct admin_entry *admin_table_find_ready(const struct admin_table *table,
                                                  struct slice name);
 /* How many of these one turn may hold, each with `more` comparisons; without a table only those. At
- * least one. */
+ * least one. A ready queue is found at once, however many entries there are; a scheduled queue is
+ * compared with all that are for scheduled queues. */
 unsigned admin_turn_budget(const struct admin_table *table, unsigned more);
 
 /* Into ADMIN_FILE_BYTES_MAX. */

@@ -120,6 +120,31 @@ static void a_bounce_comes_first_then_the_longest_suspension(void **state)
     assert_null(admin_table_find_ready(&table, SLICE("b.test")));
 }
 
+static void of_many_suspended_sites_each_has_its_own_longest_one(void **state)
+{
+    (void)state;
+    char names[ADMIN_ENTRIES_MAX][16];
+    admin_table_clear(&table);
+    for (unsigned i = 0; i < ADMIN_ENTRIES_MAX; i++) {
+        snprintf(names[i], sizeof(names[i]), "ip->s%u", i % 500);
+        const struct slice name = text(names[i]);
+        const struct admin_entry entry = {
+            .kind = ADMIN_SUSPEND_READY, .effect = i + 1,
+            .until_ns = i < 500 ? 1000 : i % 2 == 0 ? 2000 : 500,
+            .criteria = {.names = &name, .name_count = 1}};
+        assert_true(admin_table_add(&table, &entry));
+    }
+    for (unsigned i = 0; i < 500; i++) {
+        const struct admin_entry *found = admin_table_find_ready(&table, text(names[i]));
+        assert_int_equal(found->until_ns, i % 2 == 0 ? 2000 : 1000);
+    }
+    assert_null(admin_table_find_ready(&table, SLICE("ip->s500")));
+    assert_null(admin_table_find(&table, text(names[0])));
+    assert_int_equal(admin_turn_budget(&table, 0), ADMIN_COMPARISONS_MAX);
+    admin_table_clear(&table);
+    assert_null(admin_table_find_ready(&table, text(names[0])));
+}
+
 static void a_turn_has_as_many_looks_as_its_comparisons_allow(void **state)
 {
     (void)state;
@@ -323,6 +348,7 @@ int main(void)
         cmocka_unit_test(criteria_match_what_they_name_and_nothing_else),
         cmocka_unit_test(h18_all_queues_are_asked_for_as_such),
         cmocka_unit_test(a_bounce_comes_first_then_the_longest_suspension),
+        cmocka_unit_test(of_many_suspended_sites_each_has_its_own_longest_one),
         cmocka_unit_test(a_turn_has_as_many_looks_as_its_comparisons_allow),
         cmocka_unit_test(what_has_no_room_is_left_out_whole),
         cmocka_unit_test(rules_have_room_of_their_own_and_no_place_in_the_file),
