@@ -21,6 +21,8 @@
 #define STOP_MS      90000
 #define REPORT_MS    10000
 #define LOG_TAIL_MAX 65536
+#define CONFIGURATION_BYTES 8192u
+#define SITE_BYTES          80u /* of its names, in that */
 
 /* Where mail goes: by static names, an MX and a host for each site, or one list for all. */
 static void put_names(const struct mta_options *options, struct buf *buf)
@@ -147,6 +149,21 @@ static bool write_rules(const struct mta_options *options)
     return written;
 }
 
+static bool write_configuration(const struct mta_options *options)
+{
+    struct buf text;
+    size_t bytes = CONFIGURATION_BYTES + options->sites * SITE_BYTES;
+    uint8_t *memory = malloc(bytes);
+    if (memory == NULL) {
+        return false;
+    }
+    buf_init(&text, memory, bytes);
+    bool written = mta_put_configuration(options, &text) &&
+                   write_file(options, "ringpost.toml", &text);
+    free(memory);
+    return written;
+}
+
 static bool make_directory(const struct mta_options *options)
 {
     if (options->keep) {
@@ -156,11 +173,7 @@ static bool make_directory(const struct mta_options *options)
     if (mkdir(options->dir, 0777) != 0) {
         return false;
     }
-    char text[8192];
-    struct buf buf;
-    buf_init(&buf, text, sizeof(text));
-    return mta_put_configuration(options, &buf) && write_file(options, "ringpost.toml", &buf) &&
-           (options->rules == 0 || write_rules(options));
+    return write_configuration(options) && (options->rules == 0 || write_rules(options));
 }
 
 /* --- its lines -------------------------------------------------------------------------------- */

@@ -38,6 +38,8 @@
 #define DOMAINS_DEFAULT 500u
 #define SITES_DEFAULT 10u
 #define SITES_MAX     50u
+#define DEFERRING_SITES_DEFAULT 500u
+#define DEFERRING_SITES_MAX     900u
 
 static const struct {
     long magic;
@@ -67,15 +69,15 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
         .rate = verb->kind == KIND_RATES ? RATE_DEFAULT : 0,
         .burst = BURST_DEFAULT,
         .domains = DOMAINS_DEFAULT,
-        .sites = SITES_DEFAULT,
+        .sites = verb->kind == KIND_REACTION ? DEFERRING_SITES_DEFAULT : SITES_DEFAULT,
         .per_request = PER_REQUEST_DEFAULT,
-        .rules = verb->kind == KIND_PUBLISH ? RULES_DEFAULT : 0,
+        .rules = RULES_DEFAULT,
         .confirmed = CONFIRMED_DEFAULT,
         .limit = 4,
         .latency_ms = 5,
         .seconds = verb->seconds,
         .minutes = 60,
-        .defer_per_mille = 50,
+        .defer_per_mille = verb->kind == KIND_DEFERRALS ? 200 : 50,
         .mode_name = "pipelined",
         .dir = "build/bench",
         .congestion = "",
@@ -88,14 +90,15 @@ static void scenario_init(struct scenario *scenario, const struct scenario_verb 
 
 #define KIND_ROUNDS                                                                                \
     (KIND_FLOOR | KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SHARE | KIND_TABLE |              \
-     KIND_INJECT | KIND_DOMAINS | KIND_PUBLISH)
+     KIND_INJECT | KIND_DOMAINS | KIND_PUBLISH | KIND_DEFERRALS)
 #define KIND_FILLED (KIND_RESTART | KIND_BACKLOG)
 #define KIND_COUNTED                                                                               \
-    (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT | KIND_DOMAINS)
-#define KIND_RATED  (KIND_LATENCY | KIND_SOAK)
+    (KIND_FLOOR | KIND_RELAY | KIND_FILLED | KIND_SHARE | KIND_TABLE | KIND_INJECT |               \
+     KIND_DOMAINS | KIND_DEFERRALS)
+#define KIND_RATED  (KIND_LATENCY | KIND_SOAK | KIND_REACTION)
 #define KIND_SERVER                                                                                \
     (KIND_RELAY | KIND_LATENCY | KIND_FILLED | KIND_SOAK | KIND_SHARE | KIND_IDLE |                \
-     KIND_INJECT | KIND_DOMAINS)
+     KIND_INJECT | KIND_DOMAINS | KIND_REACTION | KIND_DEFERRALS)
 #define KIND_SINGLE (KIND_FLOOR | KIND_SERVER | KIND_RATES) /* one size and mode */
 #define KIND_LOADED (KIND_SINGLE | KIND_TABLE)
 #define KIND_ALL    (KIND_LOADED | KIND_PUBLISH)
@@ -130,6 +133,12 @@ static void options_of_automation(struct scenario *scenario, struct option_list 
                                "N records, rounded to whole requests")},
         {KIND_PUBLISH, arg_u64("--records-per-request", &scenario->per_request, 1, RECORDS_MAX,
                                "N of each batch")},
+        {KIND_REACTION, arg_u64("--rules", &scenario->rules, 0, PATTERNS_MAX - 1,
+                                "N of automation beside the one that acts")},
+        {KIND_REACTION, arg_u64("--sites", &scenario->sites, 1, DEFERRING_SITES_MAX,
+                                "S that answer 421, each once")},
+        {KIND_DEFERRALS, arg_u64("--rules", &scenario->rules, 1, PATTERNS_MAX,
+                                 "N of automation, held to none")},
         {KIND_PUBLISH, arg_u64("--rules", &scenario->rules, RULES_CONFIRM_EACH, PATTERNS_MAX,
                                "N of automation")},
         {KIND_PUBLISH, arg_percent("--confirmed", &scenario->confirmed,
@@ -185,12 +194,12 @@ static void options_of_all(struct scenario *scenario, struct option_list *list)
         {KIND_RATES, arg_u64("--seconds", &scenario->seconds, 1, 3600, "S to count")},
         {KIND_SOAK, arg_u64("--minutes", &scenario->minutes, 1, 7 * 24 * 60, "D to run")},
         {KIND_RATED, arg_u64("--seconds", &scenario->seconds, 0, 86400, "S; soak: no --minutes")},
-        {KIND_SOAK, arg_percent("--defer", &scenario->defer_per_mille,
+        {KIND_SOAK | KIND_DEFERRALS, arg_percent("--defer", &scenario->defer_per_mille,
                                 "P% of recipients always answered 450")},
         {KIND_ALL, arg_u64("--segment-mib", &scenario->segment_mib, 1, 1024, "N of the spool")},
         {KIND_ALL, arg_text("--dir", &scenario->dir, "DIR on a disk")},
         {KIND_ALL & ~KIND_FLOOR, arg_text("--bin", &scenario->bin, "DIR of the server; else ours")},
-        {KIND_TABLE, arg_text("--nomalloc", &scenario->nomalloc,
+        {KIND_TABLE | KIND_DEFERRALS, arg_text("--nomalloc", &scenario->nomalloc,
                               "DIR of a ringpostd that counts allocations (preset nomalloc)")},
         {KIND_RELAY, arg_text("--baseline", &scenario->baseline, "DIR of one that takes turns")},
         {KIND_RELAY | KIND_LATENCY, arg_text("--flush-delay", &scenario->flush_delay,

@@ -34,6 +34,8 @@ enum scenario_kind {
     KIND_INJECT = 1024,
     KIND_DOMAINS = 2048,
     KIND_PUBLISH = 4096,
+    KIND_REACTION = 8192,
+    KIND_DEFERRALS = 16384,
 };
 
 struct scenario {
@@ -51,7 +53,7 @@ struct scenario {
     uint64_t limit;           /* share: connections to the site */
     uint64_t latency_ms;      /* share: of the site, for each message */
     uint64_t domains;         /* domains: of the recipients */
-    uint64_t sites;           /* domains: that these share */
+    uint64_t sites;           /* domains: that these share; reaction: that defer */
     uint64_t per_request;     /* inject: recipients of each request; publish: records */
     uint64_t rules;           /* of automation */
     uint64_t confirmed;       /* publish: records that match one, per mille */
@@ -59,12 +61,12 @@ struct scenario {
     uint64_t burst;           /* rates: allowed at once */
     uint64_t seconds;         /* of an open loop, or of counting */
     uint64_t minutes;         /* soak: when there are no `seconds` */
-    uint64_t defer_per_mille; /* soak: of recipients, never delivered */
+    uint64_t defer_per_mille; /* soak, deferrals: of recipients, never delivered */
     const char *mode_name;
     const char *dir;
     const char *bin;      /* directory of ringpostd; null: beside this program */
     const char *baseline; /* directory of another ringpostd; null: none */
-    const char *nomalloc;    /* table: directory of a ringpostd that counts; null: none */
+    const char *nomalloc;    /* directory of a ringpostd that counts allocations; null: none */
     const char *flush_delay; /* of the server, not of the baseline; null: none */
     bool json;
     enum bench_mode mode;
@@ -139,6 +141,8 @@ MUST_USE bool run_rates(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_domains(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_inject(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_publish(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_reaction(struct scenario *scenario, struct buf *reason);
+MUST_USE bool run_deferrals(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_idle(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_urgent(struct scenario *scenario, struct buf *reason);
 MUST_USE bool run_tenants(struct scenario *scenario, struct buf *reason);

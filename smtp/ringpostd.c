@@ -148,6 +148,14 @@ static void put_commits(struct logline *line, const struct node *node)
     logline_u64(line, "commit_us_p99", histogram_percentile(&ns, 990) / NS_PER_US);
 }
 
+static void put_reactions(struct logline *line, const struct histogram *ns)
+{
+    logline_u64(line, "reactions", ns->count);
+    logline_u64(line, "reaction_us_p50", histogram_percentile(ns, 500) / NS_PER_US);
+    logline_u64(line, "reaction_us_p99", histogram_percentile(ns, 990) / NS_PER_US);
+    logline_u64(line, "reaction_us_max", ns->max / NS_PER_US);
+}
+
 static void say_stopped(const struct node *node)
 {
     struct logline line;
@@ -156,6 +164,7 @@ static void say_stopped(const struct node *node)
         logline_u64(&line, counter_name((enum counter)i), node_counter(node, (enum counter)i));
     }
     put_commits(&line, node);
+    put_reactions(&line, &node->control->advisor.reaction);
     logline_string(&line, "sync",
                    node->options.conf->spool.sync == CONF_SYNC_COMMIT ? "commit" : "none");
     logline_end(&line, &process_stderr);

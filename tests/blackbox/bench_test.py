@@ -175,6 +175,32 @@ class Runs(BlackBox):
             self.assertAlmostEqual(entry["rate"], rate, delta=0.05 * rate)
         self.assertIn("records/s", printed)
 
+    def test_deferrals_with_rules_are_held_to_those_without(self):
+        result = self.bench("deferrals", "--messages", "500", "--rounds", "1", "--rules", "40",
+                            "--connections", "4", "--size", "1024")
+        if result is None:
+            return
+        printed, figures = result
+        for entry in figures["rounds"]:
+            self.assertEqual([entry[name]["messages"] for name in ("without", "with")],
+                             [500, 500])
+            ratio = entry["with"]["rate"] / entry["without"]["rate"]
+            self.assertAlmostEqual(entry["ratio"], ratio, delta=0.005 * ratio)
+        self.assertIsNone(figures["mallocs_per_message"])
+        self.assertIn("promised: at least 0.95", printed)
+
+    def test_a_reaction_of_each_site_is_timed(self):
+        result = self.bench("reaction", "--rate", "500", "--seconds", "2", "--sites", "5",
+                            "--rules", "3", "--connections", "10")
+        if result is None:
+            return
+        printed, figures = result
+        self.assertEqual((figures["sites"], figures["reactions"], figures["rules"]), (5, 5, 4))
+        self.assertEqual(figures["accepted"], 1000)
+        self.assertLess(figures["delivered"], 1000)
+        self.assertLessEqual(figures["reaction_ms_p50"], figures["reaction_ms_max"])
+        self.assertIn("promised: p99 of at most 5 ms", printed)
+
     def test_inject_is_held_to_smtp_in_turns(self):
         result = self.bench("inject", "--messages", "2500", "--rounds", "2", "--connections", "4",
                             "--recipients-per-request", "400", "--size", "1024")
