@@ -128,3 +128,35 @@ void base64_put_again(struct buf *buf, struct slice text)
         buf_put(buf, SLICE("\r\n"));
     }
 }
+
+static int value_of(uint8_t byte)
+{
+    if (byte >= 'A' && byte <= 'Z') {
+        return byte - 'A';
+    }
+    if (byte >= 'a' && byte <= 'z') {
+        return byte - 'a' + 26;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0' + 52;
+    }
+    return byte == '+' ? 62 : byte == '/' ? 63 : -1;
+}
+
+void base64_get(struct buf *buf, struct slice text)
+{
+    uint32_t bits = 0;
+    unsigned held = 0;
+    for (size_t i = 0; i < text.size && text.data[i] != '='; i++) {
+        int value = value_of(text.data[i]);
+        if (value < 0) {
+            continue;
+        }
+        bits = bits << 6 | (uint32_t)value;
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            buf_put_byte(buf, (uint8_t)(bits >> held));
+        }
+    }
+}

@@ -46,4 +46,10 @@ void base64_lines_end(struct base64_lines *lines);
 MUST_USE bool base64_is_valid(struct slice text);
 void base64_put_again(struct buf *buf, struct slice text);
 
+/*
+ * The bytes of such text, up to its padding. What is not of the alphabet is passed over (RFC 2045
+ * 6.8): line ends, spaces.
+ */
+void base64_get(struct buf *buf, struct slice text);
+
 #endif

@@ -24,6 +24,23 @@ static void the_vectors_of_the_rfc_are_encoded(void **state)
     }
 }
 
+static void text_of_others_is_decoded_whatever_stands_between(void **state)
+{
+    static const char *const cases[][2] = {
+        {"", ""},          {"Zg==", "f"},     {"Zm8=", "fo"},           {"Zm9v", "foo"},
+        {"Zm9vYmE", "fooba"}, {"//79Pz4=", "\xFF\xFE\xFD?>"}, {" Zm\r\n\t9v-Ym. Fy", "foobar"},
+        {"Zg==Zg==", "f"}, {"Z", ""},         {"=Zg", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t bytes[8];
+        struct buf buf;
+        buf_init(&buf, bytes, sizeof(bytes));
+        base64_get(&buf, slice_from_string(cases[i][0]));
+        assert_true(slice_equal(buf_slice(&buf), slice_from_string(cases[i][1])));
+    }
+}
+
 /* The bytes of `whole` in pieces of `piece`. */
 static void put_lines(struct buf *buf, struct slice whole, size_t piece)
 {
@@ -96,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_vectors_of_the_rfc_are_encoded),
+        cmocka_unit_test(text_of_others_is_decoded_whatever_stands_between),
         cmocka_unit_test(lines_are_of_76_characters_whatever_the_pieces),
         cmocka_unit_test(what_is_not_base64_is_refused),
     };

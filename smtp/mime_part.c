@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/base64.h"
+
 /* --- parts ------------------------------------------------------------------------------------ */
 
 /* Any printable characters: more than RFC 2046 allows are in use. */
@@ -94,38 +96,6 @@ bool mime_parts_next(struct mime_parts *parts, struct mime_part *part_out)
 
 /* --- transfer encodings ----------------------------------------------------------------------- */
 
-static int base64_value(uint8_t byte)
-{
-    if (byte >= 'A' && byte <= 'Z') {
-        return byte - 'A';
-    }
-    if (byte >= 'a' && byte <= 'z') {
-        return byte - 'a' + 26;
-    }
-    if (byte >= '0' && byte <= '9') {
-        return byte - '0' + 52;
-    }
-    return byte == '+' ? 62 : byte == '/' ? 63 : -1;
-}
-
-static void decode_base64(struct slice text, struct buf *out)
-{
-    uint32_t bits = 0;
-    unsigned held = 0;
-    for (size_t i = 0; i < text.size && text.data[i] != '='; i++) {
-        int value = base64_value(text.data[i]);
-        if (value < 0) {
-            continue;
-        }
-        bits = bits << 6 | (uint32_t)value;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            buf_put_byte(out, (uint8_t)(bits >> held));
-        }
-    }
-}
-
 /* A line; the white space at its end was added on the way (RFC 2045 6.7 (3)). */
 static void decode_quoted_line(struct slice line, bool has_end, struct buf *out)
 {
@@ -170,7 +140,7 @@ bool mime_part_decode(const struct mime_part *part, struct buf *scratch, struct 
     }
     size_t size = scratch->size;
     if (mime_value_is(encoding, SLICE("base64"))) {
-        decode_base64(part->body, scratch);
+        base64_get(scratch, part->body);
     } else if (mime_value_is(encoding, SLICE("quoted-printable"))) {
         decode_quoted(part->body, scratch);
     } else {
