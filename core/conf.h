@@ -126,6 +126,15 @@ struct conf_dns {
     uint64_t fingerprint;                /* of the last three */
 };
 
+/* The header field by which our own mail is known again in reports (smtp/reference.h). */
+#define CONF_TRACE_HEADER         "X-KumoRef"
+#define CONF_TRACE_NAME_BYTES_MAX 64u
+struct conf_trace {
+    bool supplemental_header; /* it is written */
+    struct slice header_name;
+    struct conf_names meta;   /* include_meta_names */
+};
+
 /* [[smtp_listener]] */
 struct conf_smtp_listener {
     struct endpoint listen;  /* port 0: a free one */
@@ -145,6 +154,7 @@ struct conf_smtp_listener {
     uint64_t client_timeout_ns;
     uint32_t data_rate_min;            /* bytes a second of content; 0: none */
     bool received_header;
+    struct conf_trace trace;
 };
 
 /* What a listener takes that is for a domain, or from it, of those who are not in relay_hosts. */

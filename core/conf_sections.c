@@ -277,11 +277,34 @@ static void apply_line_endings(struct conf_load *load, const struct conf_option 
     }
 }
 
+/* Printable ASCII but the colon (RFC 5322 3.6.8). */
+static void apply_header_name(struct conf_load *load, const struct conf_option *option,
+                              const struct conf_value *value, void *base)
+{
+    struct conf_smtp_listener *listener = base;
+    if (!conf_want(load, value, TOML_STRING)) {
+        return;
+    }
+    struct slice name = value->as.text;
+    bool sound = name.size > 0 && name.size <= CONF_TRACE_NAME_BYTES_MAX;
+    for (size_t i = 0; i < name.size && sound; i++) {
+        sound = name.data[i] > ' ' && name.data[i] < 0x7F && name.data[i] != ':';
+    }
+    if (!sound) {
+        conf_error(load, value, "%s wants the name of a header field, of at most %u characters",
+                   option->name, CONF_TRACE_NAME_BYTES_MAX);
+        return;
+    }
+    listener->trace.header_name = heap_copy(load->heap, name);
+}
+
 static const struct conf_option trace_rows[] = {
     {FIELD("received_header", OPTION_BOOL, conf_smtp_listener, received_header)},
-    {.name = "supplemental_header", .kind = OPTION_LATER_IF, .min = false},
-    {.name = "header_name", .kind = OPTION_NOTE},
-    {.name = "include_meta_names", .kind = OPTION_LATER},
+    {FIELD("supplemental_header", OPTION_BOOL, conf_smtp_listener, trace.supplemental_header)},
+    {FIELD("header_name", OPTION_OWN, conf_smtp_listener, trace.header_name),
+     .apply = apply_header_name},
+    {FIELD("include_meta_names", OPTION_OWN, conf_smtp_listener, trace.meta),
+     .apply = conf_log_names},
 };
 static const struct conf_options trace_options = {OPTIONS(trace_rows), RELOADS};
 
@@ -400,6 +423,7 @@ static struct conf_smtp_listener smtp_listener_default(struct conf_load *load,
         .client_timeout_ns = 300 * S,
         .data_rate_min = 500,
         .received_header = true,
+        .trace = {.header_name = SLICE(CONF_TRACE_HEADER)},
     };
     CHECK(endpoint_parse(SLICE("127.0.0.1:2025"), 0, &listener.listen));
     return listener;

@@ -182,7 +182,8 @@ static const char every_option[] =
     "max_connections_per_host = 3\nmax_recipients_per_message = 9\n"
     "max_messages_per_connection = 11\nclient_timeout = \"20s\"\nmin_data_rate = 17\n"
     "tls = \"off\"\n"
-    "trace_headers = { received_header = false, supplemental_header = false }\n"
+    "trace_headers = { received_header = false, supplemental_header = true, "
+    "header_name = \"X-Ref\", include_meta_names = [\"tenant\", \"x_*\"] }\n"
     "[[http_listener]]\nlisten = \"127.0.0.1:1\"\n"
     "[[http_listener]]\nlisten = \"127.0.0.1:2\"\ninject_rate = \"1,000/s,max_burst=50\"\n"
     "[queues.queue.default]\nmax_retry_interval = \"2h\"\nmax_age = \"3 days\"\n"
@@ -237,6 +238,9 @@ static void every_option_of_listeners_queues_and_paths_reaches_its_field(void **
     assert_int_equal(listener->client_timeout_ns, 20 * S);
     assert_int_equal(listener->data_rate_min, 17);
     assert_false(listener->received_header);
+    assert_true(listener->trace.supplemental_header);
+    assert_true(slice_equal(listener->trace.header_name, SLICE("X-Ref")));
+    assert_true(conf_names_have(&listener->trace.meta, SLICE("x_order")));
     assert_false(rate_is_set(&conf->http_listeners[0].inject_rate));
     assert_int_equal(conf->http_listeners[1].inject_rate.count, 1000);
     assert_int_equal(conf->http_listeners[1].inject_rate.burst, 50);
@@ -387,8 +391,14 @@ static const struct {
     {"[[smtp_listener]]\nrelay_hosts = [\"10.0.0.1/8\"]\n", "t.toml:2:16: error:"},
     {"[[smtp_listener]]\nrelay_hosts = [\"10.0.0.0/33\"]\n", "without host bits"},
     {"[[smtp_listener]]\nrelay_hosts = \"10.0.0.0/8\"\n", "relay_hosts wants an array"},
-    {"[[smtp_listener]]\ntrace_headers = {supplemental_header = true}\n",
-     "supplemental_header = true: not built yet"},
+    {"[[smtp_listener]]\ntrace_headers = {header_name = \"X-Ref:\"}\n",
+     "header_name wants the name of a header field"},
+    {"[[smtp_listener]]\ntrace_headers = {header_name = \"\"}\n",
+     "header_name wants the name of a header field"},
+    {"[[smtp_listener]]\ntrace_headers = {header_name = \"X\\r\\nY\"}\n",
+     "header_name wants the name of a header field"},
+    {"[[smtp_listener]]\ntrace_headers = {include_meta_names = [\"*x\"]}\n",
+     "include_meta_names wants names such as"},
     {"[[smtp_listener]]\nlisten=\"127.0.0.1:25\"\n[[smtp_listener]]\nlisten=\"127.0.0.1:25\"\n",
      "listener 1 listens where listener 0 does"},
     {"[queues]\nfiles = [\"q.toml\"]\n", "cannot read q.toml: No such file or directory"},

@@ -229,6 +229,10 @@ static void put_origin(struct buf *buf, const struct event *event)
     buf_put(buf, event->urgent ? SLICE(",\"class\":\"urgent\"") : SLICE(",\"class\":\"bulk\""));
     buf_put(buf, SLICE(",\"feedback_report\":"));
     buf_put(buf, event->feedback.size > 0 ? event->feedback : SLICE("null"));
+    if (event->reference.size > 0) {
+        buf_put(buf, SLICE(",\"reference\":"));
+        buf_put(buf, event->reference);
+    }
     buf_put(buf, SLICE(",\"meta\":{"));
     if (event->origin.port != 0) {
         buf_put(buf, SLICE("\"orig_received_from\":\""));

@@ -65,6 +65,7 @@ struct event {
     struct slice content;   /* text of the reply after its codes, one line */
     struct slice classification; /* of such a type; empty: "Uncategorized" */
     struct slice feedback;  /* of a Feedback: the object feedback_report, as JSON */
+    struct slice reference; /* of OOB and Feedback: what it is worth, an object; empty: none */
     struct slice meta;      /* members of the object, as JSON; at most EVENT_MEMBERS_BYTES_MAX */
     struct slice headers;   /* the same */
 };

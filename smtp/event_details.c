@@ -127,8 +127,8 @@ static void put_known(struct buf *buf, enum known known, const struct metadata *
     }
 }
 
-static void put_meta(struct buf *buf, const struct conf_names *names,
-                     const struct metadata *metadata)
+void event_details_put_meta(struct buf *buf, const struct conf_names *names,
+                            const struct metadata *metadata)
 {
     struct slice list = metadata->extra;
     struct named_value member;
@@ -205,7 +205,7 @@ void event_details_fill(struct event_details *details, const struct conf_log *lo
     struct buf buf;
     if (log->meta.count > 0) {
         buf_init(&buf, details->meta, sizeof(details->meta));
-        put_meta(&buf, &log->meta, metadata);
+        event_details_put_meta(&buf, &log->meta, metadata);
         event->meta = buf_slice(&buf);
     }
     if (log->headers.count > 0) {

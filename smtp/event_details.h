@@ -21,6 +21,9 @@ struct event_details {
     uint8_t headers[EVENT_MEMBERS_BYTES_MAX];
 };
 
+/* The members of `meta` that have these names. */
+void event_details_put_meta(struct buf *buf, const struct conf_names *names,
+                            const struct metadata *metadata);
 /* Sets event->meta and event->headers. */
 void event_details_fill(struct event_details *details, const struct conf_log *log,
                         const struct metadata *metadata, struct event *event);

@@ -7,6 +7,7 @@
 #include "smtp/event_details.h"
 #include "smtp/metadata.h"
 #include "smtp/queue_of.h"
+#include "smtp/reference.h"
 #include "smtp/report_event.h"
 
 /* What records are made of. */
@@ -254,26 +255,65 @@ bool event_make_outcomes(const struct event_maker *maker, const struct event_fac
     return true;
 }
 
-/* The mail as it came; its recipient is in the event. */
-static bool put_feedback(const struct event_maker *maker, struct event *event,
-                         const struct report_event *report)
+/* The records of one report, in their order. */
+struct telling {
+    const struct event_maker *maker;
+    struct event event;         /* of the mail, and its recipient in hand */
+    struct report_event report;
+    struct reference reference;
+    bool counted;               /* a record before is one for the reference */
+    uint32_t number;            /* of records so far */
+    uint32_t *next;             /* of those that are put */
+};
+
+/* What the reference is worth for this record; true: the record is to be put. */
+static bool begin_record(struct telling *telling, struct event *event, struct slice recipient,
+                         uint8_t bytes[REFERENCE_RECORD_BYTES_MAX])
 {
-    event->type = EVENT_FEEDBACK;
-    event->size = report->size;
-    event->code = 250;
-    event->feedback = report->said;
-    event_classify(maker, event);
-    return put(maker, event);
+    struct buf buf;
+    buf_init(&buf, bytes, REFERENCE_RECORD_BYTES_MAX);
+    reference_put_record(&buf, &telling->reference, recipient, &telling->counted);
+    CHECK(!buf.overflow);
+    event->reference = buf_slice(&buf);
+    event->sequence = telling->report.sequence + telling->number;
+    telling->number++;
+    return telling->number > *telling->next;
+}
+
+static bool end_record(struct telling *telling, const struct event *event)
+{
+    if (!put(telling->maker, event)) {
+        return false;
+    }
+    *telling->next = telling->number;
+    return true;
+}
+
+/* The mail as it came; its recipient is in the event. */
+static bool put_feedback(struct telling *telling)
+{
+    uint8_t bytes[REFERENCE_RECORD_BYTES_MAX];
+    struct event event = telling->event;
+    event.type = EVENT_FEEDBACK;
+    event.size = telling->report.size;
+    event.code = 250;
+    event.feedback = telling->report.said;
+    if (!begin_record(telling, &event, SLICE_NONE, bytes)) {
+        return true;
+    }
+    event_classify(telling->maker, &event);
+    return end_record(telling, &event);
 }
 
 /* As in KumoMTA: from the recipient of the mail, who sent what failed, to whom that was for. */
-static bool put_failure(const struct event_maker *maker, const struct event *mail,
-                        struct slice reporter, const struct report_entry *entry)
+static bool put_failure(struct telling *telling, struct slice reporter,
+                        const struct report_entry *entry)
 {
-    struct event event = *mail;
+    uint8_t bytes[REFERENCE_RECORD_BYTES_MAX];
+    struct event event = telling->event;
     event.type = EVENT_OOB;
     event.size = 0;
-    event.sender = mail->recipient;
+    event.sender = telling->event.recipient;
     event.recipient = entry->recipient;
     event.peer_name = reporter;
     event.code = entry->code;
@@ -281,33 +321,28 @@ static bool put_failure(const struct event_maker *maker, const struct event *mai
     for (size_t i = 0; i < COUNT_OF(event.enhanced); i++) {
         event.enhanced[i] = entry->enhanced[i];
     }
-    event_classify(maker, &event);
-    return put(maker, &event);
+    if (!begin_record(telling, &event, entry->recipient, bytes)) {
+        return true;
+    }
+    event_classify(telling->maker, &event);
+    return end_record(telling, &event);
 }
 
-/* All records for one recipient of the mail, whose first one has this number. */
-static bool put_report(const struct event_maker *maker, struct event *event,
-                       const struct report_event *report, uint32_t *number, uint32_t *next)
+/* All records for one recipient of the mail. */
+static bool put_report(struct telling *telling)
 {
-    struct slice said = report->said;
+    struct slice said = telling->report.said;
     struct slice reporter;
     struct report_entry entry;
     bool fits = true;
-    if (report->kind == REPORT_FEEDBACK) {
-        event->sequence = report->sequence + *number;
-        fits = *number < *next || put_feedback(maker, event, report);
-        *number += 1;
-        *next = fits ? MAX_OF(*next, *number) : *next;
-        return fits;
+    if (telling->report.kind == REPORT_FEEDBACK) {
+        return put_feedback(telling);
     }
     if (!report_said_open(&said, &reporter)) {
         return true;
     }
     while (fits && report_said_next(&said, &entry) == 1) {
-        event->sequence = report->sequence + *number;
-        fits = *number < *next || put_failure(maker, event, reporter, &entry);
-        *number += 1;
-        *next = fits ? MAX_OF(*next, *number) : *next;
+        fits = put_failure(telling, reporter, &entry);
     }
     return fits;
 }
@@ -315,34 +350,37 @@ static bool put_report(const struct event_maker *maker, struct event *event,
 bool event_make_reports(const struct event_maker *maker, struct slice payload, uint32_t *next)
 {
     struct making making;
-    struct event *event = &making.event;
+    struct telling telling = {.maker = maker, .next = next};
+    struct report_event *report = &telling.report;
+    struct event *event = &telling.event;
     struct queue_name_memory memory;
     struct envelope_recipient recipient;
-    struct report_event report;
-    uint32_t number = 0;
-    if (!report_event_get(payload, &report)) {
+    if (!report_event_get(payload, report)) {
         return true;
     }
     const struct event_facts facts = {
-        .id = report.id,
-        .created_ns = report.wall_ns,
-        .size = report.size,
-        .envelope = report.envelope,
-        .metadata = report.metadata,
+        .id = report->id,
+        .created_ns = report->wall_ns,
+        .size = report->size,
+        .envelope = report->envelope,
+        .metadata = report->metadata,
     };
-    if (!begin(maker, &facts, &making)) {
+    if (!begin(maker, &facts, &making) ||
+        (making.metadata.reference.size > 0 &&
+         !reference_kept(making.metadata.reference, &telling.reference))) {
         return true;
     }
-    event->wall_ns = report.wall_ns;
+    *event = making.event;
+    event->wall_ns = report->wall_ns;
     event->session = making.metadata.session;
     event->peer = making.metadata.peer;
     event->peer_name = making.metadata.hello;
     while (envelope_next(&making.cursor, &recipient) == 1) {
         const struct conf_queue_key key = {.domain = address_domain(recipient.address)};
-        event->id = id_with_index(report.id, recipient.index);
+        event->id = id_with_index(report->id, recipient.index);
         event->recipient = recipient.address;
         event->queue = queue_name(maker->conf, &key, &memory);
-        if (!put_report(maker, event, &report, &number, next)) {
+        if (!put_report(&telling)) {
             return false;
         }
     }

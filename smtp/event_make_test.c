@@ -13,6 +13,7 @@
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
 #include "smtp/named_values.h"
+#include "smtp/reference.h"
 #include "smtp/report_event.h"
 #include "tests/sim/shards.h"
 
@@ -32,6 +33,7 @@ struct stage {
     char *log;
     size_t log_bytes;
     unsigned readies;
+    enum reference_state reference; /* of reports */
 };
 
 static struct stage stage;
@@ -199,16 +201,27 @@ static void a_reception_is_one_record_for_each_recipient(void **state)
 static struct slice report_payload(uint8_t *bytes, size_t size, enum report_kind kind,
                                    uint32_t count)
 {
+    const struct reference reference = {.state = stage.reference,
+                                        .id = {.bytes = {0xAB}},
+                                        .domain = SLICE("far.test"),
+                                        .trace = SLICE("{\"x\":1}")};
+    uint8_t kept[128];
+    struct buf keep;
     const struct report_entry entries[] = {
         {550, {5, 1, 1}, SLICE("x0@far.test"), SLICE("no such user")},
         {552, {5, 2, 2}, SLICE("x1@far.test"), SLICE("full")},
     };
     uint8_t envelope[128];
-    uint8_t metadata[128];
+    uint8_t metadata[256];
     struct buf out;
     struct buf env;
     struct buf meta;
+    buf_init(&keep, kept, sizeof(kept));
+    if (stage.reference != REFERENCE_NONE) {
+        reference_keep(&keep, &reference);
+    }
     const struct metadata how = {.protocol = SLICE("ESMTP"),
+                                 .reference = buf_slice(&keep),
                                  .hello = SLICE("mx.reporter.test"),
                                  .peer = {.address = {[10] = 0xFF, 0xFF, 192, 0, 2, 9}},
                                  .session = {.bytes = {7}}};
@@ -256,7 +269,7 @@ static void a_failure_is_one_record_for_each_recipient_it_tells_of(void **state)
     expect_in(0, "\"timestamp\":1700000003,");
     expect_in(0, "\"num_attempts\":0,\"delivery_protocol\":null,\"reception_protocol\":\"ESMTP\","
                  "\"bounce_classification\":\"Uncategorized\"");
-    expect_in(0, "\"feedback_report\":null");
+    expect_in(0, "\"feedback_report\":null,\"reference\":{\"state\":\"none\"},");
     expect_in(0, "\"session_id\":\"07000000-");
     expect_in(0, "0000000000000007\"}");
     expect_in(1, "\"recipient\":\"x1@far.test\"");
@@ -282,6 +295,51 @@ static void a_complaint_is_one_record_with_its_object(void **state)
     expect_in(0, "{\"name\":\"mx.reporter.test\",\"addr\":\"192.0.2.9\"}");
     expect_in(0, "\"feedback_report\":{\"feedback_type\":\"abuse\"}");
     expect_in(0, "0000000000000008\"}");
+}
+
+/* One record for a reference, whoever else the report and its recipients name. */
+static void d10_one_record_of_a_report_is_worth_its_reference(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    uint32_t next = 0;
+    stage.reference = REFERENCE_VALID;
+    struct slice payload = report_payload(bytes, sizeof(bytes), REPORT_DELIVERY, 4);
+    assert_true(event_make_reports(&stage.maker, payload, &next));
+    next = 3; /* the same again, where it had found no room */
+    assert_true(event_make_reports(&stage.maker, payload, &next));
+    event_feed_flush(&stage.feed);
+    run();
+    assert_int_equal(stage.feed.events, 5);
+    expect_in(0, "\"reference\":{\"state\":\"valid\",\"id\":\"ab000000000000000000000000000000\","
+                 "\"domain\":\"far.test\",\"supplemental_trace\":{\"x\":1}}");
+    for (unsigned i = 1; i < 5; i++) {
+        expect_in(i, "\"reference\":{\"state\":\"repeated\"");
+    }
+}
+
+static void d10_what_is_not_valid_says_so(void **state)
+{
+    static const struct {
+        enum reference_state state;
+        const char *told;
+    } rows[] = {
+        {REFERENCE_NONE, "\"reference\":{\"state\":\"none\"}"},
+        {REFERENCE_FORGED, "\"reference\":{\"state\":\"forged\"}"},
+        {REFERENCE_EXPIRED, "\"reference\":{\"state\":\"expired\"}"},
+    };
+    (void)state;
+    for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+        uint8_t bytes[1024];
+        uint32_t next = 0;
+        stage.reference = rows[i].state;
+        struct slice payload = report_payload(bytes, sizeof(bytes), REPORT_FEEDBACK, 2);
+        assert_true(event_make_reports(&stage.maker, payload, &next));
+        event_feed_flush(&stage.feed);
+        run();
+        expect_in(2 * i, rows[i].told);
+        expect_in(2 * i + 1, rows[i].told);
+    }
 }
 
 static void records_of_a_report_go_on_where_they_found_no_room(void **state)
@@ -526,6 +584,8 @@ int main(void)
         TEST(a_reception_is_one_record_for_each_recipient),
         TEST(a_failure_is_one_record_for_each_recipient_it_tells_of),
         TEST(a_complaint_is_one_record_with_its_object),
+        TEST(d10_one_record_of_a_report_is_worth_its_reference),
+        TEST(d10_what_is_not_valid_says_so),
         TEST(records_of_a_report_go_on_where_they_found_no_room),
         TEST(a_rebind_is_one_record_for_each_recipient_and_says_from_where),
         TEST(an_outcome_is_one_record_for_each_of_its_recipients),

@@ -362,6 +362,7 @@ static struct intake_ticket *put_message(struct inject_job *job, struct slice *r
 {
     struct server *server = job->inject->server;
     const struct json_value *metadata = job->request.recipients[job->first].metadata;
+    const struct conf_trace *trace = &job->request.trace.supplemental;
     uint8_t memory[INJECT_META_BYTES_MAX];
     struct buf extra;
     buf_init(&extra, memory, sizeof(memory));
@@ -373,6 +374,7 @@ static struct intake_ticket *put_message(struct inject_job *job, struct slice *r
         .peer = job->exchange->peer,
         .http = true,
         .received_header = job->request.trace.received_header,
+        .trace = trace->supplemental_header ? trace : NULL,
         .extra = buf_slice(&extra),
         .request = job->is_keyed ? &job->ask.claim.request : NULL,
     };

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "smtp/address.h"
+#include "smtp/compose_check.h"
 
 #define PATH_BYTES_MAX 128 /* of the fields around the one that is read */
 #define NAME_BYTES_MAX 64  /* of a key in a problem */
@@ -365,21 +366,36 @@ static bool read_dialect(struct reader *reader, struct slice name, enum template
                                        "none of Jinja, Handlebars, Static");
 }
 
+static bool read_meta_names(struct reader *reader, struct inject_trace *trace)
+{
+    const struct json_value *list = trace->include_meta_names;
+    if (list == NULL || list->size == 0) {
+        return true;
+    }
+    struct slice *names = take_list(reader, "include_meta_names", list->size, sizeof(*names));
+    for (uint32_t i = 0; i < list->size && names != NULL; i++) {
+        if (list->elements[i].kind != JSON_STRING) {
+            return refuse(reader, SLICE("include_meta_names"), "not a list of strings");
+        }
+        names[i] = json_value_text(&list->elements[i]);
+    }
+    trace->supplemental.meta = (struct conf_names){.names = names, .count = list->size};
+    return names != NULL;
+}
+
 static bool read_trace(struct reader *reader, const struct json_value *object,
                        struct inject_trace *trace)
 {
     static const struct field fields[] = {
         {"received_header", FIELD_BOOL, false, offsetof(struct inject_trace, received_header)},
         {"supplemental_header", FIELD_BOOL, false,
-         offsetof(struct inject_trace, supplemental_header)},
-        {"header_name", FIELD_STRING, false, offsetof(struct inject_trace, header_name)},
+         offsetof(struct inject_trace, supplemental.supplemental_header)},
+        {"header_name", FIELD_STRING, false,
+         offsetof(struct inject_trace, supplemental.header_name)},
         {"include_meta_names", FIELD_LIST, false,
          offsetof(struct inject_trace, include_meta_names)},
     };
-    *trace = (struct inject_trace){
-        .supplemental_header = true,
-        .header_name = SLICE("X-KumoRef"),
-    };
+    *trace = (struct inject_trace){.supplemental = {.header_name = SLICE(CONF_TRACE_HEADER)}};
     if (object == NULL) {
         return true;
     }
@@ -387,11 +403,12 @@ static bool read_trace(struct reader *reader, const struct json_value *object,
     if (!read_object(reader, object, fields, COUNT_OF(fields), trace)) {
         return false;
     }
-    const struct json_value *names = trace->include_meta_names;
-    for (uint32_t i = 0; names != NULL && i < names->size; i++) {
-        if (names->elements[i].kind != JSON_STRING) {
-            return refuse(reader, SLICE("include_meta_names"), "not a list of strings");
-        }
+    struct slice name = trace->supplemental.header_name;
+    if (name.size > CONF_TRACE_NAME_BYTES_MAX || !compose_is_field_name(name)) {
+        return refuse(reader, SLICE("header_name"), "not the name of a header field");
+    }
+    if (!read_meta_names(reader, trace)) {
+        return false;
     }
     path_leave(reader, before);
     return true;

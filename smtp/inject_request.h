@@ -9,6 +9,7 @@
 #define RINGPOST_SMTP_INJECT_REQUEST_H
 
 #include "core/arena.h"
+#include "core/conf.h"
 #include "core/json_value.h"
 #include "smtp/compose.h"
 #include "smtp/template.h"
@@ -28,9 +29,8 @@ struct inject_recipient {
 /* What becomes of headers that say how a message came and where it goes. */
 struct inject_trace {
     bool received_header;
-    bool supplemental_header;
-    struct slice header_name;
-    const struct json_value *include_meta_names; /* a list of strings */
+    struct conf_trace supplemental;
+    const struct json_value *include_meta_names; /* a list of strings: those of `supplemental` */
 };
 
 struct inject_request {

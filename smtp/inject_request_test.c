@@ -73,8 +73,9 @@ static void the_least_request_has_the_defaults(void **state)
     assert_false(request->deferred_spool);
     assert_false(request->deferred_generation);
     assert_false(request->trace.received_header);
-    assert_true(request->trace.supplemental_header);
-    assert_text(request->trace.header_name, "X-KumoRef");
+    assert_false(request->trace.supplemental.supplemental_header);
+    assert_text(request->trace.supplemental.header_name, "X-KumoRef");
+    assert_int_equal(request->trace.supplemental.meta.count, 0);
 }
 
 static void every_field_arrives(void **state)
@@ -92,7 +93,7 @@ static void every_field_arrives(void **state)
         "\"file_name\":\"n\",\"base64\":true},{\"data\":\"\",\"content_type\":\"c/d\"}]},"
         "\"substitutions\":{\"g\":3},\"template_dialect\":\"Handlebars\",\"deferred_spool\":true,"
         "\"deferred_generation\":true,\"trace_headers\":{\"received_header\":true,"
-        "\"supplemental_header\":false,\"header_name\":\"X-R\",\"include_meta_names\":[\"q\"]}}")));
+        "\"supplemental_header\":true,\"header_name\":\"X-R\",\"include_meta_names\":[\"q\"]}}")));
     assert_int_equal(request->recipient_count, 3);
     assert_text(request->recipients[0].mailbox.name, "A");
     assert_int_equal(json_value_member(request->recipients[0].substitutions, SLICE("k"))->integer,
@@ -118,9 +119,11 @@ static void every_field_arrives(void **state)
     assert_int_equal(json_value_member(request->substitutions, SLICE("g"))->integer, 3);
     assert_int_equal(request->dialect, TEMPLATE_HANDLEBARS);
     assert_true(request->deferred_spool && request->deferred_generation);
-    assert_true(request->trace.received_header && !request->trace.supplemental_header);
-    assert_text(request->trace.header_name, "X-R");
-    assert_int_equal(request->trace.include_meta_names->size, 1);
+    const struct conf_trace *trace = &request->trace.supplemental;
+    assert_true(request->trace.received_header && trace->supplemental_header);
+    assert_text(trace->header_name, "X-R");
+    assert_int_equal(trace->meta.count, 1);
+    assert_true(conf_names_have(&trace->meta, SLICE("q")));
 }
 
 static void what_is_no_request_is_refused_with_the_path_of_the_field(void **state)
@@ -166,6 +169,10 @@ static void what_is_no_request_is_refused_with_the_path_of_the_field(void **stat
         {"{" SENDER TO CONTENT ",\"trace_headers\":{\"x\":1}}", "trace_headers.x: unknown field"},
         {"{" SENDER TO CONTENT ",\"trace_headers\":{\"include_meta_names\":[1]}}",
          "trace_headers.include_meta_names: not a list of strings"},
+        {"{" SENDER TO CONTENT ",\"trace_headers\":{\"header_name\":\"X\\r\\nY\"}}",
+         "trace_headers.header_name: not the name of a header field"},
+        {"{" SENDER TO CONTENT ",\"trace_headers\":{\"header_name\":\"\"}}",
+         "trace_headers.header_name: not the name of a header field"},
     };
     struct fixture *fixture = *state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

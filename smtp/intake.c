@@ -202,10 +202,11 @@ void intake_release(struct intake *intake, struct row_list *held)
 
 /* The block in which envelope, metadata, trace field and part list stand together. */
 static struct block *make_head(struct intake *intake, const struct transaction *transaction,
-                               const struct chain *parts, struct slice extra)
+                               const struct chain *parts, const struct reception *reception)
 {
     struct block *envelope = transaction->envelope;
-    size_t kept = extra.size + header_pick_list(&transaction->content.pick).size;
+    size_t kept = reception->extra.size + header_pick_list(&transaction->content.pick).size +
+                  (reception->trace != NULL ? REFERENCE_FIELD_BYTES_MAX : 0);
     size_t need = envelope->size + HEAD_EXTRA_BYTES + kept + 8 + parts->size;
     if (need > BLOCK_BYTES_MAX - sizeof(struct block)) {
         return NULL;
@@ -280,6 +281,28 @@ static struct slice put_received(struct buf *buf, const struct message *message,
     };
     received_put(buf, &received);
     return slice_make(buf->data + start, buf->size - start);
+}
+
+/* Fields that are sent before the body. */
+static struct slice put_prepend(struct buf *buf, const struct message *message,
+                                const struct transaction *transaction,
+                                const struct reception *reception,
+                                const struct reference_key *key)
+{
+    struct slice prepend = SLICE_NONE;
+    struct metadata metadata;
+    size_t start = buf->size;
+    if (reception->received_header) {
+        prepend = put_received(buf, message, transaction, reception);
+    }
+    if (reception->trace != NULL) {
+        CHECK(metadata_parse(message->metadata, &metadata));
+        const struct reference_facts facts = {
+            .id = message->id, .envelope = message->envelope, .metadata = &metadata};
+        reference_put(buf, reception->trace, key, &facts);
+        prepend = slice_make(buf->data + start, buf->size - start);
+    }
+    return prepend;
 }
 
 static struct slice put_cuts(struct buf *buf, const struct header_scan *header)
@@ -360,9 +383,7 @@ static void fill_message(struct intake_ticket *ticket, struct transaction *trans
     buf.size = head->size;
     message->metadata = put_metadata(&buf, reception, labels, ticket->urgent,
                                      header_pick_list(&transaction->content.pick));
-    if (reception->received_header) {
-        message->prepend = put_received(&buf, message, transaction, reception);
-    }
+    message->prepend = put_prepend(&buf, message, transaction, reception, ticket->intake->key);
     message->cuts = put_cuts(&buf, &transaction->content.header);
     message->parts = put_parts(&buf, parts);
     message->part_count = (uint32_t)(parts->size / sizeof(struct spool_part));
@@ -497,7 +518,7 @@ struct intake_ticket *intake_put(struct intake *intake, struct transaction *tran
         return NULL;
     }
     struct block *envelope = transaction->envelope;
-    ticket->message->head = make_head(intake, transaction, parts, reception->extra);
+    ticket->message->head = make_head(intake, transaction, parts, reception);
     refusal = ticket->message->head == NULL
                   ? no_memory
                   : make_rows(ticket, &labels, slice_make(envelope->data, envelope->size));

@@ -15,6 +15,7 @@
 #include "shard/queue/queues.h"
 #include "smtp/event_tap.h"
 #include "smtp/message.h"
+#include "smtp/reference.h"
 #include "smtp/transaction.h"
 
 struct intake {
@@ -25,6 +26,7 @@ struct intake {
     struct event_tap *events;
     const struct conf *conf;
     struct id_source *ids;
+    const struct reference_key *key; /* of references in what we send */
     struct pool tickets;
 };
 
@@ -40,6 +42,7 @@ struct reception {
     bool http;              /* by injection, else by SMTP */
     bool report;            /* neither: it is one of ours (smtp/notify.h) */
     bool received_header;
+    const struct conf_trace *trace; /* of the reference in it; null: it has none */
     struct slice extra;     /* metadata of its recipients, smtp/inject_meta.h */
     const struct id *id; /* that it has been told by already; null: a new one */
     uint32_t others;     /* recipients who were done with before, and are counted in the reply */

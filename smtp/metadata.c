@@ -64,6 +64,9 @@ void metadata_put(struct buf *buf, const struct metadata *metadata)
     if (metadata->schedule.size > 0) {
         put_field(buf, METADATA_SCHEDULE, metadata->schedule);
     }
+    if (metadata->reference.size > 0) {
+        put_field(buf, METADATA_REFERENCE, metadata->reference);
+    }
 }
 
 static bool parse_id(struct slice value, struct id *id)
@@ -196,6 +199,9 @@ static bool parse_field(uint8_t key, struct slice value, struct metadata *metada
         return parse_rebind(value, &metadata->rebind);
     case METADATA_SCHEDULE:
         metadata->schedule = value;
+        return true;
+    case METADATA_REFERENCE:
+        metadata->reference = value;
         return true;
     default:
         return true; /* of a later version */

@@ -25,6 +25,7 @@ enum metadata_key {
     METADATA_HEADERS = 12,  /* the same: values are text */
     METADATA_REBIND = 13,   /* only of one that was rebound last: struct metadata_rebind */
     METADATA_SCHEDULE = 14, /* only when there is one: smtp/schedule.h */
+    METADATA_REFERENCE = 15, /* of a report, only when there is one: smtp/reference.h */
 };
 
 /*
@@ -55,6 +56,7 @@ struct metadata {
     struct slice headers;   /* fields that events tell ([log] headers) */
     struct metadata_rebind rebind; /* wall_ns 0: there was none */
     struct slice schedule;  /* when it may be sent, by what it says itself */
+    struct slice reference; /* of a report: what shows that it is about mail of ours */
 };
 
 /* What another queue wants to be said. */

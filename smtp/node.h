@@ -161,6 +161,7 @@ struct node_options {
     size_t conf_set_count;
     struct log_sink log;
     struct id id;                /* node.id */
+    struct reference_key key;    /* of references in what it sends */
     unsigned shards;             /* mail shards, ≥ 1 */
     uint64_t memory_bytes;       /* limit of the whole node */
     uint32_t files_kept;         /* as in struct spool_options */

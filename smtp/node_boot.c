@@ -133,6 +133,7 @@ static void mta_wire_mail(struct mta *mta)
         .events = &mta->events,
         .conf = conf,
         .ids = &mta->ids,
+        .key = &mta->node->options.key,
     };
     intake_init(&mta->intake, &mta->pages, TICKETS_MAX);
     mta->notifier = (struct notifier){.shard = &mta->shard, .intake = &mta->intake};

@@ -138,7 +138,8 @@ static struct slice original_kept(struct slice original)
     return slice_first(original, size);
 }
 
-static void put_object(struct buf *buf, const struct arf *arf, struct slice original)
+static void put_object(struct buf *buf, const struct arf *arf, struct slice original,
+                       struct slice trace)
 {
     struct json json;
     json_init(&json, buf);
@@ -151,12 +152,16 @@ static void put_object(struct buf *buf, const struct arf *arf, struct slice orig
         json_null(&json);
     }
     json_key(&json, "supplemental_trace");
-    json_null(&json);
+    if (trace.size > 0) {
+        json_raw(&json, trace);
+    } else {
+        json_null(&json);
+    }
     json_object_end(&json);
 }
 
 /* Of one that says more than there is room for, in characters that grow: its type, which has. */
-static void put_feedback(struct buf *buf, const struct report *report)
+static void put_feedback(struct buf *buf, const struct report *report, struct slice trace)
 {
     struct arf arf;
     struct buf object;
@@ -164,21 +169,22 @@ static void put_feedback(struct buf *buf, const struct report *report)
     size_t room = MIN_OF(buf_room(buf), (size_t)EVENT_FEEDBACK_BYTES_MAX);
     CHECK(arf_read(report->fields, &arf));
     buf_init(&object, at, room);
-    put_object(&object, &arf, report->original);
+    put_object(&object, &arf, report->original, trace);
     if (object.overflow) {
         const struct arf least = {.feedback_type = arf.feedback_type};
         buf_init(&object, at, room);
-        put_object(&object, &least, SLICE_NONE);
+        put_object(&object, &least, SLICE_NONE, trace);
     }
     CHECK(!object.overflow);
     buf->size += object.size;
 }
 
-uint32_t report_log_put(struct buf *buf, const struct report *report, uint32_t entries_max)
+uint32_t report_log_put(struct buf *buf, const struct report *report, struct slice trace,
+                        uint32_t entries_max)
 {
     if (report->kind == REPORT_DELIVERY) {
         return put_delivery(buf, report->fields, entries_max);
     }
-    put_feedback(buf, report);
+    put_feedback(buf, report, trace);
     return 1;
 }

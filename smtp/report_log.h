@@ -26,7 +26,9 @@ size_t report_log_bytes_max(const struct report *report);
 /*
  * `report` is of report_log_read, and `buf` has that room. Puts `said`, and how many entries it
  * has: 1 of a complaint; of a notification at most `entries_max`, what is beyond that is left out.
+ * `trace`: what our reference in the original says (smtp/reference.h), an object; empty: nothing.
  */
-uint32_t report_log_put(struct buf *buf, const struct report *report, uint32_t entries_max);
+uint32_t report_log_put(struct buf *buf, const struct report *report, struct slice trace,
+                        uint32_t entries_max);
 
 #endif

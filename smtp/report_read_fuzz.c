@@ -124,7 +124,7 @@ static void check_log(struct slice message)
         uint8_t *out = malloc(most);
         CHECK(out != NULL);
         buf_init(&buf, out, most);
-        uint32_t count = report_log_put(&buf, &report, 100);
+        uint32_t count = report_log_put(&buf, &report, SLICE_NONE, 100);
         struct slice said = buf_slice(&buf);
         CHECK(!buf.overflow && count <= 100);
         CHECK(report.kind != REPORT_FEEDBACK || (count == 1 && slice_is_utf8(said)));

@@ -20,6 +20,7 @@
 #include "core/check.h"
 #include "shard/process.h"
 #include "shard/process_main.h"
+#include "shard/secret_file.h"
 #include "shard/thread.h"
 #include "shard/watchdog.h"
 #include "smtp/node.h"
@@ -79,6 +80,22 @@ static bool find_node_id(const struct conf *conf, struct id *id_out)
     }
     close(fd);
     return known;
+}
+
+/* state_dir/reference.key, which is made at the first start. */
+static bool find_reference_key(const struct conf *conf, struct reference_key *key_out)
+{
+    char path[PATH_MAX];
+    if (!process_make_dirs(conf->node.state_dir)) {
+        fprintf(stderr, "ringpostd: %s: %s\n", conf->node.state_dir, strerror(errno));
+        return false;
+    }
+    snprintf(path, sizeof(path), "%s/reference.key", conf->node.state_dir);
+    const char *fault = secret_file_load(path, key_out->bytes, sizeof(key_out->bytes));
+    if (fault != NULL) {
+        fprintf(stderr, "ringpostd: %s: %s\n", path, fault);
+    }
+    return fault == NULL;
 }
 
 /* The log may fill up later, which is dealt with then; that it can never be written is told now. */
@@ -307,6 +324,9 @@ static int run(struct daemon *daemon, const struct process_command *command)
     if (!find_node_id(daemon->conf, &options_of_node.id)) {
         fprintf(stderr, "ringpostd: %s/node.id: %s\n", daemon->conf->node.state_dir,
                 strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (!find_reference_key(daemon->conf, &options_of_node.key)) {
         return EXIT_FAILURE;
     }
     if (!log_usable(daemon->conf)) {

@@ -247,6 +247,7 @@ static void conn_put(struct server_conn *conn, const struct report_rest *rest)
         .session = conn->session_id,
         .extended = conn->session.extended,
         .received_header = conf->received_header,
+        .trace = conf->trace.supplemental_header ? &conf->trace : NULL,
         .id = rest->has_id ? &rest->id : NULL,
         .others = rest->others,
     };

@@ -3,11 +3,13 @@
 #include "core/check.h"
 #include "smtp/envelope.h"
 #include "smtp/metadata.h"
+#include "smtp/mime_field.h"
+#include "smtp/reference.h"
 #include "smtp/relay.h"
 #include "smtp/report_log.h"
 #include "smtp/route.h"
 
-#define METADATA_BYTES_MAX (4 * KIB)
+#define METADATA_BYTES_MAX (4 * KIB + REFERENCE_KEPT_BYTES_MAX)
 #define ENVELOPE_BYTES                                                                             \
     ((REPORT_RECIPIENTS_MAX + 1) * (ADDRESS_BYTES_MAX + ENVELOPE_RECIPIENT_OVERHEAD))
 
@@ -60,6 +62,7 @@ struct verdict server_report_recipient(const struct server_conn *conn,
 struct looking {
     struct server_conn *conn;
     enum report_kind kind;
+    struct reference reference; /* in what it returns */
     uint32_t relayed;
     uint32_t dropped;
     uint32_t logged;
@@ -197,8 +200,26 @@ static uint32_t put_envelope(const struct looking *looking, struct buf *buf)
     return logged;
 }
 
-static void put_metadata(const struct server_conn *conn, struct buf *buf)
+/* The trace stands once: of a complaint in its object. */
+static struct slice keep_reference(struct buf *buf, const struct looking *looking)
 {
+    struct reference kept = looking->reference;
+    if (looking->kind == REPORT_FEEDBACK) {
+        kept.trace = SLICE_NONE;
+    }
+    if (kept.state != REFERENCE_NONE) {
+        reference_keep(buf, &kept);
+    }
+    CHECK(!buf->overflow);
+    return buf_slice(buf);
+}
+
+static void put_metadata(const struct looking *looking, struct buf *buf)
+{
+    const struct server_conn *conn = looking->conn;
+    uint8_t reference_bytes[REFERENCE_KEPT_BYTES_MAX];
+    struct buf reference;
+    buf_init(&reference, reference_bytes, sizeof(reference_bytes));
     const struct metadata metadata = {
         .protocol = SLICE("ESMTP"),
         .peer = conn->peer,
@@ -207,6 +228,7 @@ static void put_metadata(const struct server_conn *conn, struct buf *buf)
         .hello = server_session_hello(&conn->session),
         .session = conn->session_id,
         .headers = header_pick_list(&conn->session.transaction.content.pick),
+        .reference = keep_reference(&reference, looking),
     };
     metadata_put(buf, &metadata);
     CHECK(!buf->overflow);
@@ -225,7 +247,7 @@ static bool put_payload(const struct looking *looking, const struct report *repo
     buf_init(&envelope, envelope_bytes, sizeof(envelope_bytes));
     buf_init(&metadata, metadata_bytes, sizeof(metadata_bytes));
     uint32_t recipients = put_envelope(looking, &envelope);
-    put_metadata(conn, &metadata);
+    put_metadata(looking, &metadata);
     const struct report_event event = {
         .wall_ns = conn->server->shard->wall_ns,
         .kind = report->kind,
@@ -242,7 +264,8 @@ static bool put_payload(const struct looking *looking, const struct report *repo
     }
     buf_init(&buf, ticket->block->data, ticket->block->capacity);
     CHECK(report_event_begin(&buf, &event));
-    uint32_t entries = report_log_put(&buf, report, REPORT_RECORDS_MAX / recipients);
+    uint32_t entries = report_log_put(&buf, report, looking->reference.trace,
+                                      REPORT_RECORDS_MAX / recipients);
     *count_out = entries * recipients;
     report_event_end(&buf, spool_event_sequence(conn->server->intake->spool, *count_out),
                      *count_out);
@@ -318,11 +341,24 @@ static enum server_report_step store(struct looking *looking, const struct repor
     return SERVER_REPORT_STORING;
 }
 
+/* In the header of what is returned; that of a message with a body is its beginning. */
+static void find_reference(struct looking *looking, struct slice original, struct buf *scratch)
+{
+    const struct server *server = looking->conn->server;
+    struct slice header;
+    struct slice body;
+    mime_split(original, &header, &body);
+    reference_find(header, server->intake->key, server->shard->wall_ns, scratch,
+                   &looking->reference);
+}
+
 static enum server_report_step look(struct server_conn *conn, const struct report *report,
                                     struct report_rest *rest_out, struct slice *refusal_out)
 {
     struct server *server = conn->server;
     struct looking looking = {.conn = conn, .kind = report->kind};
+    uint8_t scratch_bytes[REFERENCE_JSON_BYTES_MAX];
+    struct buf scratch;
     count(&looking);
     if (looking.refused) {
         *refusal_out = SLICE("550 5.7.1 Only reports are taken for a recipient");
@@ -331,6 +367,8 @@ static enum server_report_step look(struct server_conn *conn, const struct repor
     if (looking.logged == 0) {
         return SERVER_REPORT_MAIL;
     }
+    buf_init(&scratch, scratch_bytes, sizeof(scratch_bytes));
+    find_reference(&looking, report->original, &scratch);
     *rest_out = (struct report_rest){
         .has_id = true,
         .id = id_next(server->intake->ids, server->shard->wall_ns),

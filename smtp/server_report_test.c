@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "smtp/envelope.h"
+#include "smtp/reference.h"
 #include "tests/kit/stage.h"
 
 #define FAILURE                                                                                    \
@@ -186,6 +188,59 @@ static void a_large_report_is_read_by_its_beginning(void **state)
     assert_int_equal(stage_told(&stage, "\"type\":\"Delivery\""), 2);
 }
 
+/* A report that returns our reference, of a message sent so long ago. */
+static void send_returned(const struct reference_key *key, uint64_t age_ns, const char *before)
+{
+    static uint8_t text[8192];
+    uint8_t envelope_bytes[256];
+    struct buf envelope;
+    struct buf report;
+    struct id_source ids;
+    const struct conf_trace trace = {.header_name = SLICE("X-KumoRef")};
+    static const struct metadata none;
+    id_source_init(&ids, 9, 9);
+    buf_init(&envelope, envelope_bytes, sizeof(envelope_bytes));
+    envelope_put_sender(&envelope, SLICE("a@t.test"), NULL);
+    envelope_put_recipient(&envelope, 0, SLICE("gone@far.test"), NULL);
+    const struct reference_facts facts = {
+        .id = id_next(&ids, stage.world.node.mtas[0].shard.wall_ns - age_ns),
+        .envelope = buf_slice(&envelope),
+        .metadata = &none};
+    buf_init(&report, text, sizeof(text) - 1);
+    buf_put(&report, SLICE(FAILURE "--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"));
+    buf_put_string(&report, before);
+    reference_put(&report, &trace, key, &facts);
+    buf_put(&report, SLICE("Subject: x\r\n" END));
+    text[report.size] = '\0';
+    assert_int_equal(strncmp(send(STAGE_STRANGER, "a@drop.test", (const char *)text), "250 ", 4),
+                     0);
+}
+
+static void d10_a_record_says_what_its_reference_is_worth(void **state)
+{
+    (void)state;
+    const struct reference_key other = {.bytes = "another node's"};
+    stage_start(&stage);
+    const struct reference_key *ours = &stage.world.node.options.key;
+    static const struct {
+        bool ours;
+        uint64_t age_ns;
+        const char *before; /* other fields */
+        const char *told;
+    } rows[] = {
+        {true, 3600 * NS_PER_S, "", "\"reference\":{\"state\":\"valid\""},
+        {true, 3600 * NS_PER_S, "\r\n", "\"reference\":{\"state\":\"none\"}"},
+        {true, REFERENCE_AGE_MAX_S * NS_PER_S + 60 * NS_PER_S, "",
+         "\"reference\":{\"state\":\"expired\"}"},
+        {false, 0, "", "\"reference\":{\"state\":\"forged\"}"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        send_returned(rows[i].ours ? ours : &other, rows[i].age_ns, rows[i].before);
+        assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), i + 1);
+        assert_int_equal(stage_told(&stage, rows[i].told), 1);
+    }
+}
+
 static void f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere(void **state)
 {
     (void)state;
@@ -252,6 +307,7 @@ int main(void)
         TEST(recipients_of_each_domain_are_ruled_by_it),
         TEST(ids_of_records_and_receptions_fit),
         TEST(a_large_report_is_read_by_its_beginning),
+        TEST(d10_a_record_says_what_its_reference_is_worth),
         TEST(f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere),
         TEST(a_client_that_leaves_meanwhile_has_its_report_logged),
         TEST(more_reports_at_once_than_there_is_room_for_are_refused),

@@ -167,6 +167,7 @@ void world_boot(struct world *world)
         .conf_set_count = world->sets_kept,
         .log = {.put = node_line, .context = world},
         .id = {.bytes = {1}},
+        .key = {.bytes = "what is known to nobody else"},
         .shards = world->shards,
         .memory_bytes = world->memory_bytes,
         .files_kept = 2, /* of a log that is never long here */
