@@ -419,6 +419,7 @@ struct conf_tsa {
     const struct url *publish; /* core/url.h: who is told of records */
     size_t publish_count;
     struct slice token;    /* what they are told it with; empty: nothing */
+    const char *database;  /* file of what automation keeps; null: in node.state_dir */
     uint32_t effects_max;  /* of ringpost-tsad, like the next one: in force at once */
     uint32_t counters_max; /* of thresholds */
 };

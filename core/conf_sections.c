@@ -141,7 +141,7 @@ static const struct conf_option tsa_rows[] = {
     {.name = "publish", .kind = OPTION_OWN, .apply = apply_tsa_urls},
     {.name = "subscribe", .kind = OPTION_LATER},
     {FIELD("token", OPTION_TEXT, conf_tsa, token), .max = 1000, .secret = true},
-    {.name = "database", .kind = OPTION_LATER},
+    {FIELD("database", OPTION_PATH, conf_tsa, database)},
 };
 
 static const struct conf_options node_options = {OPTIONS(node_rows)};

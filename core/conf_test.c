@@ -114,11 +114,13 @@ static struct conf *load_tsad(const char *text)
 static void a_daemon_without_mail_has_sections_of_its_own(void **state)
 {
     (void)state;
-    struct conf *conf = load_tsad("[tsa]\neffects = 100\n[shaping.\"a.test\"]\nsmtp_port = 26\n");
+    struct conf *conf = load_tsad("[tsa]\neffects = 100\ndatabase = \"db/tsa.db\"\n"
+                                  "[shaping.\"a.test\"]\nsmtp_port = 26\n");
     assert_non_null(conf);
     assert_string_equal(said, "");
     assert_int_equal(conf->tsa.effects_max, 100);
     assert_int_equal(conf->tsa.counters_max, 65536);
+    assert_string_equal(conf->tsa.database, "db/tsa.db");
     assert_int_equal(conf->http_listeners[0].listen.port, 8008);
     conf_free(conf);
     conf = load_tsad("[log]\npath = \"log\"\n");

@@ -27,6 +27,7 @@ void advisor_init(struct advisor *advisor, struct boot_pages *pages, unsigned sh
         .shard = advisor->shard,
         .automation = &advisor->automation,
         .dir = advisor->dir,
+        .file = advisor->database,
         .log = advisor->log,
         .loaded = store_loaded,
     };

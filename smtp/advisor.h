@@ -49,6 +49,7 @@ struct advisor {
     struct shard *shard;                   /* borrowed, like the next ones */
     struct admin *admin;
     const char *dir;                       /* node.state_dir */
+    const char *database;                  /* of the store, instead of that in it; null: none */
     struct log_sink log;
     void (*loaded)(struct advisor *advisor);
     /* All shards have these overrides, until the next call; null: there are none. */

@@ -316,6 +316,7 @@ static int control_boot(struct node *node, struct buf *reason)
     control->advisor.shard = &control->shard;
     control->advisor.admin = &control->admin;
     control->advisor.dir = conf->node.state_dir;
+    control->advisor.database = conf->tsa.database;
     control->advisor.log = node->options.log;
     control->advisor.heap = &control->heap;
     advisor_init(&control->advisor, &control->pages, node->shards);

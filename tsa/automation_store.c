@@ -14,8 +14,13 @@ static void drive(struct automation_store *store);
 
 void automation_store_init(struct automation_store *store, struct boot_pages *pages)
 {
-    int size = snprintf(store->path, sizeof(store->path), "%s/automation.db", store->dir);
+    int size = store->file != NULL
+                   ? snprintf(store->path, sizeof(store->path), "%s", store->file)
+                   : snprintf(store->path, sizeof(store->path), "%s/automation.db", store->dir);
     CHECK(size > 0 && (size_t)size < sizeof(store->path));
+    const char *last = strrchr(store->path, '/');
+    (void)snprintf(store->folder, sizeof(store->folder), "%.*s",
+                   last == NULL ? 1 : (int)(last - store->path), last == NULL ? "." : store->path);
     store->rows = boot_pages_take(pages, AUTOMATION_BATCH_ROWS * sizeof(*store->rows));
     store->data = boot_pages_take(pages, AUTOMATION_BATCH_BYTES);
     state_db_init(&store->db, store->path);
@@ -87,7 +92,7 @@ static void job_begin(struct automation_store *store, enum automation_store_stag
     store->job = (struct work_job){
         .kind = (uint8_t)kind,
         .done = done,
-        .path = kind == WORK_MAKE_DIR ? store->dir : store->path,
+        .path = kind == WORK_MAKE_DIR ? store->folder : store->path,
         .data = &store->task,
     };
     job_send(store);

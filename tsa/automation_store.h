@@ -43,6 +43,7 @@ struct automation_store {
     struct shard *shard;           /* borrowed, like all to `loaded` */
     struct automation *automation;
     const char *dir;
+    const char *file;              /* instead of that in `dir`; null: none */
     struct log_sink log;
     void (*loaded)(struct automation_store *store); /* from the loop */
     enum automation_store_stage stage;
@@ -63,9 +64,10 @@ struct automation_store {
     uint64_t restored;             /* rows that were taken at the start */
     uint64_t refused;              /* … that were not */
     char path[STATE_DB_PATH_MAX];
+    char folder[STATE_DB_PATH_MAX]; /* where that lies; it is made */
 };
 
-/* Boot; shard, automation, dir, log and loaded are set by the caller. */
+/* Boot; shard, automation, dir, file, log and loaded are set by the caller. */
 void automation_store_init(struct automation_store *store, struct boot_pages *pages);
 /* Ends in `loaded`, whatever the disk says. */
 void automation_store_load(struct automation_store *store);

@@ -25,6 +25,7 @@ static struct automation automation;
 static struct automation_store store;
 static struct shaping_rule_set *set;
 static bool loaded;
+static const char *file;
 static char lines[2048];
 static size_t lines_size;
 
@@ -64,6 +65,7 @@ static void begin(uint32_t effects)
         .shard = &shards.shards[0],
         .automation = &automation,
         .dir = "state",
+        .file = file,
         .log = {.put = put_line},
         .loaded = has_loaded,
     };
@@ -136,6 +138,7 @@ static int set_up(void **state)
     rules[1].threshold = (struct rate){.count = 5, .period_ns = HOUR};
     group = (struct shaping_rule_group){SLICE("default"), true, {rules, 2}};
     (void)state;
+    file = NULL;
     set = shaping_rule_set_compile(&group, 1, NULL, NULL);
     assert_non_null(set);
     sim = sim_open(&(struct sim_options){.seed = 1});
@@ -251,6 +254,26 @@ static void a_stop_before_a_write_is_due_writes_once(void **state)
     stop();
     begin_and_load(EFFECTS);
     assert_int_equal(effects(), 1);
+    stop();
+}
+
+static void another_file_has_all_of_it(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"elsewhere/deep/tsa.db", "tsa.db"};
+    for (unsigned i = 0; i < COUNT_OF(files); i++) {
+        file = files[i];
+        begin_and_load(EFFECTS);
+        assert_int_equal(effects(), 0);
+        judge("451 slow", 1);
+        stop();
+        begin_and_load(EFFECTS);
+        assert_int_equal(effects(), 1);
+        stop();
+    }
+    file = NULL;
+    begin_and_load(EFFECTS);
+    assert_int_equal(effects(), 0);
     stop();
 }
 
@@ -372,6 +395,7 @@ int main(void)
         TEST(what_was_counted_goes_on),
         TEST(a_stop_writes_what_has_just_changed),
         TEST(a_stop_before_a_write_is_due_writes_once),
+        TEST(another_file_has_all_of_it),
         TEST(rows_beyond_smaller_tables_go),
         TEST(f20_a_disk_without_room_is_said_once_and_written_when_there_is),
         TEST(f20_a_stop_does_not_wait_for_a_disk_that_fails),

@@ -301,6 +301,7 @@ static void services_boot(struct tsad *tsad)
     tsad->store.shard = &tsad->shard;
     tsad->store.automation = &tsad->tsa.automation;
     tsad->store.dir = conf->node.state_dir;
+    tsad->store.file = conf->tsa.database;
     tsad->store.log = tsad->options.log;
     tsad->store.loaded = loaded;
     automation_store_init(&tsad->store, &tsad->pages);
