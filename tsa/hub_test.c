@@ -87,7 +87,7 @@ static int setup(void **state)
 static int setup_short_of_bytes(void **state)
 {
     (void)state;
-    open_hub(128, 2 * HUB_MESSAGE_BYTES_MAX);
+    open_hub(1024, 2 * HUB_MESSAGE_BYTES_MAX);
     return 0;
 }
 
@@ -457,6 +457,33 @@ static void at06_whoever_catches_up_knows_what_is_in_force(void **state)
     }
 }
 
+/* However long changes are, and wherever one of them had no room behind the one before. */
+static void at06_every_change_that_can_be_gone_back_to_is_whole(void **state)
+{
+    struct prng prng;
+    char domain[256];
+    char head[64];
+    (void)state;
+    prng_seed(&prng, 1);
+    for (unsigned round = 0; round < 5000; round++) {
+        unsigned number = (unsigned)(prng_next(&prng) % 12);
+        (void)snprintf(domain, sizeof(domain), "%0*u.test", 1 + (int)(number * 20), number);
+        act(SHAPING_BOUNCE, domain, NOW - HOUR / 2 + round * NS_PER_MS);
+        for (uint64_t seq = hub.oldest + 1; round % 50 == 49 && seq < hub.next; seq++) {
+            struct listener changes;
+            struct slice message;
+            subscribe(&changes, HUB_CHANGES, seq - 1, "");
+            assert_int_equal(hub_next(&hub, &changes.subscriber, &message), HUB_MESSAGE);
+            (void)snprintf(head, sizeof(head), "{\"seq\":%llu,", (unsigned long long)seq);
+            assert_true(slice_starts_with(message, slice_from_string(head)));
+            assert_true(json_read(reader, message));
+            hub_unsubscribe(&hub, &changes.subscriber);
+        }
+    }
+    assert_in_range(hub.next - hub.oldest, 10, 500); /* bytes ran out, not changes */
+    assert_true(hub.oldest > FIRST + 4000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +491,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_taken_back_is_told_to_those_who_know_of_it, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(at06_every_change_that_can_be_gone_back_to_is_whole,
+                                        setup_short_of_bytes, teardown),
         cmocka_unit_test_setup_teardown(at06_who_has_seen_a_number_goes_on_behind_it, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(at06_who_is_too_slow_is_lost_and_nobody_else_waits, setup,
