@@ -1,6 +1,6 @@
 /*
- * SHA-256 (FIPS 180-4), and the keyed hash HMAC of it (RFC 2104), for what is to be proof against
- * forgers: references in mail (smtp/reference.h). Pure; nothing is allocated.
+ * The keyed hash HMAC of SHA-256 (RFC 2104, FIPS 180-4), for what is to be proof against forgers:
+ * references in mail (smtp/reference.h). libcrypto computes it. Pure; nothing is allocated.
  */
 #ifndef RINGPOST_CORE_SHA256_H
 #define RINGPOST_CORE_SHA256_H
@@ -10,7 +10,6 @@
 #define SHA256_BYTES       32
 #define SHA256_BLOCK_BYTES 64
 
-void sha256(struct slice input, uint8_t digest_out[SHA256_BYTES]);
 /* `key` is at most SHA256_BLOCK_BYTES. */
 void sha256_keyed(struct slice key, struct slice input, uint8_t digest_out[SHA256_BYTES]);
 
