@@ -69,8 +69,9 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
             limit_put(&part->found, &limit, true, now_ns);
         }
     }
-    const struct egress *egress = queue_view_sender(view, 0);
-    for (unsigned n = 0; egress != NULL; egress = queue_view_sender(view, ++n)) {
+    unsigned next = 0;
+    const struct egress *egress;
+    while ((egress = queue_view_sender(view, &next)) != NULL) {
         for (unsigned i = 0; i < EGRESS_CELLS_MAX; i++) {
             if (limit_view_site(egress, i, &limit)) {
                 limit_put(&part->found, &limit, false, now_ns);
@@ -109,9 +110,9 @@ static void longest_tell(struct explain_part *part)
     text_set(&found->response, SLICE_NONE);
     text_set(&found->source, SLICE_NONE);
     found->shaped = false;
-    const struct egress *egress = queue_view_sender(view, 0);
-    for (unsigned i = 0; egress != NULL && found->response.bytes == 0;
-         egress = queue_view_sender(view, ++i)) {
+    unsigned next = 0;
+    const struct egress *egress;
+    while (found->response.bytes == 0 && (egress = queue_view_sender(view, &next)) != NULL) {
         uint8_t memory[EGRESS_REFUSAL_BYTES_MAX];
         struct buf text;
         buf_init(&text, memory, sizeof(memory));

@@ -32,11 +32,11 @@ static struct slice provider_of(struct delivery *delivery, const struct queue_vi
 {
     const struct queue_options *options =
         queue_options_of(delivery->queues, view->scheduled->number);
-    const struct egress *egress = queue_view_sender(view, 0);
+    const struct path_options *path = view->pool != NULL ? view->pool->path : NULL;
     if (options->provider_name.size > 0) {
         return options->provider_name;
     }
-    return egress != NULL && egress->path != NULL ? egress->path->provider_name : SLICE_NONE;
+    return path != NULL ? path->provider_name : SLICE_NONE;
 }
 
 static void queue_visit(struct shard_walk *walk, uint32_t number)

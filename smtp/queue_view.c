@@ -50,12 +50,18 @@ bool queue_view_ready(const struct delivery *delivery, uint32_t number,
     return true;
 }
 
-const struct egress *queue_view_sender(const struct queue_view *view, unsigned i)
+const struct egress *queue_view_sender(const struct queue_view *view, unsigned *next)
 {
     if (view->egress != NULL) {
-        return i == 0 ? view->egress : NULL;
+        return (*next)++ == 0 ? view->egress : NULL;
     }
-    return view->pool != NULL && i < view->pool->count ? view->pool->members[i] : NULL;
+    while (view->pool != NULL && *next < view->pool->count) {
+        const struct egress *egress = view->pool->members[(*next)++];
+        if (egress != NULL) {
+            return egress;
+        }
+    }
+    return NULL;
 }
 
 void queue_view_complete(const struct delivery *delivery, struct queue_view *view)

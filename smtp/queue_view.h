@@ -37,8 +37,8 @@ void queue_view_complete(const struct delivery *delivery, struct queue_view *vie
 uint64_t queue_view_order(const struct queue_view *view);
 /* How long it has been held back for that reason. */
 uint64_t queue_view_ms(const struct queue_view *view, enum hold_reason reason, uint64_t now_ns);
-/* Number `i` of those that send what is due in it; null: there is none. */
-const struct egress *queue_view_sender(const struct queue_view *view, unsigned i);
+/* The next of those that send what is due in it; null: there is no other. `*next` begins as 0. */
+const struct egress *queue_view_sender(const struct queue_view *view, unsigned *next);
 /* Of a ready queue with that number; null: there is none. */
 const struct egress *queue_view_egress(const struct delivery *delivery, uint32_t number);
 

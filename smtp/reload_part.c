@@ -6,7 +6,7 @@
 #include "smtp/queue_gate.h"
 #include "smtp/queue_of.h"
 
-/* Queues or sites looked at in one turn. */
+/* Queues or pools looked at in one turn. */
 #define LOOKS_MAX 512u
 
 static struct reload_part *part_of(struct shard_walk *walk)
@@ -43,16 +43,15 @@ static void visit(struct shard_walk *walk, uint32_t number)
         if (queue != NULL) {
             queue_visit(part, queue);
         }
-    } else if (pool_is_taken(&delivery->egresses, number)) {
-        const struct egress *egress = pool_at(&delivery->egresses, number);
-        egress_pool_renew(egress->pool, delivery->conf);
+    } else if (pool_is_taken(&delivery->egress_pools, number)) {
+        egress_pool_renew(pool_at(&delivery->egress_pools, number), delivery->conf);
     }
 }
 
 static enum walk_slice part_slice(struct shard_walk *walk)
 {
     struct reload_part *part = part_of(walk);
-    enum walk_things things = part->stage == RELOAD_QUEUES ? WALK_QUEUES : WALK_SITES;
+    enum walk_things things = part->stage == RELOAD_QUEUES ? WALK_QUEUES : WALK_POOLS;
     if (walk->delivery->stopping) {
         return WALK_OVER; /* nothing begins any more, by whatever options; the old ones stay */
     }

@@ -6,7 +6,7 @@
  *   arrival  whatever begins from here on begins by the new one
  *   queues   each has its options from it; where its route or its rates are others, what waits in
  *            it goes there, and what is hot ends where it is
- *   sites    those whose options are the same stay; the others have no queue any more, and end with
+ *   pools    those whose options are the same stay; the others have no queue any more, and end with
  *            what they have begun
  *
  * Then the shard borrows from the old one no longer, but for transactions that came in under it:
@@ -20,7 +20,7 @@
 #include "smtp/inject.h"
 #include "smtp/shard_walk.h"
 
-enum reload_stage { RELOAD_QUEUES, RELOAD_SITES, RELOAD_OVER };
+enum reload_stage { RELOAD_QUEUES, RELOAD_POOLS, RELOAD_OVER };
 
 /* Who on a mail shard has a configuration, beside its delivery. All borrowed. */
 struct reload_target {

@@ -58,6 +58,8 @@ uint32_t walk_things_end(const struct delivery *delivery, enum walk_things thing
     switch (things) {
     case WALK_QUEUES:
         return queues_end(delivery->queues);
+    case WALK_POOLS:
+        return delivery->egress_pools.fresh;
     case WALK_SITES:
         return delivery->egresses.fresh;
     case WALK_ROWS:

@@ -39,7 +39,7 @@ struct shard_walk {
 };
 
 /* What has numbers on a shard, some of which may be free. */
-enum walk_things { WALK_QUEUES, WALK_SITES, WALK_ROWS };
+enum walk_things { WALK_QUEUES, WALK_POOLS, WALK_SITES, WALK_ROWS };
 
 /* `delivery` may follow before it is sent. */
 void shard_walk_init(struct shard_walk *walk, const struct shard_walk_kind *kind,
