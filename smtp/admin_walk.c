@@ -142,6 +142,9 @@ static enum walk_slice part_slice(struct shard_walk *walk)
     uint32_t end = walk_things_end(walk->delivery, things[part->stage]);
     uint32_t count = part->stage == ADMIN_ROWS ? ROWS_MAX : budget(part);
     if (shard_walk_visit(walk, end, count, visit)) {
+        if (part->stage == ADMIN_SITES && part->task == ADMIN_OBEY) {
+            egress_pools_deal(walk->delivery); /* others may be suspended who have no egress */
+        }
         part->stage++;
     }
     if (part->stage == ADMIN_ROWS && !part->rows_marked) {

@@ -83,6 +83,9 @@ static void delivery_tick(struct timer *timer)
     uint32_t count = MIN_OF(delivery->egresses.used, EGRESSES_A_TICK);
     for (uint32_t i = 0; i < count; i++) {
         struct list *link = list_pop_front(&delivery->all);
+        if (link == NULL) {
+            break; /* the last ones have gone */
+        }
         list_push_back(&delivery->all, link);
         egress_tick(CONTAINER_OF(link, struct egress, link));
     }
@@ -287,7 +290,7 @@ struct slice delivery_hold_detail(const struct delivery *delivery,
 
 void delivery_forget(struct delivery *delivery, struct egress *egress)
 {
-    egress_pool_left(egress->pool, egress); /* which may be its end */
+    egress_pool_left(egress->pool); /* which may be its end */
     path_drop(&delivery->paths, &egress->path);
     list_remove(&egress->link);
     shard_timer_clear(delivery->shard, &egress->timer);

@@ -84,6 +84,7 @@ struct delivery {
     struct htab sites;        /* egress pools by name: egress_pool_there */
     struct egress_sources sources;
     struct deferred look;     /* egress pools look for work, … */
+    bool look_members;        /* … and all their egresses, … */
     uint32_t look_next;       /* … from this number on */
     struct list pool_list;    /* of them and of those that are retired */
     struct list all;          /* egresses */

@@ -558,7 +558,8 @@ static void egress_work(struct deferred *deferred)
         waits = send_due(egress);
     } else {
         /* Asked for a moment ago; or the registry has no room for them. */
-        hold(egress, set->in_flight > 0 ? HOLD_none : HOLD_memory, 0);
+        bool empty = egress_fresh(egress) + egress->window.hot == 0;
+        hold(egress, empty ? HOLD_empty : set->in_flight > 0 ? HOLD_none : HOLD_memory, 0);
     }
     egress_ahead_trim(egress);
     judge(egress);
@@ -592,17 +593,16 @@ struct slice egress_last_word(const struct egress *egress, struct buf *text)
     if (!egress_is_left_out(egress)) {
         return slice_make(egress->refusal, egress->refusal_bytes);
     }
-    buf_put(text, SLICE("Ringpost internal: the source address "));
-    endpoint_put_address(text, &egress->source);
-    buf_put(text, SLICE(" is none of this host"));
+    egress_source_put_out(text, &egress->source);
     return buf_slice(text);
 }
 
 bool egress_takes_turns(const struct egress *egress)
 {
+    const struct cell_set *set = &egress->limits.set;
     bool led = egress->reach != 0 || egress->pool->hosts.nowhere.code != 0;
     return led && egress->path != NULL && !egress->suspended && !egress_is_left_out(egress) &&
-           cell_set_whole(&egress->limits.set);
+           (cell_set_whole(set) || set->in_flight > 0);
 }
 
 void egress_kick(struct egress *egress)
@@ -627,10 +627,11 @@ static bool must_look(const struct egress *egress)
 void egress_tick(struct egress *egress)
 {
     struct cell_set *set = &egress->limits.set;
-    if (egress->delivery->stopping || (egress->pool->ready.queues == 0 && set->held > 0)) {
+    bool ends = egress->leaves || egress->pool->ready.queues == 0;
+    if (egress->delivery->stopping || (ends && set->held > 0)) {
         egress_kick(egress); /* its end may have waited for mail of its cells */
     } else if (!cell_set_whole(set)) {
-        if (set->in_flight == 0 && egress->pool->ready.queues > 0) {
+        if (set->in_flight == 0 && egress_due(egress) > 0) {
             cell_set_ask(set);
         }
     } else {
@@ -642,6 +643,7 @@ void egress_tick(struct egress *egress)
             (void)egress_yield_idle(egress);
         }
     }
+    egress_rest(egress);
 }
 
 static void close_all(struct list *conns, bool cut)

@@ -10,7 +10,6 @@
 
 struct transfer;
 
-#define EGRESS_REFUSAL_BYTES_MAX 250
 #define EGRESS_EHLO_BYTES_MAX    256 /* a host name */
 #define EGRESS_HOST_BYTES_MAX    255
 
@@ -19,7 +18,9 @@ struct egress {
     struct delivery *delivery;
     uint16_t member;            /* its index there */
     bool moves;                 /* counted in pool->moving */
+    bool leaves;                /* it is no member any more, and goes when its cells are home */
     int32_t owed;               /* recipients dealt to it; below 0: it took more than that */
+    uint32_t unpaid;            /* of these, dealt before its cells have come */
     struct ready_window window; /* its hot rows */
     struct list link;         /* in delivery->all */
     struct list idle;         /* egress_conn, last used first */
@@ -76,9 +77,8 @@ static inline struct egress_conn *egress_conn_of(struct client_conn *client)
     return CONTAINER_OF(client, struct egress_conn, conn);
 }
 
-/* Number `member` of this pool; null: no memory. */
-MUST_USE struct egress *egress_new(struct egress_pool *pool, unsigned member,
-                                   const struct egress_way *way);
+/* Of number `member` of this pool; null: no memory. */
+MUST_USE struct egress *egress_new(struct egress_pool *pool, unsigned member);
 static inline struct slice egress_source_name(const struct egress *egress)
 {
     return slice_make(egress->name, egress->source_bytes);
@@ -99,6 +99,8 @@ void egress_work_init(struct egress *egress);
 void egress_slot_granted(struct egress_limits *limits);
 /* Ends it when nothing refers to it any more; the cells go home first. */
 void egress_join(struct egress *egress);
+/* It has had nothing to do for a while, and there is nothing to be known of it: it goes. */
+void egress_rest(struct egress *egress);
 /* Is its source's address none of this host? */
 bool egress_is_left_out(const struct egress *egress);
 /* What its site has answered last that was not for delivery, or why there is none to ask; into

@@ -30,10 +30,15 @@ static const struct rate *family_rate(const struct family *family, unsigned i, s
     return i < own ? family->own : &family->shared->rows[i - own].rate;
 }
 
+static unsigned family_count(const struct family *family)
+{
+    return rate_is_set(family->own) + (unsigned)family->shared->count;
+}
+
 /* Returns how many there are. */
 static unsigned family_ask(const struct family *family, struct cell_set *set, struct slice site)
 {
-    unsigned count = rate_is_set(family->own) + (unsigned)family->shared->count;
+    unsigned count = family_count(family);
     for (unsigned i = 0; i < count; i++) {
         struct slice name;
         const struct rate *rate = family_rate(family, i, &name);
@@ -78,9 +83,13 @@ void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_
     rates_init(&limits->connects, &limits->connect_line, 1);
 }
 
-static uint32_t slot_limit(const struct egress_limits *limits, unsigned i)
+static unsigned slot_count(const struct path_options *path)
 {
-    const struct path_options *path = limits->path;
+    return 1 + (unsigned)path->additional_connection_limits.count;
+}
+
+static uint32_t slot_limit(const struct path_options *path, unsigned i)
+{
     return i == 0 ? path->connection_limit : path->additional_connection_limits.rows[i - 1].limit;
 }
 
@@ -115,7 +124,7 @@ void egress_limits_begin(struct egress_limits *limits)
         user->granted = slot_granted;
         user->asked = slot_asked;
         user->context = limits;
-        user->limit = slot_limit(limits, i);
+        user->limit = slot_limit(limits->path, i);
         slot_user_init(user, limits->set.shard, cell_set_at(&limits->set, i));
     }
     family_begin(limits, messages_of(limits->path), &limits->messages, limits->message_count, &at);
@@ -277,19 +286,40 @@ bool egress_limits_mail_out(const struct egress_limits *limits)
 
 /* --- for reports ------------------------------------------------------------------------------ */
 
-static void slots_view(const struct egress_limits *limits, unsigned i, struct limit_view *view)
+static void slots_view(const struct path_options *path, unsigned i, struct limit_view *view)
 {
     view->option = i == 0 ? "connection_limit" : "additional_connection_limits";
-    view->count = slot_limit(limits, i);
+    view->count = slot_limit(path, i);
     if (i > 0) {
-        view->name = limits->path->additional_connection_limits.rows[i - 1].name;
+        view->name = path->additional_connection_limits.rows[i - 1].name;
     }
 }
 
-static void family_view(struct family family, unsigned i, struct limit_view *view)
+static void family_view(const struct family *family, unsigned i, struct limit_view *view)
 {
-    view->rate = family_rate(&family, i, &view->name);
-    view->option = view->name.size > 0 ? family.shared_option : family.own_option;
+    view->rate = family_rate(family, i, &view->name);
+    view->option = view->name.size > 0 ? family->shared_option : family->own_option;
+}
+
+bool egress_limits_of(const struct path_options *path, unsigned i, struct limit_view *view_out)
+{
+    const struct family messages = messages_of(path);
+    const struct family selects = selects_of(path);
+    unsigned slots = slot_count(path);
+    unsigned message_end = slots + family_count(&messages);
+    unsigned select_end = message_end + family_count(&selects);
+    *view_out = (struct limit_view){0};
+    if (i < slots) {
+        slots_view(path, i, view_out);
+    } else if (i < message_end) {
+        family_view(&messages, i - slots, view_out);
+    } else if (i < select_end) {
+        family_view(&selects, i - message_end, view_out);
+    } else {
+        view_out->option = "max_connection_rate";
+        view_out->rate = &path->max_connection_rate;
+    }
+    return i < select_end + rate_is_set(&path->max_connection_rate);
 }
 
 bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct limit_view *view_out)
@@ -298,17 +328,7 @@ bool egress_limits_at(const struct egress_limits *limits, unsigned i, struct lim
     if (!cell_set_whole(set) || i >= set->count || limits->path == NULL) {
         return false;
     }
-    *view_out = (struct limit_view){.cell = cell_set_at(set, i)};
-    unsigned selects = limits->slot_count + limits->message_count;
-    if (i < limits->slot_count) {
-        slots_view(limits, i, view_out);
-    } else if (i < selects) {
-        family_view(messages_of(limits->path), i - limits->slot_count, view_out);
-    } else if (i < selects + limits->select_count) {
-        family_view(selects_of(limits->path), i - selects, view_out);
-    } else {
-        view_out->option = "max_connection_rate";
-        view_out->rate = &limits->path->max_connection_rate;
-    }
+    CHECK(egress_limits_of(limits->path, i, view_out));
+    view_out->cell = cell_set_at(set, i);
     return true;
 }

@@ -46,10 +46,11 @@ struct egress_limits {
  */
 void egress_limits_init(struct egress_limits *limits, struct slice name, uint64_t lead,
                         const struct path_options *path);
-/* Has it rates of selection? */
-static inline bool egress_limits_selects(const struct egress_limits *limits)
+/* Has a path rates of selection? */
+static inline bool egress_limits_selects(const struct path_options *path)
 {
-    return limits->select_count > 0;
+    return rate_is_set(&path->source_selection_rate) ||
+           path->additional_source_selection_rates.count > 0;
 }
 /* No tokens are kept for what is to come. */
 void egress_limits_rest_rates(struct egress_limits *limits);
@@ -90,7 +91,11 @@ MUST_USE enum egress_yield egress_limits_yield(struct egress_limits *limits,
 /* Cells of it may not be given back yet. */
 bool egress_limits_mail_out(const struct egress_limits *limits);
 
-/* Number `i` of them, below EGRESS_CELLS_MAX. False: there is none, or they are not at work. */
+/* Number `i` of those that a path has, below EGRESS_CELLS_MAX, without a cell. False: there is
+ * none. */
+MUST_USE bool egress_limits_of(const struct path_options *path, unsigned i,
+                               struct limit_view *view_out);
+/* The same with its cell. False: there is none, or they are not at work. */
 MUST_USE bool egress_limits_at(const struct egress_limits *limits, unsigned i,
                                struct limit_view *view_out);
 

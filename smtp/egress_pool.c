@@ -114,6 +114,12 @@ static bool pool_equal(const void *context, uint64_t value, const void *key)
            same_pool(pool->options, wanted->options);
 }
 
+void egress_pool_member_name(const struct egress_pool *pool, unsigned member, struct buf *buf)
+{
+    buf_put(buf, pool->options->members[member].source->name);
+    buf_put(buf, slice_skip(egress_pool_name(pool), egress_pool_label(pool).size));
+}
+
 struct slice egress_pool_label(const struct egress_pool *pool)
 {
     struct slice name = egress_pool_name(pool);
@@ -154,19 +160,63 @@ static void pool_hide(struct egress_pool *pool)
 }
 
 /* The options of member `i` there; null: no memory. */
-static const struct path_options *member_path(struct egress_pool *pool, unsigned i,
-                                              const struct egress_way *way)
+static const struct path_options *way_member_path(struct delivery *delivery,
+                                                  const struct egress_way *way, unsigned i)
 {
-    return path_book_find(&pool->delivery->paths, way->domain, way->site,
-                          egress_source_name(pool->members[i]));
+    return path_book_find(&delivery->paths, way->domain, way->site,
+                          way->pool->members[i].source->name);
 }
 
-/* Another view has the same for the pool; for each of its members, too? Then that is theirs. */
+const struct path_options *egress_pool_member_path(const struct egress_pool *pool,
+                                                   unsigned member)
+{
+    return path_book_find(&pool->delivery->paths, slice_make(pool->domain, pool->domain_bytes),
+                          pool->site, pool->options->members[member].source->name);
+}
+
+/* Are tickets drawn there, and if not, whose is all of it? False: no memory. */
+static bool way_deals(const struct egress_way *way, struct delivery *delivery, bool *deals_out,
+                      unsigned *sole_out)
+{
+    const struct pool_options *pool = way->pool;
+    unsigned weighted = 0;
+    *sole_out = pool->turns[0];
+    for (size_t i = 0; i < pool->member_count; i++) {
+        weighted += pool->members[i].weight > 0;
+    }
+    *deals_out = weighted > 1;
+    if (weighted > 1) {
+        return true;
+    }
+    const struct path_options *path = way_member_path(delivery, way, *sole_out);
+    *deals_out = path != NULL && egress_limits_selects(path);
+    return path != NULL;
+}
+
+/* Domains that have the same path have the same ones of all sources. One that is no name of a
+ * domain finds no block of its own, whatever it is. */
+static void domain_set(struct egress_pool *pool, struct slice domain)
+{
+    size_t size = domain.size <= sizeof(pool->domain) ? domain.size : 0;
+    if (size > 0) {
+        memcpy(pool->domain, domain.data, size);
+    }
+    pool->domain_bytes = (uint16_t)size;
+}
+
+/* Another view has the same for the pool; for each of its members, too? Then that is theirs. Who
+ * has no egress has nothing by the former one. */
 static bool pool_follow(struct egress_pool *pool, const struct egress_way *way)
 {
+    struct delivery *delivery = pool->delivery;
+    bool deals;
+    unsigned sole;
+    if (!way_deals(way, delivery, &deals, &sole) || deals != pool->dealing) {
+        return false;
+    }
     for (unsigned i = 0; i < pool->count; i++) {
         if (pool->members[i] != NULL) {
-            const struct path_options *path = member_path(pool, i, way);
+            const struct path_options *path = way_member_path(delivery, way, i);
             if (path == NULL || !same_path(path, pool->members[i]->path)) {
                 return false;
             }
@@ -174,11 +224,12 @@ static bool pool_follow(struct egress_pool *pool, const struct egress_way *way)
     }
     for (unsigned i = 0; i < pool->count; i++) {
         if (pool->members[i] != NULL) {
-            egress_follow(pool->members[i], member_path(pool, i, way));
+            egress_follow(pool->members[i], way_member_path(delivery, way, i));
         }
     }
-    path_drop(&pool->delivery->paths, &pool->path);
+    path_drop(&delivery->paths, &pool->path);
     pool->path = path_hold(way->path);
+    domain_set(pool, way->domain);
     return true;
 }
 
@@ -210,6 +261,7 @@ static void pool_aim(struct egress_pool *pool, struct site *site, const struct r
         }
     }
     site_release(former);
+    egress_pool_kick(pool);
 }
 
 void egress_pool_lead(struct egress_pool *pool, const struct egress_way *way)
@@ -275,36 +327,27 @@ static void pool_free(struct egress_pool *pool)
     pool_give(&pool->delivery->egress_pools, pool);
 }
 
-/* Its members. False: no memory for all of them. */
-static bool members_new(struct egress_pool *pool, const struct egress_way *way)
+/* Nothing is routed to it any more. */
+static void pool_unlist(struct egress_pool *pool)
 {
-    bool selected = false;
-    for (unsigned i = 0; i < pool->count; i++) {
-        pool->members[i] = NULL;
-        if (way->pool->members[i].weight == 0) {
-            continue;
-        }
-        pool->members[i] = egress_new(pool, i, way);
-        if (pool->members[i] == NULL) {
-            return false;
-        }
-        pool->open++;
-        selected |= egress_limits_selects(&pool->members[i]->limits);
-    }
-    pool->dealing = pool->open > 1 || selected;
-    return true;
+    CHECK(pool->ready.queues == 0);
+    pool_hide(pool);
+    pool->options = NULL;
+    path_drop(&pool->delivery->paths, &pool->path);
 }
 
-/* Ends when nothing refers to it any more; the cell goes home first. */
-static void pool_join(struct egress_pool *pool)
+void egress_pool_join(struct egress_pool *pool)
 {
-    bool wanted = pool->open > 0 && !pool->delivery->stopping;
-    if (wanted || pool->set.in_flight > 0) {
+    bool used = pool->open > 0 || pool->ready.queues > 0;
+    if ((used && !pool->delivery->stopping) || pool->set.in_flight > 0) {
         return;
+    }
+    if (!used && pool->options != NULL) {
+        pool_unlist(pool);
     }
     if (pool->set.held > 0) {
         cell_set_return(&pool->set);
-    } else if (pool->open == 0) {
+    } else if (!used) {
         pool_free(pool);
     }
 }
@@ -314,17 +357,10 @@ static void cell_settled(struct cell_set *set)
     struct egress_pool *pool = CONTAINER_OF(set, struct egress_pool, set);
     if (cell_set_whole(set)) {
         egress_pool_kick(pool);
+    } else if (pool->options != NULL && !pool->delivery->stopping) {
+        shard_timer_set(pool->delivery->shard, &pool->timer, EGRESS_AGAIN_NS);
     }
-    pool_join(pool);
-}
-
-/* Nothing is routed to it any more. */
-static void pool_unlist(struct egress_pool *pool)
-{
-    CHECK(pool->ready.queues == 0);
-    pool_hide(pool);
-    pool->options = NULL;
-    path_drop(&pool->delivery->paths, &pool->path);
+    egress_pool_join(pool);
 }
 
 /* Its members end, and it with them. */
@@ -336,29 +372,42 @@ static void pool_retire(struct egress_pool *pool)
             egress_retire(pool->members[i]);
         }
     }
-    pool_join(pool); /* it may have had none */
+    egress_pool_join(pool); /* it may have had none */
 }
 
 struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egress_way *way)
 {
-    struct egress_pool *pool = pool_take(&delivery->egress_pools);
+    bool deals;
+    unsigned sole;
+    struct egress_pool *pool =
+        way_deals(way, delivery, &deals, &sole) ? pool_take(&delivery->egress_pools) : NULL;
     if (pool == NULL) {
         return NULL;
     }
     struct slice name = buf_slice(&way->name);
-    /* Field by field: the array at its end is large. */
+    /* Field by field: the arrays at its end are large. */
     CHECK(!way->name.overflow && name.size <= sizeof(pool->name));
     pool->delivery = delivery;
     pool->options = way->pool;
     pool->path = path_hold(way->path);
     pool->listed = true;
     pool->identity = way->route.identity;
+    pool->shared = way->route.shared;
     pool->until_ns = 0;
     pool->refusal = HOLD_none;
     pool->dealt = 0;
     pool->moving = 0;
     pool->open = 0;
+    pool->word_bytes = 0;
+    pool->word_member = 0;
+    pool->dealing = deals;
+    pool->sole = sole;
     pool->count = (unsigned)way->pool->member_count;
+    for (unsigned i = 0; i < pool->count; i++) {
+        pool->debts[i] = 0;
+        pool->members[i] = NULL;
+    }
+    domain_set(pool, way->domain);
     pool->name_bytes = (uint16_t)name.size;
     memcpy(pool->name, name.data, name.size);
     ready_queue_init(&pool->ready, delivery->shard->now_ns);
@@ -369,26 +418,25 @@ struct egress_pool *egress_pool_new(struct delivery *delivery, const struct egre
     pool->site = way->site != NULL ? site_hold(way->site) : NULL;
     egress_hosts_set(&pool->hosts, &way->route);
     egress_pool_lead(pool, way);
-    bool whole = members_new(pool, way);
     tickets_init(pool);
     CHECK(htab_insert(&delivery->sites, htab_hash(&delivery->sites, name),
                       pool_index(&delivery->egress_pools, pool)));
-    if (!whole) {
-        pool_retire(pool);
-        return NULL;
-    }
     return pool;
 }
 
-void egress_pool_left(struct egress_pool *pool, const struct egress *egress)
+struct egress *egress_pool_fill(struct egress_pool *pool, unsigned member)
 {
-    pool->members[egress->member] = NULL;
-    pool->moving -= egress->moves;
-    if (pool->options != NULL) {
-        pool_unlist(pool); /* it is whole no more: who comes now finds a new one */
-    }
+    struct egress *egress = egress_new(pool, member);
+    CHECK(pool->members[member] == NULL && pool->debts[member] == 0);
+    pool->members[member] = egress;
+    pool->open += egress != NULL;
+    return egress;
+}
+
+void egress_pool_left(struct egress_pool *pool)
+{
     pool->open--;
-    pool_join(pool);
+    egress_pool_join(pool);
 }
 
 void egress_pool_renew(struct egress_pool *pool, const struct conf *conf)
@@ -420,12 +468,26 @@ static void members_kick(struct egress_pool *pool)
     }
 }
 
+/* All is of one source: it has an egress as soon as something is due. */
+static void sole_kick(struct egress_pool *pool)
+{
+    bool wanted = pool->ready.due > 0 && pool->options != NULL && !pool->delivery->stopping;
+    pool->refusal = HOLD_none;
+    if (pool->members[pool->sole] != NULL) {
+        egress_kick(pool->members[pool->sole]);
+    } else if (wanted && egress_pool_fill(pool, pool->sole) == NULL) {
+        pool->refusal = HOLD_memory;
+        shard_timer_set(pool->delivery->shard, &pool->timer, EGRESS_AGAIN_NS);
+        egress_pool_judge(pool, NULL);
+    }
+}
+
 void egress_pool_kick(struct egress_pool *pool)
 {
     if (pool->dealing) {
         shard_defer(pool->delivery->shard, &pool->deal);
     } else {
-        members_kick(pool);
+        sole_kick(pool);
     }
 }
 
@@ -437,19 +499,29 @@ static void look_run(struct deferred *deferred)
     for (; delivery->look_next < end; delivery->look_next++) {
         if (pool_is_taken(pools, delivery->look_next)) {
             struct egress_pool *pool = pool_at(pools, delivery->look_next);
-            members_kick(pool);
+            if (delivery->look_members) {
+                members_kick(pool);
+            }
             egress_pool_kick(pool);
         }
     }
     if (delivery->look_next < pools->fresh) {
         shard_defer(delivery->shard, deferred);
+    } else {
+        delivery->look_members = false;
     }
+}
+
+void egress_pools_deal(struct delivery *delivery)
+{
+    delivery->look_next = 0;
+    shard_defer(delivery->shard, &delivery->look);
 }
 
 void egress_pools_look(struct delivery *delivery)
 {
-    delivery->look_next = 0;
-    shard_defer(delivery->shard, &delivery->look);
+    delivery->look_members = true;
+    egress_pools_deal(delivery);
 }
 
 void egress_pool_unused(struct egress_pool *pool)
@@ -459,6 +531,7 @@ void egress_pool_unused(struct egress_pool *pool)
             egress_unused(pool->members[i]);
         }
     }
+    shard_defer(pool->delivery->shard, &pool->deal); /* which ends it, if it has no egress */
 }
 
 const struct egress *egress_pool_suspended(const struct egress_pool *pool)
@@ -487,6 +560,9 @@ static const struct egress *held_member(const struct egress_pool *pool)
 void egress_pool_judge(struct egress_pool *pool, struct egress *egress)
 {
     struct hold hold = {.reason = HOLD_none};
+    if (egress != NULL && egress->leaves) {
+        return;
+    }
     if (egress != NULL) {
         pool->moving -= egress->moves;
         egress->moves = egress->hold.reason == HOLD_none;
@@ -516,7 +592,7 @@ void egress_pools_stop(struct delivery *delivery)
     while (link != &delivery->pool_list) {
         struct egress_pool *pool = CONTAINER_OF(link, struct egress_pool, link);
         link = link->next;
-        pool_join(pool);
+        egress_pool_join(pool);
     }
 }
 

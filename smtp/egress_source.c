@@ -51,6 +51,13 @@ bool egress_source_is_out(const struct delivery *delivery, const struct endpoint
     return source != NULL && source->out;
 }
 
+void egress_source_put_out(struct buf *text, const struct endpoint *address)
+{
+    buf_put(text, SLICE("Ringpost internal: the source address "));
+    endpoint_put_address(text, address);
+    buf_put(text, SLICE(" is none of this host"));
+}
+
 static struct egress_source *source_new(struct delivery *delivery, const struct endpoint *address)
 {
     struct egress_sources *sources = &delivery->sources;

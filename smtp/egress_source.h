@@ -24,6 +24,8 @@ void egress_sources_init(struct delivery *delivery, struct boot_pages *pages);
 /* Is nothing sent from this address? One of zero is any, and never out. */
 MUST_USE bool egress_source_is_out(const struct delivery *delivery,
                                    const struct endpoint *address);
+/* The same in words. */
+void egress_source_put_out(struct buf *text, const struct endpoint *address);
 /* A connection from there failed for want of the address. True: nothing is sent from it now; false:
  * that has not happened too often yet. */
 MUST_USE bool egress_source_missed(struct delivery *delivery, const struct endpoint *address,

@@ -73,7 +73,7 @@ struct explain_text {
 };
 
 struct explain_limit {
-    const struct cell *cell; /* the same on all shards; only compared */
+    const struct cell *cell; /* the same on all shards; only compared; null: nobody uses it */
     const char *kind;
     struct explain_text name;
     bool rate;

@@ -135,6 +135,54 @@ static void a20_a_deferred_queue_tells_when_how_often_and_what_the_server_said(v
     assert_int_equal(number("/limits/0/retry_in_ms"), 0);
 }
 
+static void a20_limits_and_the_last_word_of_a_site_outlive_its_ready_queue(void **state)
+{
+    (void)state;
+    world_set(&stage.world, "queues.queue.default.retry_interval=1h");
+    world_set(&stage.world, "shaping.default.max_message_rate=\"900/s\"");
+    stage_start(&stage);
+    stage.sink.defer = "451 4.7.1 come back later\r\n";
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(120);
+    assert_int_equal(stage.world.node.mtas[0].delivery.egresses.used, 0);
+    assert_int_equal(ask(EXPLAIN_QUEUE, "t.test"), EXPLAIN_DONE);
+    expect_text("/site", SITE);
+    expect_text("/last_response", "451 4.7.1 come back later");
+    expect_text("/limits/0/kind", "connection_limit");
+    expect_text("/limits/0/name", SITE);
+    assert_int_equal(number("/limits/0/used"), 0);
+    expect_text("/limits/1/kind", "max_message_rate");
+    expect_text("/limits/1/limit", "900/s");
+    expect_text("/limits/1/origin", "--set");
+    assert_int_equal(json_read_count(reader, "/limits"), 2);
+}
+
+static void a20_sources_whose_addresses_are_missing_are_named_without_ready_queues(void **state)
+{
+    (void)state;
+    world_set(&stage.world, "queues.queue.default.egress_pool=p");
+    for (unsigned i = 0; i < 2; i++) {
+        struct endpoint gone = sim_endpoint(20 * 256 + i, 0);
+        world_set(&stage.world, "sources.source.s%u.source_address=\"10.0.20.%u\"", i, i);
+        world_set(&stage.world, "sources.pool.p.s%u.weight=1", i);
+        sim_reach_set(stage.sim, &gone, SIM_REACH_NONE);
+    }
+    stage_start(&stage);
+    assert_true(stage_mail(&stage, "b@t.test", BODY));
+    run_s(60);
+    assert_int_equal(stage.world.node.mtas[0].delivery.egresses.used, 0);
+    assert_int_equal(ask(EXPLAIN_QUEUE, "t.test"), EXPLAIN_DONE);
+    expect_text("/reason", "no_source");
+    expect_text("/last_response",
+                "Ringpost internal: the source address 10.0.20.0 is none of this host");
+    assert_int_equal(json_read_count(reader, "/limits"), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        struct endpoint back = sim_endpoint(20 * 256 + i, 0);
+        sim_reach_set(stage.sim, &back, SIM_REACH);
+    }
+    assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 10 * NS_PER_S));
+}
+
 static void a21_a_rate_tells_its_limit_and_until_when(void **state)
 {
     (void)state;
@@ -583,6 +631,8 @@ int main(void)
 #define ON_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         ON_STAGE(a20_a_deferred_queue_tells_when_how_often_and_what_the_server_said),
+        ON_STAGE(a20_limits_and_the_last_word_of_a_site_outlive_its_ready_queue),
+        ON_STAGE(a20_sources_whose_addresses_are_missing_are_named_without_ready_queues),
         ON_STAGE(a21_a_rate_tells_its_limit_and_until_when),
         ON_STAGE(a22_all_queues_of_a_domain_on_all_shards_are_one_answer),
         ON_STAGE(a23_a_ready_queue_is_told_of_by_its_name),

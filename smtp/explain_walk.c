@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "smtp/egress.h"
+#include "smtp/egress_source.h"
 #include "smtp/queue_gate.h"
 #include "smtp/queue_of.h"
 
@@ -26,10 +27,39 @@ static void text_set(struct explain_text *text, struct slice bytes)
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
+static struct slice text_slice(const struct explain_text *text)
+{
+    return slice_make(text->text, text->bytes);
+}
+
+/* One that nobody uses here may be used on another shard. */
+static bool limit_same(const struct explain_limit *a, const struct explain_limit *b)
+{
+    if (a->cell != NULL && b->cell != NULL) {
+        return a->cell == b->cell;
+    }
+    return slice_equal(slice_from_string(a->kind), slice_from_string(b->kind)) &&
+           slice_equal(text_slice(&a->name), text_slice(&b->name));
+}
+
+static void limit_add(struct explain_found *found, const struct explain_limit *limit)
+{
+    unsigned at = 0;
+    while (at < found->limit_count && !limit_same(&found->limits[at], limit)) {
+        at++;
+    }
+    if (at == found->limit_count && at < EXPLAIN_LIMITS_MAX) {
+        found->limits[found->limit_count++] = *limit;
+    } else if (at < found->limit_count && found->limits[at].cell == NULL) {
+        found->limits[at] = *limit;
+    }
+}
+
+/* Whoever asks is told of it, or of as many as there is room for. */
 static bool has_limit(const struct explain_found *found, const struct cell *cell)
 {
     for (unsigned i = 0; i < found->limit_count; i++) {
-        if (found->limits[i].cell == cell) {
+        if (cell != NULL && found->limits[i].cell == cell) {
             return true;
         }
     }
@@ -43,9 +73,8 @@ static void limit_put(struct explain_found *found, const struct limit_view *view
     if (has_limit(found, view->cell)) {
         return;
     }
-    struct explain_limit *limit = &found->limits[found->limit_count++];
     struct limit_use use = limit_view_use(view, now_ns);
-    *limit = (struct explain_limit){
+    struct explain_limit limit = {
         .cell = view->cell,
         .kind = view->option,
         .rate = view->rate != NULL,
@@ -53,10 +82,11 @@ static void limit_put(struct explain_found *found, const struct limit_view *view
         .used = use.used,
         .retry_in_ms = (use.until_ns - MIN_OF(now_ns, use.until_ns)) / NS_PER_MS,
     };
-    text_set(&limit->name, view->name);
-    buf_init(&text, limit->limit, sizeof(limit->limit));
+    text_set(&limit.name, view->name);
+    buf_init(&text, limit.limit, sizeof(limit.limit));
     limit_view_put(&text, view);
-    limit->limit_bytes = (uint8_t)text.size;
+    limit.limit_bytes = (uint8_t)text.size;
+    limit_add(found, &limit);
 }
 
 static void limits_put(struct explain_part *part, const struct queue_view *view)
@@ -80,7 +110,68 @@ static void limits_put(struct explain_part *part, const struct queue_view *view)
     }
 }
 
+/* The same of a member that has no egress. */
+static void resting_limits_put(struct explain_found *found, const struct egress_pool *pool,
+                               unsigned member)
+{
+    const struct path_options *path = egress_pool_member_path(pool, member);
+    uint8_t memory[EGRESS_NAME_BYTES_MAX];
+    struct limit_view limit;
+    struct buf name;
+    buf_init(&name, memory, sizeof(memory));
+    egress_pool_member_name(pool, member, &name);
+    for (unsigned i = 0; path != NULL && egress_limits_of(path, i, &limit); i++) {
+        if (limit.name.size == 0) {
+            limit.name = buf_slice(&name);
+        }
+        limit_put(found, &limit, false, 0);
+    }
+}
+
 /* --- queues ----------------------------------------------------------------------------------- */
+
+static void path_tell(struct explain_found *found, const struct path_options *path)
+{
+    found->shaped = path != NULL;
+    if (found->shaped) {
+        path_selection(path, &found->selection, &found->view_digest);
+    }
+}
+
+static bool is_resting(const struct egress_pool *pool, unsigned member)
+{
+    return pool->members[member] == NULL && pool->options->members[member].weight > 0;
+}
+
+/* Of those who have no egress: their limits, and why one of them sends nothing, or what its site
+ * has said last, when nobody else has anything to tell. */
+static void resting_tell(struct explain_found *found, const struct egress_pool *pool)
+{
+    unsigned teller = pool->word_member;
+    uint8_t memory[EGRESS_REFUSAL_BYTES_MAX];
+    struct buf text;
+    buf_init(&text, memory, sizeof(memory));
+    buf_put(&text, slice_make(pool->word, pool->word_bytes));
+    for (unsigned i = 0; i < pool->count && found->limit_count < EXPLAIN_LIMITS_MAX; i++) {
+        if (is_resting(pool, i)) {
+            resting_limits_put(found, pool, i);
+        }
+    }
+    for (unsigned i = 0; i < pool->count && text.size == 0; i++) {
+        const struct source_options *source = pool->options->members[i].source;
+        if (is_resting(pool, i) && egress_source_is_out(pool->delivery, &source->address)) {
+            egress_source_put_out(&text, &source->address);
+            teller = i;
+        }
+    }
+    if (found->response.bytes > 0 || (found->source.bytes > 0 && text.size == 0)) {
+        return;
+    }
+    teller = text.size > 0 ? teller : pool->sole;
+    text_set(&found->response, buf_slice(&text));
+    text_set(&found->source, pool->options->members[teller].source->name);
+    path_tell(found, egress_pool_member_path(pool, teller));
+}
 
 /* Of those seen in this turn one has waited the longest up to now: what is told of it. Once in a
  * turn, for it takes a look at all orders. */
@@ -118,10 +209,10 @@ static void longest_tell(struct explain_part *part)
         buf_init(&text, memory, sizeof(memory));
         text_set(&found->response, egress_last_word(egress, &text));
         text_set(&found->source, egress_source_name(egress));
-        found->shaped = egress->path != NULL;
-        if (found->shaped) {
-            path_selection(egress->path, &found->selection, &found->view_digest);
-        }
+        path_tell(found, egress->path);
+    }
+    if (view->pool != NULL && view->pool->options != NULL) {
+        resting_tell(found, view->pool);
     }
 }
 
@@ -355,8 +446,6 @@ void explain_found_add(struct explain_found *sum, const struct explain_found *fo
     sum->scheduled += found->scheduled;
     sum->scheduled_s = first_of(sum->scheduled_s, found->scheduled_s);
     for (unsigned i = 0; i < found->limit_count; i++) {
-        if (!has_limit(sum, found->limits[i].cell)) {
-            sum->limits[sum->limit_count++] = found->limits[i];
-        }
+        limit_add(sum, &found->limits[i]);
     }
 }

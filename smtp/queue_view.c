@@ -105,6 +105,9 @@ bool limit_view_site(const struct egress *egress, unsigned i, struct limit_view 
 struct limit_use limit_view_use(const struct limit_view *limit, uint64_t now_ns)
 {
     struct limit_use use = {0};
+    if (limit->cell == NULL) {
+        return use;
+    }
     if (limit->rate == NULL) {
         use.used = atomic_load_explicit(&limit->cell->used, memory_order_relaxed);
         use.full = use.used >= limit->count;

@@ -505,6 +505,44 @@ static void what_a_block_says_for_a_source_is_another_by_a_reload(void **state)
     stage.sink.defer = NULL;
 }
 
+/* The rate of "s1" at the site of t.test, once it has had something to send by a file that says so
+ * (0: that says none); then it rests, or has a ready queue there when the next file comes. */
+static uint64_t rate_by(unsigned rate, bool rests)
+{
+    char text[300];
+    const struct delivery *delivery = &stage.world.node.mtas[0].delivery;
+    snprintf(text, sizeof(text), "[sources.source.s0]\n[sources.source.s1]\n[sources.pool.p]\n"
+             "s0 = {weight = 1}\ns1 = {weight = 1}\n[queues.queue.default]\negress_pool = \"p\"\n"
+             "[shaping.default]\nidle_timeout = \"1s\"\n"
+             "[shaping.\"t.test\".sources.s1]\n%s = \"%u/s\"\n",
+             rate > 0 ? "max_message_rate" : "max_connection_rate", rate > 0 ? rate : 900);
+    assert_int_equal(reload(text).status, RELOAD_APPLIED);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(stage_mail(&stage, "b@t.test", "Subject: x\r\n\r\ntext\r\n"));
+        assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 10 * NS_PER_S));
+    }
+    const struct sched_queue *queue = queues_find(delivery->queues, 0);
+    const struct egress *egress = egress_pool_of(queue->ready)->members[1];
+    assert_non_null(egress);
+    const struct rates *rates = &egress->limits.messages;
+    uint64_t count = rates->count > 0 ? rates->lines[0].rate->count : 0;
+    assert_true(sim_run_for(stage.sim, rests ? 13 * NS_PER_S : 0));
+    assert_int_equal(delivery->egress_pools.used, 1);
+    assert_true(!rests || delivery->egresses.used == 0);
+    return count;
+}
+
+static void the_rate_of_one_source_is_another_by_a_reload_whether_it_rests_or_not(void **state)
+{
+    (void)state;
+    static const unsigned rates[] = {500, 501, 0, 502, 502, 0, 503};
+    stage_start(&stage);
+    for (unsigned i = 0; i < 2 * COUNT_OF(rates); i++) {
+        unsigned rate = rates[i % COUNT_OF(rates)];
+        assert_int_equal(rate_by(rate, i >= COUNT_OF(rates)), rate);
+    }
+}
+
 static void the_site_of_a_block_is_known_again_after_a_reload(void **state)
 {
     (void)state;
@@ -544,6 +582,9 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_block_says_for_a_source_is_another_by_a_reload,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_rate_of_one_source_is_another_by_a_reload_whether_it_rests_or_not, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(the_site_of_a_block_is_known_again_after_a_reload,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(f26_a_bad_file_is_refused_with_every_error_and_its_place,

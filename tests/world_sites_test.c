@@ -220,6 +220,67 @@ static void l09_an_idle_connection_goes_to_the_shard_that_has_mail(void **state)
     }
 }
 
+/* --- connections that are away ---------------------------------------------------------------- */
+
+/* The one whose connection is on its way to another shard; null: none. */
+static struct egress *egress_away(const struct world *world)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        const struct egress *egress = egress_at(world, i);
+        if (egress != NULL && egress->away > 0) {
+            return (struct egress *)(uintptr_t)egress;
+        }
+    }
+    return NULL;
+}
+
+static bool is_away(void *context)
+{
+    return egress_away(context) != NULL;
+}
+
+/* One that has long had nothing to do; what it has handed away comes home to it. */
+static void away_body(struct sim *sim, void *context)
+{
+    struct world world;
+    struct egress *egress = NULL;
+    (void)context;
+    world_init(&world, sim);
+    world.shards = SHARDS;
+    world.domains = 1;
+    world.recipients_max = 1;
+    world_set(&world, "shaping.default.connection_limit=1");
+    world_open(&world);
+    bool good = world_start(&world);
+    for (unsigned i = 0; good && egress == NULL && i < 20; i++) {
+        world_mail(&world, 1, 1, NS_PER_MS);
+        good = sim_run_until(sim, sent, &world, 2 * NS_PER_S) && sim_run_for(sim, 12 * NS_PER_S);
+        world_mail(&world, 1, 1, NS_PER_MS);
+        (void)sim_run_until(sim, is_away, &world, 2 * NS_PER_S);
+        egress = egress_away(&world);
+    }
+    if (egress == NULL) {
+        sim_fail(sim, "no connection was handed over");
+    } else {
+        egress_rest(egress);
+        if (egress->leaves || egress->connections > 0) {
+            sim_fail(sim, "it goes while its connection is away");
+        }
+        good = sim_run_until(sim, sent, &world, 2 * NS_PER_S);
+    }
+    if (good && !sim_failed(sim)) {
+        world_finish(&world);
+    }
+    world_close(&world);
+}
+
+static void l09_a_ready_queue_waits_for_the_connection_that_it_has_handed_over(void **state)
+{
+    (void)state;
+    struct sim_campaign campaign = {.name = "away", .count = 4, .body = away_body};
+    assert_int_equal(sim_campaign_run(&campaign), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +288,7 @@ int main(void)
             l09_shards_with_mail_have_their_turn_within_a_bound_and_nobody_connects),
         cmocka_unit_test(who_connects_sends_before_the_connection_goes_to_another_shard),
         cmocka_unit_test(l09_an_idle_connection_goes_to_the_shard_that_has_mail),
+        cmocka_unit_test(l09_a_ready_queue_waits_for_the_connection_that_it_has_handed_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

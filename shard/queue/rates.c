@@ -165,6 +165,15 @@ void rates_refund(struct rates *rates, uint32_t count)
     }
 }
 
+bool rates_holds(const struct rates *rates)
+{
+    uint64_t tokens = 0;
+    for (unsigned i = 0; i < rates->count; i++) {
+        tokens += held(&rates->lines[i]);
+    }
+    return tokens > 0;
+}
+
 void rates_rest(struct rates *rates)
 {
     for (unsigned i = 0; i < rates->count; i++) {

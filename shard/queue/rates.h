@@ -48,6 +48,8 @@ MUST_USE uint32_t rates_ready(struct rates *rates, uint64_t now_ns, uint32_t wan
 void rates_use(struct rates *rates, uint32_t count);
 /* So many that were used have not gone after all. */
 void rates_refund(struct rates *rates, uint32_t count);
+/* Is a token reserved? */
+bool rates_holds(const struct rates *rates);
 /* There is no more work: gives back what is reserved. */
 void rates_rest(struct rates *rates);
 /* The same, and there are no rates any more: their cells go. */
