@@ -84,8 +84,14 @@ static void put_message(const struct hub *hub, struct buf *buf, uint64_t number,
     json_string(&json, slice_from_string(automation_change_name(what)));
     json_key(&json, "id");
     json_u64(&json, effect->id);
+    json_key(&json, "event_ms");
+    json_u64(&json, effect->event_ns / NS_PER_MS);
     change->form = (uint8_t)effect_form(effect);
     if (change->form == EFFECT_SETTING) {
+        if (effect->site.size > 0) {
+            json_key(&json, "site");
+            json_string(&json, effect->site);
+        }
         json_key(&json, "config");
         effect_put_json(&json, effect);
     } else {

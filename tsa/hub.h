@@ -10,10 +10,14 @@
  *   HUB_SUSPENSIONS  the same without bounces, as {"ReadyQ":{…}} and {"SchedQ":{…}}
  *   HUB_CHANGES      ours, each with "epoch" behind its number:
  *
- *     {"seq":N,"snapshot":false,"change":"begun","id":N,"event":{"ReadyQSuspension":{…}}}
- *     {"seq":N,"snapshot":false,"change":"begun","id":N,"config":{…}}
- *     {"seq":0,"snapshot":true,"change":"begun","id":N,"event":{…}}
+ *     {"seq":N,"snapshot":false,"change":"begun","id":N,"event_ms":N,
+ *      "event":{"ReadyQSuspension":{…}}}
+ *     {"seq":N,"snapshot":false,"change":"begun","id":N,"event_ms":N,"site":"…","config":{…}}
+ *     {"seq":0,"snapshot":true,"change":"begun","id":N,"event_ms":N,"event":{…}}
  *     {"seq":N,"snapshot":true,"complete":true}
+ *
+ * `event_ms` is when the last record came about that caused it; `site` is that of a setting for all
+ * domains of a site.
  *
  * `change` is "begun", "extended" or "cancelled"; what ends in its time is not told. Numbers grow
  * by one from change to change. Who has seen N asks for what comes behind N, in the same epoch or
@@ -37,7 +41,7 @@
 #include "tsa/effect_text.h"
 
 /* Of one message. */
-#define HUB_MESSAGE_BYTES_MAX (EFFECT_TEXT_BYTES_MAX + 256u)
+#define HUB_MESSAGE_BYTES_MAX (EFFECT_TEXT_BYTES_MAX + 320u)
 
 enum hub_form { HUB_EVENTS, HUB_SUSPENSIONS, HUB_CHANGES };
 

@@ -174,7 +174,7 @@ static void hears_no_more(struct listener *listener)
 /* A message of ours. */
 #define OURS(seq, snapshot, change, id, what)                                                      \
     "{\"seq\":" seq ",\"epoch\":\"" EPOCH "\",\"snapshot\":" snapshot ",\"change\":\"" change      \
-    "\",\"id\":" id "," what "}"
+    "\",\"id\":" id ",\"event_ms\":1757000000000," what "}"
 #define COMPLETE(seq)                                                                              \
     "{\"seq\":" seq ",\"epoch\":\"" EPOCH "\",\"snapshot\":true,\"complete\":true}"
 
@@ -225,7 +225,8 @@ static void every_form_hears_what_is_in_force_and_then_what_comes(void **state)
     hears(&changes, OURS("0", "true", "begun", "4", "\"event\":{\"SchedQBounce\":" BOUNCE "}"));
     hears(&changes,
           OURS("0", "true", "begun", "5", "\"event\":{\"SchedQBounce\":" BOUNCE_CAMPAIGN "}"));
-    hears(&changes, OURS("0", "true", "begun", "6", "\"config\":" SETTING));
+    hears(&changes, OURS("0", "true", "begun", "6",
+                         "\"site\":\"ip1->mx.a.test@smtp_client\",\"config\":" SETTING));
     hears(&changes, COMPLETE("1005"));
     hears_no_more(&changes);
     hub_unsubscribe(&hub, &events.subscriber);
