@@ -17,7 +17,7 @@
 
 #define CONF_SHARDS_MAX    256
 #define CONF_LISTENERS_MAX 16 /* of SMTP; as many of HTTP */
-#define CONF_TSA_URLS_MAX  8u /* of [tsa] publish */
+#define CONF_TSA_URLS_MAX  8u /* of [tsa] publish; as many of subscribe */
 
 /* What a change of an option takes in a server that runs. */
 enum conf_effect {
@@ -418,7 +418,9 @@ struct conf_tsa {
     bool off;              /* no rule of automation acts */
     const struct url *publish; /* core/url.h: who is told of records */
     size_t publish_count;
-    struct slice token;    /* what they are told it with; empty: nothing */
+    const struct url *subscribe; /* … whose effects are obeyed here */
+    size_t subscribe_count;
+    struct slice token;    /* that they want; empty: none */
     const char *database;  /* file of what automation keeps; null: in node.state_dir */
     uint32_t effects_max;  /* of ringpost-tsad, like the next one: in force at once */
     uint32_t counters_max; /* of thresholds */

@@ -90,6 +90,7 @@ static const struct {
     {"tsa.mode", "\"off\"", "\"embedded\"", CONF_NOW},
     {"tsa.publish", "[]", "[\"http://a:1\"]", CONF_RESTART},
     {"tsa.database", "\"a.db\"", "\"b.db\"", CONF_RESTART},
+    {"tsa.subscribe", "[]", "[\"http://a:1\"]", CONF_RESTART},
     {"tsa.effects", "100", "200", CONF_RESTART},
     {"tsa.counters", "100", "200", CONF_RESTART},
     {L "listen", "\"127.0.0.1:1\"", "\"127.0.0.1:2\"", CONF_RESTART},

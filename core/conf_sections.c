@@ -114,32 +114,46 @@ static bool take_url(struct conf_load *load, const struct conf_option *option,
     return why == NULL;
 }
 
-static void apply_tsa_urls(struct conf_load *load, const struct conf_option *option,
-                           const struct conf_value *value, void *base)
+/* How many there are. */
+static size_t take_urls(struct conf_load *load, const struct conf_option *option,
+                        const struct conf_value *value, const struct url **urls_out)
 {
-    struct conf_tsa *tsa = base;
+    size_t count = 0;
     if (!conf_want(load, value, TOML_ARRAY)) {
-        return;
+        return 0;
     }
     if (value->count > CONF_TSA_URLS_MAX) {
         conf_error(load, value, "%s wants at most %u URLs", option->name, CONF_TSA_URLS_MAX);
-        return;
+        return 0;
     }
     struct url *urls = heap_take_array(load->heap, value->count + 1, sizeof(*urls));
-    size_t count = 0;
     for (const struct conf_value *at = value->first; at != NULL; at = at->next) {
         count += take_url(load, option, at, urls, &urls[count]);
     }
-    tsa->publish = urls;
-    tsa->publish_count = count;
+    *urls_out = urls;
+    return count;
+}
+
+static void apply_tsa_publish(struct conf_load *load, const struct conf_option *option,
+                              const struct conf_value *value, void *base)
+{
+    struct conf_tsa *tsa = base;
+    tsa->publish_count = take_urls(load, option, value, &tsa->publish);
+}
+
+static void apply_tsa_subscribe(struct conf_load *load, const struct conf_option *option,
+                                const struct conf_value *value, void *base)
+{
+    struct conf_tsa *tsa = base;
+    tsa->subscribe_count = take_urls(load, option, value, &tsa->subscribe);
 }
 
 static const struct conf_option tsa_rows[] = {
     {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode, RELOADS},
     {FIELD("effects", OPTION_COUNT, conf_tsa, effects_max), .min = 16, .max = 1u << 20},
     {FIELD("counters", OPTION_COUNT, conf_tsa, counters_max), .min = 16, .max = 1u << 22},
-    {.name = "publish", .kind = OPTION_OWN, .apply = apply_tsa_urls},
-    {.name = "subscribe", .kind = OPTION_LATER},
+    {.name = "publish", .kind = OPTION_OWN, .apply = apply_tsa_publish},
+    {.name = "subscribe", .kind = OPTION_OWN, .apply = apply_tsa_subscribe},
     {FIELD("token", OPTION_TEXT, conf_tsa, token), .max = 1000, .secret = true},
     {FIELD("database", OPTION_PATH, conf_tsa, database)},
 };
@@ -208,11 +222,14 @@ void conf_apply_tsa(struct conf_load *load, const struct conf_value *table, stru
 {
     conf_options_apply(load, &tsa_options, table, &conf->tsa);
     bool mail = load->input->program == CONF_MTA;
+    if (conf_tree_member(table, "mode") == NULL) {
+        conf->tsa.off = conf->tsa.subscribe_count > 0; /* else two would judge one reply */
+    }
     static const struct {
         const char *name;
         bool mail; /* of ringpostd, else of ringpost-tsad */
     } rows[] = {{"effects", false}, {"counters", false}, {"mode", true},
-                {"publish", true},  {"token", true}};
+                {"publish", true},  {"subscribe", true}, {"token", true}};
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const struct conf_value *value = conf_tree_member(table, rows[i].name);
         if (value != NULL && mail != rows[i].mail) {

@@ -368,7 +368,7 @@ static const struct {
     {"[tsa]\npublish = [\"https://a:1\"]\n", "publish URLs with TLS are not built yet"},
     {"[tsa]\npublish = [\"http://a\", \"http://A:80/\"]\n", "publish names the same URL twice"},
     {"[tsa]\npublish = [\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]\n", "at most 8 URLs"},
-    {"[tsa]\nsubscribe = []\n", "subscribe: not built yet"},
+    {"[tsa]\nsubscribe = [\"wss://a\"]\n", "t.toml:2:14: error: subscribe wants URLs"},
     {"[smtp_listener]\nlisten = \"127.0.0.1:25\"\n", "write [[smtp_listener]]"},
     {"smtp_listener = []\n", "write [[smtp_listener]]"},
     {"[http_listener]\nlisten = \"127.0.0.1:25\"\n", "write [[http_listener]]"},

@@ -40,6 +40,7 @@ void advisor_init(struct advisor *advisor, struct boot_pages *pages, unsigned sh
     timer_init(&advisor->timer, tick);
     list_init(&advisor->cancels);
     histogram_init(&advisor->reaction);
+    histogram_init(&advisor->remote);
 }
 
 void advisor_shard_set(struct advisor *advisor, unsigned index, struct delivery *delivery)
@@ -95,6 +96,9 @@ static void say(const struct advisor *advisor, const char *change,
     logline_string(&line, "change", change);
     logline_u64(&line, "id", effect->id);
     logline_string(&line, "action", shaping_action_name(effect->kind));
+    if (effect->remote) {
+        logline_string(&line, "from", "subscription");
+    }
     for (unsigned i = 0; i < COUNT_OF(texts); i++) {
         if (texts[i].text.size > 0) {
             logline_text(&line, texts[i].key, texts[i].text);
@@ -129,12 +133,15 @@ static enum advisor_way way_of(enum shaping_action_kind kind)
                                                                            : ADVISOR_ORDER;
 }
 
-static void note_begun(struct advisor *advisor, enum advisor_way way)
+static void note_begun(struct advisor *advisor, const struct automation_effect *effect)
 {
+    enum advisor_way way = way_of(effect->kind);
     struct advisor_fresh *fresh = &advisor->fresh[way];
     advisor->changed[way] = true;
-    if (!advisor->restoring && fresh->count < COUNT_OF(fresh->reply_ns)) {
-        fresh->reply_ns[fresh->count++] = advisor->reply_ns;
+    if (!advisor->restoring && advisor->reply_ns > 0 &&
+        fresh->count < COUNT_OF(fresh->replies)) {
+        fresh->replies[fresh->count].ns = advisor->reply_ns;
+        fresh->replies[fresh->count++].remote = effect->remote;
     }
 }
 
@@ -145,7 +152,7 @@ static void heard(void *context, enum automation_change change,
     struct advisor *advisor = context;
     switch (change) {
     case AUTOMATION_BEGUN:
-        note_begun(advisor, way_of(effect->kind));
+        note_begun(advisor, effect);
         advisor->full = false;
         break;
     case AUTOMATION_EXTENDED:
@@ -395,11 +402,12 @@ static void all_obey(struct advisor *advisor, enum advisor_way way)
 {
     struct advisor_fresh *fresh = &advisor->fresh[way];
     for (unsigned i = 0; i < fresh->sent; i++) {
-        histogram_record(&advisor->reaction, advisor->shard->now_ns - fresh->reply_ns[i]);
+        histogram_record(fresh->replies[i].remote ? &advisor->remote : &advisor->reaction,
+                         advisor->shard->now_ns - fresh->replies[i].ns);
     }
     fresh->count -= fresh->sent;
-    memmove(fresh->reply_ns, fresh->reply_ns + fresh->sent,
-            fresh->count * sizeof(fresh->reply_ns[0]));
+    memmove(fresh->replies, fresh->replies + fresh->sent,
+            fresh->count * sizeof(fresh->replies[0]));
     fresh->sent = 0;
     cancels_done(advisor);
 }
@@ -433,6 +441,19 @@ void advisor_arrive(struct shard *shard, struct mail *mail)
         settle(advisor);
     }
     advice_batch_give(shard, batch);
+}
+
+/* By the wall clocks of two servers, so as exact as these agree. */
+void advisor_taking(struct advisor *advisor, uint64_t event_ns)
+{
+    const struct shard *shard = advisor->shard;
+    uint64_t age_ns = shard->wall_ns - MIN_OF(event_ns, shard->wall_ns);
+    advisor->reply_ns = event_ns > 0 ? shard->now_ns - MIN_OF(age_ns, shard->now_ns - 1) : 0;
+}
+
+void advisor_taken(struct advisor *advisor)
+{
+    settle(advisor);
 }
 
 bool advisor_cancel(struct advisor *advisor, uint64_t id, struct advisor_cancel *cancel)

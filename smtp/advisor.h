@@ -31,7 +31,10 @@
 struct advisor_fresh {
     unsigned count;
     unsigned sent; /* of these are on their way */
-    uint64_t reply_ns[ADVISOR_EFFECTS_MAX];
+    struct {
+        uint64_t ns; /* monotonic */
+        bool remote;
+    } replies[ADVISOR_EFFECTS_MAX];
 };
 
 /* How an effect gets to the shards: as an order of admin, as an override of an option. */
@@ -64,13 +67,14 @@ struct advisor {
     bool restoring;
     bool full;                             /* an effect found no room, and that was said */
     bool stopping;
-    uint64_t reply_ns;                     /* of the record that is judged */
+    uint64_t reply_ns;                     /* of the record that is judged; 0: it is no news */
     unsigned extended_count;
     uint64_t extended[ADVISOR_EFFECTS_MAX]; /* effects that last longer, not told yet */
     struct advisor_fresh fresh[ADVISOR_WAYS];
     uint64_t slot_ids[ADVISOR_EFFECTS_MAX]; /* whose the slots of admin are */
     struct list cancels;
     struct histogram reaction;             /* nanoseconds from a reply until all shards obey */
+    struct histogram remote;               /* … from a reply that another server got */
 };
 
 /* Boot: shard, admin, dir, log, loaded, shaped and heap are set by the caller. */
@@ -83,6 +87,13 @@ void advisor_use(struct advisor *advisor, const struct shaping_rule_set *rules);
 
 /* mail_arrive of struct advice_batch. */
 void advisor_arrive(struct shard *shard, struct mail *mail);
+
+/*
+ * What another daemon has in force goes into the engine by tsa/subscriber.h: before a change, when
+ * its event was (wall clock; 0: it is no news); and when all that has come is there.
+ */
+void advisor_taking(struct advisor *advisor, uint64_t event_ns);
+void advisor_taken(struct advisor *advisor);
 
 /* False: there is no such effect. Else done follows. */
 MUST_USE bool advisor_cancel(struct advisor *advisor, uint64_t id, struct advisor_cancel *cancel);

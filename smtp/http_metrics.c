@@ -95,6 +95,46 @@ static void put_automation(struct exposition *to, const struct advisor *advisor)
     if (exposition_metric(to, &reaction)) {
         exposition_histogram(to, SLICE("shard"), &advisor->reaction, EXPOSITION_NANOSECONDS, 16,
                              39);
+        exposition_histogram(to, SLICE("remote"), &advisor->remote, EXPOSITION_NANOSECONDS, 16,
+                             39);
+    }
+}
+
+enum heard { HEARD_CONNECTED, HEARD_CHANGES, HEARD_SNAPSHOTS, HEARD_GAPS, HEARD_REFUSED,
+             HEARD_FAILURES, HEARD_FIGURES };
+
+static uint64_t of_subscription(const struct subscriber_url *url, enum heard figure)
+{
+    const uint64_t figures[] = {
+        [HEARD_CONNECTED] = url->well,              [HEARD_CHANGES] = url->counts.changes,
+        [HEARD_SNAPSHOTS] = url->counts.snapshots,  [HEARD_GAPS] = url->counts.gaps,
+        [HEARD_REFUSED] = url->counts.refused,      [HEARD_FAILURES] = url->counts.failures,
+    };
+    return figures[figure];
+}
+
+static void put_subscriber(struct exposition *to, const struct subscriber *subscriber)
+{
+    static const struct metric rows[HEARD_FIGURES] = {
+        [HEARD_CONNECTED] = {"ringpost_subscribe_connected", "gauge",
+                             "1: what this URL says is heard.", "url"},
+        [HEARD_CHANGES] = {"ringpost_subscribe_changes_total", "counter",
+                           "Changes that this URL has told.", "url"},
+        [HEARD_SNAPSHOTS] = {"ringpost_subscribe_snapshots_total", "counter",
+                             "Times that it has told all that it has in force.", "url"},
+        [HEARD_GAPS] = {"ringpost_subscribe_gaps_total", "counter",
+                        "Gaps in its numbers, each followed by a snapshot.", "url"},
+        [HEARD_REFUSED] = {"ringpost_subscribe_refused_total", "counter",
+                           "Changes that could not be taken.", "url"},
+        [HEARD_FAILURES] = {"ringpost_subscribe_failures_total", "counter",
+                            "Connections that were not made, or ended.", "url"},
+    };
+    for (unsigned figure = 0; subscriber->count > 0 && figure < HEARD_FIGURES; figure++) {
+        bool wanted = exposition_metric(to, &rows[figure]);
+        for (unsigned i = 0; wanted && i < subscriber->count; i++) {
+            exposition_sample(to, subscriber->urls[i].url->text,
+                              of_subscription(&subscriber->urls[i], (enum heard)figure));
+        }
     }
 }
 
@@ -456,6 +496,7 @@ static void put_all(struct exposition *to, const struct node *node,
     put_threads(to, node);
     put_automation(to, &node->control->advisor);
     put_publisher(to, &node->control->publisher);
+    put_subscriber(to, &node->control->subscriber);
     if (collection != NULL) {
         put_scheduled(to, &collection->scheduled);
         put_providers(to, &collection->providers);

@@ -352,6 +352,7 @@ static void all_stopped(struct control *control)
 {
     event_log_stop(control->log);
     publisher_stop(&control->publisher);
+    subscriber_stop(&control->subscriber);
     rollup_stop(&control->rollup);
     site_finder_stop(&control->sites);
     resolver_stop(&control->resolver);
@@ -466,6 +467,7 @@ static void order_home(struct shard *receiver, struct mail *mail)
     /* All listen. The next mail that comes home says that its shard has stopped. */
     control->waiting = node->shards;
     rollup_start(&control->rollup, reload_conf(&control->reload));
+    subscriber_start(&control->subscriber);
     node_set(node, NODE_READY);
 }
 
@@ -586,6 +588,7 @@ static void control_step(struct deferred *deferred)
         node_http_stopped(control) && event_log_stopped(control->log) &&
         control->limits_stopped && control->report == NULL && admin_idle(&control->admin) &&
         advisor_idle(&control->advisor) && publisher_idle(&control->publisher) &&
+        subscriber_idle(&control->subscriber) &&
         explain_idle(&control->explain) && queue_census_idle(&control->census) &&
         trace_idle(&control->trace) && reload_idle(&control->reload) &&
         rebind_idle(&control->rebind) && resolver_idle(&control->resolver) &&

@@ -48,6 +48,7 @@
 #include "smtp/trace.h"
 #include "tsa/event_log.h"
 #include "tsa/publisher.h"
+#include "tsa/subscriber.h"
 
 #define NODE_REASON_BYTES_MAX 512
 
@@ -135,6 +136,7 @@ struct control {
     struct admin admin;
     struct advisor advisor;
     struct publisher publisher;
+    struct subscriber subscriber;
     struct inject_book keys;
     struct explain explain;
     struct queue_census census;

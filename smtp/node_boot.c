@@ -284,6 +284,29 @@ static void publisher_boot(struct control *control, const struct conf *conf)
     publisher_use(&control->publisher, conf->shaping->rules);
 }
 
+static void subscriber_taking(struct subscriber *subscriber, uint64_t event_ns)
+{
+    advisor_taking(&CONTAINER_OF(subscriber, struct control, subscriber)->advisor, event_ns);
+}
+
+static void subscriber_taken(struct subscriber *subscriber)
+{
+    advisor_taken(&CONTAINER_OF(subscriber, struct control, subscriber)->advisor);
+}
+
+static void subscriber_boot(struct control *control, const struct conf *conf)
+{
+    control->subscriber.shard = &control->shard;
+    control->subscriber.resolver = &control->resolver;
+    control->subscriber.conf = &conf->tsa;
+    control->subscriber.automation = &control->advisor.automation;
+    control->subscriber.sink = control->node->options.log;
+    control->subscriber.heap = &control->heap;
+    control->subscriber.taking = subscriber_taking;
+    control->subscriber.taken = subscriber_taken;
+    subscriber_init(&control->subscriber, &control->pages);
+}
+
 static int control_boot(struct node *node, struct buf *reason)
 {
     struct control *control = node->control;
@@ -322,6 +345,7 @@ static int control_boot(struct node *node, struct buf *reason)
     advisor_init(&control->advisor, &control->pages, node->shards);
     advisor_use(&control->advisor, advice_rules(conf));
     publisher_boot(control, conf);
+    subscriber_boot(control, conf);
     control->keys.log = node->options.log;
     control->keys.stop_level = &node->stop_level;
     inject_book_init(&control->keys, &control->shard, &control->pages, conf->node.state_dir);
@@ -402,6 +426,7 @@ void node_close(struct node *node)
     deferred_cancel(&node->control->step);
     advisor_fini(&node->control->advisor);
     publisher_fini(&node->control->publisher);
+    subscriber_fini(&node->control->subscriber);
     admin_fini(&node->control->admin);
     inject_book_fini(&node->control->keys);
     explain_fini(&node->control->explain);

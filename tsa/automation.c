@@ -10,6 +10,7 @@
 
 #define ROW_VERSION   1u
 #define ROW_HEAD      8u  /* checksum of what follows */
+#define ROW_REMOTE    (1ull << 63) /* of an effect, beside its kind */
 #define KEY_BYTES_MAX (AUTOMATION_TEXT_BYTES_MAX + 128u)
 
 struct automation_slot {
@@ -205,6 +206,11 @@ static void effect_apply(struct automation *automation, struct automation_effect
     uint64_t hash = effect_hash(automation, effect);
     struct automation_slot *slot = effect_find(automation, hash, effect);
     if (slot != NULL) {
+        if (slot->effect.remote && !effect->remote) {
+            slot->effect.remote = false;
+            automation_change(automation, AUTOMATION_EFFECTS,
+                              (uint32_t)(slot - automation->slots));
+        }
         if (effect->expires_ns > slot->effect.expires_ns) {
             slot->effect.expires_ns = effect->expires_ns;
             slot->effect.event_ns = effect->event_ns;
@@ -224,6 +230,26 @@ static void effect_apply(struct automation *automation, struct automation_effect
     }
     automation->next_id++;
     tell(automation, AUTOMATION_BEGUN, &slot->effect, rule);
+}
+
+const struct automation_effect *automation_find(const struct automation *automation,
+                                                const struct automation_effect *effect,
+                                                uint32_t *slot_out)
+{
+    const struct automation_slot *slot =
+        effect_find(automation, effect_hash(automation, effect), effect);
+    *slot_out = slot != NULL ? (uint32_t)(slot - automation->slots) : 0;
+    return slot != NULL ? &slot->effect : NULL;
+}
+
+const struct automation_effect *automation_impose(struct automation *automation,
+                                                  const struct automation_effect *effect,
+                                                  uint32_t *slot_out)
+{
+    struct automation_effect copy = *effect;
+    copy.remote = true;
+    effect_apply(automation, &copy, NULL);
+    return automation_find(automation, effect, slot_out);
 }
 
 void automation_expire(struct automation *automation, uint64_t now_ns)
@@ -583,7 +609,8 @@ static void put_effect(struct buf *buf, const struct automation_effect *effect)
 {
     struct automation_effect copy = *effect;
     put_number(buf, effect->id);
-    put_number(buf, (uint64_t)effect->kind << 1 | effect->rollup);
+    put_number(buf, (uint64_t)effect->kind << 1 | effect->rollup |
+                        (effect->remote ? ROW_REMOTE : 0));
     put_number(buf, effect->rule_hash);
     put_number(buf, effect->event_ns);
     put_number(buf, effect->expires_ns);
@@ -640,6 +667,8 @@ static bool restore_effect(struct automation *automation, struct slice row, uint
 {
     struct automation_effect effect = {.id = take_number(&row)};
     uint64_t kind = take_number(&row);
+    effect.remote = (kind & ROW_REMOTE) != 0;
+    kind &= ~ROW_REMOTE;
     effect.kind = (enum shaping_action_kind)MIN_OF(kind >> 1, (uint64_t)SHAPING_ACTIONS);
     effect.rollup = (kind & 1) != 0;
     effect.rule_hash = take_number(&row);

@@ -51,6 +51,7 @@ struct automation_effect {
     uint64_t id;         /* never another's, over restarts too */
     enum shaping_action_kind kind; /* SuspendCampaign without a campaign: SuspendTenant */
     bool rollup;         /* SetConfig: with all domains of the site */
+    bool remote;         /* others have it in force (automation_impose), and no rule of ours */
     uint64_t rule_hash;
     uint64_t event_ns;   /* the last that caused it */
     uint64_t expires_ns; /* wall clock */
@@ -127,11 +128,23 @@ void automation_judge(struct automation *automation, const struct automation_rec
                       uint64_t now_ns);
 /* "451 4.4.1 Ringpost internal: …": made by us, or by a KumoMTA that hands us its records. */
 bool automation_is_internal(struct slice response);
+/*
+ * What others have in force: it begins, or ends later; of the effect that it is here, its slot.
+ * Null: there is no room. A rule of ours that causes the same makes it ours.
+ */
+const struct automation_effect *automation_impose(struct automation *automation,
+                                                  const struct automation_effect *effect,
+                                                  uint32_t *slot_out);
+/* The same effect, whenever it ends and whoever has it; null: it is not in force. */
+const struct automation_effect *automation_find(const struct automation *automation,
+                                                const struct automation_effect *effect,
+                                                uint32_t *slot_out);
 /* Ends what is over. Cheap when nothing is. */
 void automation_expire(struct automation *automation, uint64_t now_ns);
 /* False: there is none with this id. A rule that matches again begins a new one. */
 MUST_USE bool automation_cancel(struct automation *automation, uint64_t id);
-/* All that are in force, in no order; begin with *cursor = 0. Null: the end. */
+/* All that are in force, in no order; begin with *cursor = 0. Null: the end; else *cursor is
+ * behind its slot. */
 const struct automation_effect *automation_next(const struct automation *automation,
                                                 uint32_t *cursor);
 

@@ -86,6 +86,74 @@ class Cluster(BlackBox):
         mta.stop()
         daemon.stop()
 
+    @contextlib.contextmanager
+    def load(self, *servers):
+        """Mail to load.test through all of these, until the end; how many in all."""
+        ended = threading.Event()
+        sent = {server: 0 for server in servers}
+
+        def send(server):
+            with contextlib.closing(self.client(server)) as client:
+                while not ended.is_set():
+                    client.submit(CONTENT, ["a@load.test"])
+                    sent[server] += 1
+
+        threads = [threading.Thread(target=send, args=(server,)) for server in servers]
+        for thread in threads:
+            thread.start()
+        try:
+            yield sent
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+    def remote(self, server, figure):
+        found = re.search(rf'(?m)^ringpost_rule_reaction_seconds_{figure}'
+                          r'{scope="remote"} (\S+)$', self.get(server, "/metrics"))
+        return float(found.group(1))
+
+    def wait_for(self, server, name, count):
+        wait_until(lambda: self.metric(server, name) >= count, f"{name} of {count}")
+
+    def test_a_server_that_only_subscribes_holds_back_too_whatever_becomes_of_the_daemon(self):
+        daemon = self.daemon()
+        sink = self.sink(on_rcpt=lambda *_: TSS04)
+        busy = self.sink()
+        queue = (f'[queues.queue."load.test"]\n'
+                 f'protocol = {{smtp = {{mx_list = ["[127.0.0.1]:{busy.port}"]}}}}\n'
+                 '[queues.queue."other.test"]\n'
+                 f'protocol = {{smtp = {{mx_list = ["127.0.0.1:{sink.port}"]}}}}\n')
+        first = self.mta("first", sink, queue + self.publishing(daemon))
+        second = self.mta("second", sink,
+                          f"{queue}[tsa]\nsubscribe = [\"http://{daemon.ready['http']}\"]\n")
+        self.wait_for(second, "ringpost_subscribe_snapshots_total", 1)
+        with self.load(first, second) as sent:
+            self.client(first).submit(CONTENT, ["a@x.test"])
+            self.wait_for(second, "ringpost_automation_effects", 1)
+            wait_until(lambda: self.remote(second, "count") == 1, "all threads")
+            self.assertLess(self.remote(second, "sum"), 1)
+            for _ in range(5):
+                self.client(second).submit(CONTENT, ["a@x.test"])
+            daemon.kill()
+            before = dict(sent)
+            wait_until(lambda: all(sent[server] > before[server] + 100 for server in sent),
+                       "mail without a daemon")
+            daemon.start()
+            self.wait_for(second, "ringpost_subscribe_snapshots_total", 2)
+            self.client(first).submit(CONTENT, ["a@other.test"])
+            self.wait_for(second, "ringpost_automation_effects", 2)
+        for server in (first, second):
+            wait_until(lambda server=server: len(server.events("Delivery")) == sent[server],
+                       "all mail of the load")
+        self.assertEqual(self.metric(second, "ringpost_subscribe_gaps_total"), 0)
+        self.assertEqual(second.events("TransientFailure"), [])
+        found = json.loads(self.get(second, "/api/admin/explain/v1?domain=x.test"))
+        self.assertEqual((found["reason"], found["count"]), ("suspended_rule", 5))
+        self.assertRegex(second.errors(), r"event=automation change=begun .*from=subscription")
+        for server in (first, second, daemon):
+            server.stop()
+
     def test_a_daemon_that_is_killed_under_load_costs_no_mail_and_no_record(self):
         daemon = self.daemon()
         sink = self.sink()
