@@ -416,6 +416,7 @@ struct url;
 /* [tsa] */
 struct conf_tsa {
     bool off;              /* no rule of automation acts */
+    bool judge_reports;    /* rules are asked about signed OOB records, too */
     const struct url *publish; /* core/url.h: who is told of records */
     size_t publish_count;
     const struct url *subscribe; /* … whose effects are obeyed here */

@@ -110,6 +110,7 @@ static const struct {
     {L "trace_headers.supplemental_header", "true", "false", CONF_NOW},
     {L "trace_headers.header_name", "\"X-A\"", "\"X-B\"", CONF_NOW},
     {L "trace_headers.include_meta_names", "[]", "[\"tenant\"]", CONF_NOW},
+    {"tsa.judge_reports", "true", "false", CONF_NOW},
     {"domains.\"a.test\".relay_to", "true", "false", CONF_NOW},
     {"domains.\"a.test\".relay_from", "[]", "[\"10.0.0.0/8\"]", CONF_NOW},
     {"domains.\"a.test\".log_oob", "\"LogThenDrop\"", "true", CONF_NOW},

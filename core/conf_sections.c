@@ -150,6 +150,7 @@ static void apply_tsa_subscribe(struct conf_load *load, const struct conf_option
 
 static const struct conf_option tsa_rows[] = {
     {.name = "mode", .kind = OPTION_OWN, .apply = apply_tsa_mode, RELOADS},
+    {FIELD("judge_reports", OPTION_BOOL, conf_tsa, judge_reports), RELOADS},
     {FIELD("effects", OPTION_COUNT, conf_tsa, effects_max), .min = 16, .max = 1u << 20},
     {FIELD("counters", OPTION_COUNT, conf_tsa, counters_max), .min = 16, .max = 1u << 22},
     {.name = "publish", .kind = OPTION_OWN, .apply = apply_tsa_publish},

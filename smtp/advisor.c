@@ -486,6 +486,7 @@ static void store_loaded(struct automation_store *store)
 void advisor_load(struct advisor *advisor)
 {
     advisor->restoring = true;
+    automation_begin(&advisor->automation, advisor->shard->wall_ns);
     automation_store_load(&advisor->store);
 }
 

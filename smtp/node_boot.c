@@ -147,6 +147,7 @@ static void mta_wire_mail(struct mta *mta)
         .blocks = block_pool_receiving(mta->blocks),
         .events = &mta->events,
         .trace = &mta->trace,
+        .delivery = &mta->delivery,
         .conf = conf,
         .overload = {.shard = &mta->shard, .log = mta->node->options.log},
     };

@@ -55,6 +55,7 @@ struct server {
     struct block_pool *blocks;  /* the receiving door */
     struct event_tap *events;
     struct trace_tap *trace;    /* null: there is none */
+    struct delivery *delivery;  /* who has the ear of the rules; null: there is none */
     const struct conf *conf;    /* in force */
     struct conf_lease *lease;   /* of it; null: it stays in force for ever */
     struct pool conns;

@@ -6,6 +6,7 @@
 #include "smtp/mime_field.h"
 #include "smtp/reference.h"
 #include "smtp/relay.h"
+#include "smtp/report_advise.h"
 #include "smtp/report_log.h"
 #include "smtp/route.h"
 
@@ -296,6 +297,9 @@ static void stored(struct spool_write *write)
         const struct event_source source = {.record = write->location,
                                             .payload = ticket->payload};
         event_tap_put(server->events, &source);
+        if (server->delivery != NULL) {
+            report_advise(server->delivery, ticket->payload);
+        }
         counters_add(&server->shard->counters, COUNTER_reports_logged, 1);
     }
     if (ticket->conn != NULL) {

@@ -188,8 +188,13 @@ static void a_large_report_is_read_by_its_beginning(void **state)
     assert_int_equal(stage_told(&stage, "\"type\":\"Delivery\""), 2);
 }
 
-/* A report that returns our reference, of a message sent so long ago. */
-static void send_returned(const struct reference_key *key, uint64_t age_ns, const char *before)
+static uint64_t wall_ns(void)
+{
+    return stage.world.node.mtas[0].shard.wall_ns;
+}
+
+/* A report that returns a reference, of a message sent then. */
+static void send_returned(const struct reference_key *key, uint64_t sent_ns, const char *before)
 {
     static uint8_t text[8192];
     uint8_t envelope_bytes[256];
@@ -203,7 +208,7 @@ static void send_returned(const struct reference_key *key, uint64_t age_ns, cons
     envelope_put_sender(&envelope, SLICE("a@t.test"), NULL);
     envelope_put_recipient(&envelope, 0, SLICE("gone@far.test"), NULL);
     const struct reference_facts facts = {
-        .id = id_next(&ids, stage.world.node.mtas[0].shard.wall_ns - age_ns),
+        .id = id_next(&ids, sent_ns),
         .envelope = buf_slice(&envelope),
         .metadata = &none};
     buf_init(&report, text, sizeof(text) - 1);
@@ -235,10 +240,56 @@ static void d10_a_record_says_what_its_reference_is_worth(void **state)
         {false, 0, "", "\"reference\":{\"state\":\"forged\"}"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        send_returned(rows[i].ours ? ours : &other, rows[i].age_ns, rows[i].before);
+        send_returned(rows[i].ours ? ours : &other, wall_ns() - rows[i].age_ns, rows[i].before);
         assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), i + 1);
         assert_int_equal(stage_told(&stage, rows[i].told), 1);
     }
+}
+
+static void judge_reports(const char *whether)
+{
+    world_set(&stage.world, "tsa.judge_reports=%s", whether);
+    world_set(&stage.world, "shaping.default.automation=[{regex=\"^550 5\\\\.1\\\\.1\","
+                            "action=\"Bounce\",duration=\"10m\"}]");
+    stage_start(&stage);
+    assert_true(sim_run_for(stage.sim, 2 * NS_PER_S));
+}
+
+/* Of records that rules were asked about and matched, so far. */
+static void expect_matches(unsigned matches)
+{
+    assert_true(sim_run_for(stage.sim, 100 * NS_PER_MS));
+    assert_int_equal(world_counter(&stage.world, COUNTER_automation_matches), matches);
+}
+
+static void d10_a_report_of_mail_of_ours_moves_a_rule_once(void **state)
+{
+    (void)state;
+    const struct reference_key other = {.bytes = "another node's"};
+    judge_reports("true");
+    const struct reference_key *ours = &stage.world.node.options.key;
+    assert_int_equal(strncmp(send(STAGE_STRANGER, "a@drop.test", FAILURE END), "250 ", 4), 0);
+    send_returned(&other, wall_ns(), "");
+    send_returned(ours, wall_ns() - 3600 * NS_PER_S, ""); /* of before the start */
+    expect_matches(0);
+    uint64_t sent_ns = wall_ns() - NS_PER_S;
+    for (unsigned i = 0; i < 20; i++) {
+        send_returned(ours, sent_ns, "");
+        expect_matches(1);
+    }
+    send_returned(ours, wall_ns(), "");
+    expect_matches(2);
+    assert_int_equal(world_counter(&stage.world, COUNTER_automation_begun), 1);
+    assert_int_equal(stage_told(&stage, "\"reference\":{\"state\":\"valid\""), 22);
+}
+
+static void d10_without_being_asked_to_no_report_moves_a_rule(void **state)
+{
+    (void)state;
+    judge_reports("false");
+    send_returned(&stage.world.node.options.key, wall_ns(), "");
+    expect_matches(0);
+    assert_int_equal(stage_told(&stage, "\"reference\":{\"state\":\"valid\""), 1);
 }
 
 static void f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere(void **state)
@@ -308,6 +359,8 @@ int main(void)
         TEST(ids_of_records_and_receptions_fit),
         TEST(a_large_report_is_read_by_its_beginning),
         TEST(d10_a_record_says_what_its_reference_is_worth),
+        TEST(d10_a_report_of_mail_of_ours_moves_a_rule_once),
+        TEST(d10_without_being_asked_to_no_report_moves_a_rule),
         TEST(f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere),
         TEST(a_client_that_leaves_meanwhile_has_its_report_logged),
         TEST(more_reports_at_once_than_there_is_room_for_are_refused),

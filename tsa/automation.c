@@ -112,6 +112,7 @@ void automation_init(struct automation *automation, struct heap *heap, uint32_t 
               seed, counter_equal, automation);
     automation->dirty[AUTOMATION_EFFECTS] = heap_take(heap, bits_bytes(effects_max));
     automation->dirty[AUTOMATION_COUNTERS] = heap_take(heap, bits_bytes(counters_max));
+    once_init(&automation->once, heap, ONCE_MAX, seed);
     list_init(&automation->free_slots);
     list_init(&automation->recent);
     for (uint32_t i = 0; i < effects_max; i++) {
@@ -123,6 +124,11 @@ void automation_listen(struct automation *automation, automation_tell *tell, voi
 {
     automation->tell = tell;
     automation->context = context;
+}
+
+void automation_begin(struct automation *automation, uint64_t wall_ns)
+{
+    once_begin(&automation->once, wall_ns);
 }
 
 void automation_use(struct automation *automation, const struct shaping_rule_set *rules,
@@ -480,6 +486,15 @@ static void group_judge(struct automation *automation, struct judging *judging, 
     }
 }
 
+static bool report_counts(struct automation *automation, const struct automation_record *record,
+                          uint64_t now_ns)
+{
+    bool counts = once_take(&automation->once, &record->reference, now_ns);
+    automation->stats.reports += counts;
+    automation->stats.reports_passed += !counts;
+    return counts;
+}
+
 void automation_judge(struct automation *automation, const struct automation_record *record,
                       uint64_t now_ns)
 {
@@ -491,7 +506,9 @@ void automation_judge(struct automation *automation, const struct automation_rec
     };
     automation->stats.records++;
     automation->stats.internal += judging.internal;
-    if (automation->rules == NULL || judging.event_ns == 0) {
+    if (automation->rules == NULL || judging.event_ns == 0 ||
+        (record->has_reference && record->group_count > 0 &&
+         !report_counts(automation, record, now_ns))) {
         return;
     }
     patterns_scan(automation->scratch, record->response);

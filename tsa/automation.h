@@ -27,6 +27,7 @@
 #include "core/htab.h"
 #include "core/list.h"
 #include "core/shaping_rule.h"
+#include "tsa/once.h"
 #include "tsa/window.h"
 
 #define AUTOMATION_RULES_MAX        64u   /* that act on one record; the rest are counted */
@@ -44,6 +45,8 @@ struct automation_record {
     struct slice campaign;
     const uint32_t *groups;  /* of the rule set: default, providers, site block, domain block */
     uint32_t group_count;
+    bool has_reference;      /* it is of a report about mail of ours … */
+    struct id reference;     /* … which is this: it counts once (tsa/once.h) */
 };
 
 /* What is in force. Texts that mean nothing to its kind are empty. */
@@ -85,6 +88,8 @@ struct automation_stats {
     uint64_t expired;          /* matches whose effect would have ended by now */
     uint64_t triggered;
     uint64_t unscoped;         /* actions without a tenant or a site to act on */
+    uint64_t reports;          /* that counted */
+    uint64_t reports_passed;   /* that did not: told before, too old, or of before the start */
     uint64_t over_rules;       /* records that more rules matched than act */
     uint64_t refused;          /* effects without room */
     uint64_t counters_dropped;
@@ -104,6 +109,7 @@ struct automation {
     uint32_t counters_used;
     struct htab effects_by_key;
     struct htab counters_by_key;
+    struct once once;                    /* reports that have counted */
     uint64_t *dirty[2];                  /* a bit for each slot: enum automation_table */
     uint64_t next_id;
     uint64_t next_expiry_ns;             /* none ends before that */
@@ -119,6 +125,8 @@ struct automation {
 void automation_init(struct automation *automation, struct heap *heap, uint32_t effects_max,
                      uint32_t counters_max, uint64_t first_id, uint64_t seed);
 void automation_listen(struct automation *automation, automation_tell *tell, void *context);
+/* It starts: reports of mail from before do not count. */
+void automation_begin(struct automation *automation, uint64_t wall_ns);
 /* From now on; null: none. `scratch` is of their patterns. Effects of rules that are no more end in
  * their time. */
 void automation_use(struct automation *automation, const struct shaping_rule_set *rules,

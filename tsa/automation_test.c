@@ -225,6 +225,31 @@ static void at04_a_threshold_counts_for_each_site_apart(void **state)
     check(told[0].effect.source, "ip1");
 }
 
+static void d10_a_report_counts_once_for_its_reference(void **state)
+{
+    struct shaping_rule rule = make("slow", SHAPING_BOUNCE, 1);
+    struct id_source source;
+    (void)state;
+    use_rules(&rule, 1);
+    automation_begin(&automation, NOW - HOUR);
+    id_source_init(&source, 1, 1);
+    struct automation_record record = record_of("550 slow", NOW);
+    record.has_reference = true;
+    record.reference = id_next(&source, NOW - 2 * HOUR);
+    automation_judge(&automation, &record, NOW); /* it was sent before the start */
+    record.reference = id_next(&source, NOW);
+    record.group_count = 0;
+    automation_judge(&automation, &record, NOW); /* no rule is asked */
+    assert_int_equal(automation.stats.matches, 0);
+    record.group_count = 1;
+    for (unsigned i = 0; i < 5; i++) {
+        automation_judge(&automation, &record, NOW);
+    }
+    assert_int_equal(automation.stats.matches, 1);
+    assert_int_equal(automation.stats.reports, 1);
+    assert_int_equal(automation.stats.reports_passed, 5);
+}
+
 static void what_would_have_ended_is_skipped_and_counted(void **state)
 {
     (void)state;
@@ -432,6 +457,7 @@ int main(void)
         TEST(every_action_has_its_scope),
         TEST(only_rules_of_the_groups_are_asked_and_each_acts_once),
         TEST(at04_a_threshold_counts_for_each_site_apart),
+        TEST(d10_a_report_counts_once_for_its_reference),
         TEST(what_would_have_ended_is_skipped_and_counted),
         TEST(at02_a_record_of_the_future_is_one_of_now),
         TEST(replies_of_our_own_are_no_business_of_rules),

@@ -62,21 +62,22 @@ static struct slice take_text(struct reading *reading, struct slice key, const c
 static const struct {
     const char *name;
     bool counts;
+    bool is_report; /* of mail that anybody may send: it would be theirs to hold queues back */
 } types[] = {
-    {"Delivery", true},
-    {"Bounce", true},
-    {"TransientFailure", true},
-    {"Expiration", true},
-    {"AdminBounce", true},
-    {"OOB", false}, /* of mail that anybody may send: it would be theirs to hold queues back */
-    {"Feedback", false},
-    {"Reception", false},
-    {"Rejection", false},
-    {"AdminRebind", false},
-    {"DeferredInjectionRebind", false},
-    {"Delayed", false},
-    {"XferIn", false},
-    {"XferOut", false},
+    {"Delivery", true, false},
+    {"Bounce", true, false},
+    {"TransientFailure", true, false},
+    {"Expiration", true, false},
+    {"AdminBounce", true, false},
+    {"OOB", true, true},
+    {"Feedback", false, true}, /* and it has no reply */
+    {"Reception", false, false},
+    {"Rejection", false, false},
+    {"AdminRebind", false, false},
+    {"DeferredInjectionRebind", false, false},
+    {"Delayed", false, false},
+    {"XferIn", false, false},
+    {"XferOut", false, false},
 };
 
 /* COUNT_OF(types): it is none. */
@@ -95,6 +96,23 @@ bool publish_type_counts(struct slice type)
     return found < COUNT_OF(types) && types[found].counts;
 }
 
+/* Of a report: false, when nothing shows that it is about mail of ours. */
+static bool take_reference(struct reading *reading)
+{
+    struct automation_record *record = reading->record;
+    const struct json_value *reference = member(reading->root, SLICE("reference"));
+    if (reference == NULL || reference->kind != JSON_OBJECT) {
+        return false;
+    }
+    const struct json_value *state = member(reference, SLICE("state"));
+    const struct json_value *id = member(reference, SLICE("id"));
+    record->has_reference = state != NULL && state->kind == JSON_STRING &&
+                            slice_equal(json_value_text(state), SLICE("valid")) && id != NULL &&
+                            id->kind == JSON_STRING &&
+                            id_parse(json_value_text(id), &record->reference);
+    return record->has_reference;
+}
+
 /* True: it counts. */
 static bool take_type(struct reading *reading)
 {
@@ -108,7 +126,7 @@ static bool take_type(struct reading *reading)
         refuse(reading, "type is none of the log's");
         return false;
     }
-    return types[found].counts;
+    return types[found].counts && (!types[found].is_report || take_reference(reading));
 }
 
 /* What lies behind the end of 64 bits is as good as never: the engine takes it for now. */

@@ -12,6 +12,8 @@
  *   queue          tells tenant and campaign (core/queue_name.h); may be missing, as the next two
  *   egress_source  null or missing: "unspecified"
  *   site           "SOURCE->NAME@smtp_client", or empty
+ *   reference      of an OOB: {state, id}. One that is not "valid" is skipped, for anybody may
+ *                  have sent its report; the others are the caller's to take once
  *
  * Of `type` and `timestamp` alone is anything asked where a record is skipped. Members of other
  * names may have any value, but what is no sound JSON (core/json_value.h) is no record.

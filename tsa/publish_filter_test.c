@@ -76,7 +76,7 @@ static void without_rules_records_go_by_their_type(void **state)
         int64_t until;
     } types[] = {
         {"Delivery", 0},  {"Bounce", 0},   {"TransientFailure", 0}, {"Expiration", 0},
-        {"AdminBounce", 0}, {"OOB", -1},   {"Feedback", -1},        {"Reception", -1},
+        {"AdminBounce", 0}, {"OOB", 0},   {"Feedback", -1},        {"Reception", -1},
         {"Rejection", -1}, {"Delayed", -1}, {"XferIn", -1},         {"Deliver", -1},
     };
     uint64_t expires_ns;

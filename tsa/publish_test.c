@@ -198,6 +198,49 @@ static void at30_what_is_no_record_is_refused_with_a_reason(void **state)
     }
 }
 
+#define BOUNCED(rest)                                                                              \
+    "{\"type\":\"OOB\",\"timestamp\":1,\"recipient\":\"a@far.test\",\"queue\":\"b.test\","      \
+    "\"response\":{\"code\":550,\"content\":\"gone\"}" rest "}"
+#define SIGNED "\"0198f0c0de0070008000000000000001\""
+
+static void d10_of_reports_those_that_are_signed_are_taken(void **state)
+{
+    static const struct {
+        const char *text;
+        bool taken;
+    } rows[] = {
+        {BOUNCED(",\"reference\":{\"state\":\"valid\",\"id\":" SIGNED "}"), true},
+        {BOUNCED(""), false},
+        {BOUNCED(",\"reference\":null"), false},
+        {BOUNCED(",\"reference\":\"valid\""), false},
+        {BOUNCED(",\"reference\":{\"state\":\"valid\"}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"valid\",\"id\":\"1\"}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"valid\",\"id\":7}"), false},
+        {BOUNCED(",\"reference\":{\"state\":1,\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"none\",\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"forged\",\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"expired\",\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"elsewhere\",\"id\":" SIGNED "}"), false},
+        {BOUNCED(",\"reference\":{\"state\":\"repeated\",\"id\":" SIGNED "}"), false},
+        {"{\"type\":\"Feedback\",\"timestamp\":1,\"recipient\":\"a@far.test\","
+         "\"response\":{\"code\":250,\"content\":\"\"},"
+         "\"reference\":{\"state\":\"valid\",\"id\":" SIGNED "}}", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct automation_record record;
+        const char *fault;
+        enum publish_result result =
+            publish_read(&publish, slice_from_string(rows[i].text), &record, &fault);
+        if (result != (rows[i].taken ? PUBLISH_TAKEN : PUBLISH_SKIPPED)) {
+            fail_msg("%s: %s", rows[i].text, fault == NULL ? "no fault" : fault);
+        }
+        assert_int_equal(record.has_reference, rows[i].taken);
+        assert_true(!rows[i].taken || record.reference.bytes[15] == 1);
+    }
+}
+
 static void types_that_tell_nothing_are_skipped(void **state)
 {
     static const char *const skipped[] = {"Reception", "Rejection", "AdminRebind",
@@ -337,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_record_of_our_own_log_says_the_same_as_its_event),
         cmocka_unit_test(what_may_be_missing_or_otherwise_is),
         cmocka_unit_test(at30_what_is_no_record_is_refused_with_a_reason),
+        cmocka_unit_test(d10_of_reports_those_that_are_signed_are_taken),
         cmocka_unit_test(types_that_tell_nothing_are_skipped),
         cmocka_unit_test(at30_what_is_too_large_is_cut_or_refused),
         cmocka_unit_test(at30_a_bad_line_is_told_and_the_batch_goes_on),

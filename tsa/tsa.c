@@ -57,6 +57,7 @@ void tsa_init(struct tsa *tsa, const struct tsa_options *options)
 void tsa_start(struct tsa *tsa)
 {
     hub_boot(tsa);
+    automation_begin(&tsa->automation, tsa->shard->wall_ns);
     tsa->ready = true;
     tick(&tsa->clock);
 }

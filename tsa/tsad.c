@@ -49,6 +49,9 @@ static uint32_t groups_of(void *context, const struct automation_record *record,
     struct arena arena;
     struct slice hosts[SITE_HOSTS_LISTED_MAX];
     const struct shaping_view view = {.shaping = tsad->conf->shaping};
+    if (record->has_reference && !tsad->conf->tsa.judge_reports) {
+        return 0;
+    }
     arena_init(&arena, memory, sizeof(memory));
     struct slice site = site_name_of(record->site);
     const struct shaping_query query = {

@@ -148,6 +148,31 @@ class Tsad(BlackBox):
         self.assertIn("ringpost_tsa_effects 4\n", self.get(server, "/metrics"))
         server.stop()
 
+    def test_d10_reports_count_when_they_are_signed_and_it_is_wanted(self):
+        server = self.begin()
+        self.shaping(SHAPING.replace('regex = "hold back"\naction = "Suspend"',
+                                     'regex = "hold back"\naction = "Bounce"'))
+
+        def bounced(name, state="valid", domain="a.test"):
+            return record("hold back", domain, type="OOB", site="", egress_source=None,
+                          reference={"state": state, "id": name, "domain": domain})
+
+        def name():
+            return f"{int(time.time() * 1000):012x}70008000000000000000"
+
+        server.signal(signal.SIGHUP)
+        server.wait_line("reload")
+        self.publish(server, bounced(name()))
+        self.assertEqual(self.status(server)["effects"], 0)
+        server.stop()
+        server.start("--set", "tsa.judge_reports=true")
+        early = f"{int(time.time() * 1000) - 3600000:012x}70008000000000000000"
+        once = name()
+        self.publish(server, bounced(once, "forged"), bounced(early),
+                     record("hold back", "a.test", type="OOB"), *[bounced(once)] * 5)
+        self.assertEqual((self.status(server)["effects"], self.status(server)["matches"]), (1, 1))
+        server.stop()
+
     def test_a_kill_keeps_effects_and_begins_another_epoch(self):
         server = self.begin()
         self.publish(server, record("hold back"))
