@@ -356,6 +356,20 @@ static void find_reference(struct looking *looking, struct slice original, struc
                    &looking->reference);
 }
 
+/* For its mail, before anything is told: who is refused comes again, and would have it told again.
+ * What becomes short in between does that still. */
+static bool has_room(const struct looking *looking, struct slice *refusal_out)
+{
+    const struct intake *intake = looking->conn->server->intake;
+    if (looking->relayed == 0) {
+        return true;
+    }
+    enum spool_status status =
+        spool_admission(intake->spool, looking->conn->session.transaction.content.size);
+    *refusal_out = status == SPOOL_STORED ? slice_from_string(no_memory) : intake_refusal(status);
+    return status == SPOOL_STORED && queues_room(intake->queues, looking->relayed);
+}
+
 static enum server_report_step look(struct server_conn *conn, const struct report *report,
                                     struct report_rest *rest_out, struct slice *refusal_out)
 {
@@ -370,6 +384,9 @@ static enum server_report_step look(struct server_conn *conn, const struct repor
     }
     if (looking.logged == 0) {
         return SERVER_REPORT_MAIL;
+    }
+    if (!has_room(&looking, refusal_out)) {
+        return SERVER_REPORT_REFUSED;
     }
     buf_init(&scratch, scratch_bytes, sizeof(scratch_bytes));
     find_reference(&looking, report->original, &scratch);
