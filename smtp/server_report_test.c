@@ -193,8 +193,9 @@ static uint64_t wall_ns(void)
     return stage.world.node.mtas[0].shard.wall_ns;
 }
 
-/* A report that returns a reference, of a message sent then. */
-static void send_returned(const struct reference_key *key, uint64_t sent_ns, const char *before)
+/* A report that gone@far.test has failed, and a reference of mail to whomever sent then. */
+static void send_returned(const struct reference_key *key, const char *whom, uint64_t sent_ns,
+                          const char *before)
 {
     static uint8_t text[8192];
     uint8_t envelope_bytes[256];
@@ -206,7 +207,7 @@ static void send_returned(const struct reference_key *key, uint64_t sent_ns, con
     id_source_init(&ids, 9, 9);
     buf_init(&envelope, envelope_bytes, sizeof(envelope_bytes));
     envelope_put_sender(&envelope, SLICE("a@t.test"), NULL);
-    envelope_put_recipient(&envelope, 0, SLICE("gone@far.test"), NULL);
+    envelope_put_recipient(&envelope, 0, slice_from_string(whom), NULL);
     const struct reference_facts facts = {
         .id = id_next(&ids, sent_ns),
         .envelope = buf_slice(&envelope),
@@ -240,7 +241,8 @@ static void d10_a_record_says_what_its_reference_is_worth(void **state)
         {false, 0, "", "\"reference\":{\"state\":\"forged\"}"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        send_returned(rows[i].ours ? ours : &other, wall_ns() - rows[i].age_ns, rows[i].before);
+        send_returned(rows[i].ours ? ours : &other, "gone@far.test", wall_ns() - rows[i].age_ns,
+                      rows[i].before);
         assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), i + 1);
         assert_int_equal(stage_told(&stage, rows[i].told), 1);
     }
@@ -269,15 +271,17 @@ static void d10_a_report_of_mail_of_ours_moves_a_rule_once(void **state)
     judge_reports("true");
     const struct reference_key *ours = &stage.world.node.options.key;
     assert_int_equal(strncmp(send(STAGE_STRANGER, "a@drop.test", FAILURE END), "250 ", 4), 0);
-    send_returned(&other, wall_ns(), "");
-    send_returned(ours, wall_ns() - 3600 * NS_PER_S, ""); /* of before the start */
+    send_returned(&other, "gone@far.test", wall_ns(), "");
+    send_returned(ours, "gone@other.test", wall_ns(), "");
+    /* Of before the start. */
+    send_returned(ours, "gone@far.test", wall_ns() - 3600 * NS_PER_S, "");
     expect_matches(0);
     uint64_t sent_ns = wall_ns() - NS_PER_S;
     for (unsigned i = 0; i < 20; i++) {
-        send_returned(ours, sent_ns, "");
+        send_returned(ours, "gone@far.test", sent_ns, "");
         expect_matches(1);
     }
-    send_returned(ours, wall_ns(), "");
+    send_returned(ours, "gone@far.test", wall_ns(), "");
     expect_matches(2);
     assert_int_equal(world_counter(&stage.world, COUNTER_automation_begun), 1);
     assert_int_equal(stage_told(&stage, "\"reference\":{\"state\":\"valid\""), 22);
@@ -287,7 +291,7 @@ static void d10_without_being_asked_to_no_report_moves_a_rule(void **state)
 {
     (void)state;
     judge_reports("false");
-    send_returned(&stage.world.node.options.key, wall_ns(), "");
+    send_returned(&stage.world.node.options.key, "gone@far.test", wall_ns(), "");
     expect_matches(0);
     assert_int_equal(stage_told(&stage, "\"reference\":{\"state\":\"valid\""), 1);
 }
@@ -303,6 +307,28 @@ static void f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere(void **s
     assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), 0);
     assert_int_equal(world_counter(&stage.world, COUNTER_reports_logged), 0);
     assert_int_equal(world_rows(&stage.world), 0);
+}
+
+/* Its client comes again, and then it is told. */
+static void a_report_whose_mail_has_no_room_is_told_when_it_has(void **state)
+{
+    (void)state;
+    struct talk talk;
+    world_set(&stage.world, "memory.max_queued=2");
+    stage_start(&stage);
+    stage.sink.defer = "450 4.2.1 later\r\n";
+    envelope(&talk, STAGE_STRANGER, "a@drop.test b@t.test");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(stage_mail(&stage, "b@t.test", PLAIN));
+    }
+    say(&talk, FAILURE END ".\r\n", "452 4.3.1");
+    talk_close(&talk);
+    assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), 0);
+    stage.sink.defer = NULL;
+    assert_true(sim_run_until(stage.sim, world_drained, &stage.world, 4000 * NS_PER_S));
+    const char *heard = send(STAGE_STRANGER, "a@drop.test b@t.test", FAILURE END);
+    assert_int_equal(strncmp(heard, "250 ", 4), 0);
+    assert_int_equal(stage_told(&stage, "\"type\":\"OOB\""), 2);
 }
 
 /* It was not answered: it is told, and comes again. */
@@ -362,6 +388,7 @@ int main(void)
         TEST(d10_a_report_of_mail_of_ours_moves_a_rule_once),
         TEST(d10_without_being_asked_to_no_report_moves_a_rule),
         TEST(f03_a_report_that_is_not_stored_is_refused_and_goes_nowhere),
+        TEST(a_report_whose_mail_has_no_room_is_told_when_it_has),
         TEST(a_client_that_leaves_meanwhile_has_its_report_logged),
         TEST(more_reports_at_once_than_there_is_room_for_are_refused),
     };
