@@ -5,7 +5,8 @@
  *
  * When another view comes into force nobody finds the former paths any more; those that are held
  * stay as they are. Whoever holds one finds his own anew, and has the same options where the
- * fingerprint is the same.
+ * fingerprint is the same. That takes no time, however many paths there are: the former ones go by
+ * the time that others are merged, some for each, and are found again when it is their view again.
  */
 #ifndef RINGPOST_SMTP_PATH_BOOK_H
 #define RINGPOST_SMTP_PATH_BOOK_H
@@ -20,9 +21,11 @@
 struct path_book {
     struct shaping_view view; /* in force; borrowed */
     uint64_t digest;          /* of it */
+    uint32_t turn;            /* views that have come into force */
     struct metered memory;
-    struct htab paths;        /* of the view, by their layers */
-    struct list current;      /* the same */
+    struct htab paths;        /* by their view and their layers */
+    struct list current;      /* those of the view; … */
+    struct list former;       /* … of others, which are to go, the oldest first */
     uint64_t merged;          /* since the start */
 };
 
