@@ -109,6 +109,7 @@ class Server:
         self.folder = folder
         self.config_path = os.path.join(folder, "t.toml")
         self.program = RINGPOSTD
+        self.before = []  # words in front of it
         self.environment = None
         self.process = None
         self.lines = []
@@ -157,7 +158,7 @@ class Server:
         assert self.process is None, "it runs already"
         self.lines = []
         self.process = subprocess.Popen(
-            [self.program, "-c", self.config_path, *arguments], cwd=self.folder,
+            [*self.before, self.program, "-c", self.config_path, *arguments], cwd=self.folder,
             env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
         self.reader = threading.Thread(target=self.read_lines, args=(self.process.stderr,))
         self.reader.start()

@@ -2,12 +2,15 @@
 """Runs the unittest cases of one file and reports each as a TAP line on the standard output.
 
 usage: tests/driver/pyunit.py [--apart] FILE    whatever the tests print goes to standard error
-       --apart: in a network namespace of their own, where we may have one (netns.py beside FILE)
+       --apart: in a network namespace of their own, where we may have one
 """
 import importlib.util
 import os
 import sys
 import unittest
+
+
+SHARED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "blackbox")
 
 
 class TapResult(unittest.TestResult):
@@ -51,7 +54,7 @@ def main(arguments):
     path = os.path.abspath(arguments[-1])
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    sys.path.insert(0, os.path.dirname(path))
+    sys.path[:0] = [os.path.dirname(path), SHARED]
     if "--apart" in arguments:
         importlib.import_module("netns").enter()
     spec = importlib.util.spec_from_file_location(os.path.basename(path)[:-3], path)
