@@ -6,6 +6,7 @@
 #include "core/check.h"
 
 #define FILE_NAME "publish.cursors"
+#define SAID_AS   "publish_cursors"
 #define SAVE_NS   NS_PER_S
 
 /* --- cursors ---------------------------------------------------------------------------------- */
@@ -113,19 +114,31 @@ static void save_due(struct timer *timer)
     }
 }
 
+/* Read, or set aside. */
+static void loaded(struct publisher *publisher, int64_t result)
+{
+    const char *note = "cannot be read; URLs begin with what comes";
+    if (publisher->setting_aside) {
+        state_file_say_aside(&publisher->file, &publisher->sink, SAID_AS,
+                             "is of no use; URLs begin with what comes", (int)result);
+    } else if (result >= 0 &&
+               !cursors_take(publisher, slice_make(publisher->text, (size_t)result))) {
+        publisher->setting_aside = true;
+        publisher->file_busy = true;
+        state_file_set_aside(&publisher->file);
+        return;
+    } else if (result < 0 && result != -ENOENT) {
+        state_file_say(&publisher->file, &publisher->sink, SAID_AS, note, (int)result);
+    }
+    begin(publisher);
+}
+
 static void file_done(struct state_file *file, int64_t result)
 {
     struct publisher *publisher = CONTAINER_OF(file, struct publisher, file);
     publisher->file_busy = false;
     if (!publisher->loaded) {
-        bool damaged = result >= 0 && !cursors_take(publisher, slice_make(publisher->text,
-                                                                          (size_t)result));
-        if (damaged || (result < 0 && result != -ENOENT)) {
-            state_file_say(file, &publisher->sink, "publish_cursors",
-                           "they cannot be read, and begin with what comes",
-                           result < 0 ? (int)result : 0);
-        }
-        begin(publisher);
+        loaded(publisher, result);
     } else if (result < 0) {
         publisher->changed = !publisher->stopping; /* again in a second; after the stop no more */
     }

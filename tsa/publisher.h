@@ -116,6 +116,7 @@ struct publisher {
     struct timer grace_timer;
     bool loaded;
     bool file_busy;
+    bool setting_aside;
     bool changed;                 /* cursors are to be written */
     bool stopping;
     char text[CONF_TSA_URLS_MAX * PUBLISHER_CURSOR_BYTES];

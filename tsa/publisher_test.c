@@ -425,6 +425,7 @@ static void at41_what_the_log_has_lost_is_said_and_the_rest_is_told(void **state
             assert_int_equal(rig.servers[0].taken[number], i == 0 && number < 100 ? 2 : 1);
         }
         assert_int_equal(rig.publisher.urls[0].counts.lost, i == 0 ? 1 : 0);
+        assert_true(sim_disk_exists(rig.log.disk, STATE ".damaged") == (i == 1));
         close_rig();
     }
 }
