@@ -77,6 +77,8 @@
     X(advice_dropped)                                                                              \
     X(advice_stale)                                                                                \
     X(automation_matches)                                                                          \
+    X(automation_reports)                                                                          \
+    X(automation_reports_passed)                                                                   \
     X(automation_begun)                                                                            \
     X(automation_refused)                                                                          \
     X(automation_cancelled)                                                                        \

@@ -201,6 +201,8 @@ static void count(const struct advisor *advisor)
     const struct automation_stats *stats = &advisor->automation.stats;
     struct counters *counters = &advisor->shard->counters;
     counters_set(counters, COUNTER_automation_matches, stats->matches);
+    counters_set(counters, COUNTER_automation_reports, stats->reports);
+    counters_set(counters, COUNTER_automation_reports_passed, stats->reports_passed);
     counters_set(counters, COUNTER_automation_begun, stats->changes[AUTOMATION_BEGUN]);
     counters_set(counters, COUNTER_automation_refused, stats->refused);
     counters_set(counters, COUNTER_automation_cancelled, stats->changes[AUTOMATION_CANCELLED]);

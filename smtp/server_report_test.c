@@ -284,6 +284,8 @@ static void d10_a_report_of_mail_of_ours_moves_a_rule_once(void **state)
     send_returned(ours, "gone@far.test", wall_ns(), "");
     expect_matches(2);
     assert_int_equal(world_counter(&stage.world, COUNTER_automation_begun), 1);
+    assert_int_equal(world_counter(&stage.world, COUNTER_automation_reports), 2);
+    assert_int_equal(world_counter(&stage.world, COUNTER_automation_reports_passed), 20);
     assert_int_equal(stage_told(&stage, "\"reference\":{\"state\":\"valid\""), 22);
 }
 

@@ -86,7 +86,7 @@ struct figure {
     uint64_t value;
 };
 
-#define FIGURES 22u
+#define FIGURES 24u
 
 static unsigned figures_of(const struct tsa *tsa, struct figure figures[FIGURES])
 {
@@ -124,6 +124,10 @@ static unsigned figures_of(const struct tsa *tsa, struct figure figures[FIGURES]
          "Matches whose effect would be over.", stats->expired},
         {"triggered", "ringpost_tsa_triggered_total", "counter", "Rules that acted.",
          stats->triggered},
+        {"reports", "ringpost_tsa_reports_total", "counter",
+         "Signed reports that rules were asked about.", stats->reports},
+        {"reports_passed", "ringpost_tsa_reports_passed_total", "counter",
+         "Signed reports whose reference had counted, or could not.", stats->reports_passed},
         {"unscoped", "ringpost_tsa_unscoped_total", "counter",
          "Actions without a tenant or a site to act on.", stats->unscoped},
         {"over_rules", "ringpost_tsa_over_rules_total", "counter",

@@ -170,7 +170,9 @@ class Tsad(BlackBox):
         once = name()
         self.publish(server, bounced(once, "forged"), bounced(early),
                      record("hold back", "a.test", type="OOB"), *[bounced(once)] * 5)
-        self.assertEqual((self.status(server)["effects"], self.status(server)["matches"]), (1, 1))
+        told = self.status(server)
+        self.assertEqual((told["effects"], told["matches"]), (1, 1))
+        self.assertEqual((told["reports"], told["reports_passed"]), (1, 5))
         server.stop()
 
     def test_a_kill_keeps_effects_and_begins_another_epoch(self):
