@@ -236,6 +236,13 @@ static void resolved(struct resolver_ask *ask, const struct dns_answer *answer,
     }
 }
 
+static void add_loopback(struct http_caller *caller, struct slice text)
+{
+    struct endpoint *address = &caller->addresses[caller->address_count++];
+    CHECK(endpoint_parse_address(text, address));
+    address->port = caller->url->address.port;
+}
+
 static void begin(struct http_caller *caller)
 {
     caller->reused = caller->state == HTTP_CALLER_IDLE;
@@ -246,11 +253,15 @@ static void begin(struct http_caller *caller)
     }
     caller->state = HTTP_CALLER_RESOLVING;
     caller->address_count = 0;
-    if (caller->url->host.size > 0) {
+    if (slice_equal(caller->url->host, SLICE("localhost"))) {
+        add_loopback(caller, SLICE("127.0.0.1"));
+        add_loopback(caller, SLICE("::1"));
+    } else if (caller->url->host.size > 0) {
         ask_for(caller, DNS_A);
         return;
+    } else {
+        caller->addresses[caller->address_count++] = caller->url->address;
     }
-    caller->addresses[caller->address_count++] = caller->url->address;
     connect_next(caller);
 }
 

@@ -2,7 +2,8 @@
  * Asks one HTTP server, over one connection that stays open as long as both like it. A request is
  * bytes, the answer is shard/io/http_response.h; or the connection becomes that of another protocol
  * (101), and then its stream is the user's. Names are asked for each time a connection is made, and
- * of several addresses the next one is taken after a failure.
+ * of several addresses the next one is taken after a failure. "localhost" is this host, whatever
+ * DNS says (RFC 6761 6.3).
  *
  *   CLOSED ─► RESOLVING ─► CONNECTING ─► ASKING ─► IDLE ─► ASKING …
  *                                           └─► OPEN (upgraded)

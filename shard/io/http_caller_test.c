@@ -170,6 +170,18 @@ static void what_has_no_address_is_said_and_so_is_who_hangs(void **state)
     asks(HTTP_CALL_TIMEOUT);
 }
 
+static void localhost_is_this_host(void **state)
+{
+    (void)state;
+    call("http://LocalHost:8008");
+    asks(HTTP_CALL_REFUSED); /* nobody listens there in the simulator */
+    assert_int_equal(caller.address_count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(endpoint_is_loopback(&caller.addresses[i]));
+        assert_int_equal(caller.addresses[i].port, 8008);
+    }
+}
+
 static void a_request_that_is_closed_is_not_told_and_another_one_may_begin_at_once(void **state)
 {
     (void)state;
@@ -193,6 +205,7 @@ int main(void)
         TEST(a_connection_stays_open_between_requests),
         TEST(the_next_address_is_taken_after_a_failure),
         TEST(what_has_no_address_is_said_and_so_is_who_hangs),
+        TEST(localhost_is_this_host),
         TEST(a_request_that_is_closed_is_not_told_and_another_one_may_begin_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
