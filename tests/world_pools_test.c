@@ -171,6 +171,51 @@ static void l12_sources_have_their_shares_to_a_cycle_of_the_weights(void **state
     }
 }
 
+static uint32_t ready_queues(const struct stage *stage)
+{
+    uint32_t used = 0;
+    for (unsigned i = 0; i < stage->world.shards; i++) {
+        used += stage->world.node.mtas[i].delivery.egresses.used;
+    }
+    return used;
+}
+
+/* A few messages, then long nothing: no ready queue outlives that. */
+static void stage_waves(struct stage *stage, unsigned waves)
+{
+    struct sim *sim = stage->sim;
+    for (unsigned i = 0; i < waves && !sim_failed(sim); i++) {
+        world_mail(&stage->world, 2, 3, NS_PER_S);
+        stage_drain(stage);
+        (void)sim_run_for(sim, 15 * NS_PER_S);
+        if (ready_queues(stage) > 0) {
+            sim_fail(sim, "%u ready queues are left", ready_queues(stage));
+        }
+    }
+}
+
+static void waves_body(struct sim *sim, void *context)
+{
+    const struct trial *trial = context;
+    struct stage stage;
+    stage_init(&stage, sim, trial->shards, trial->weights);
+    world_set(&stage.world, "shaping.default.idle_timeout=1s");
+    if (stage_start(&stage)) {
+        stage_waves(&stage, 15);
+        expect_shares(&stage, nothing, trial->weights, 9);
+    }
+    stage_end(&stage);
+}
+
+static void l12_shares_are_exact_over_ready_queues_that_come_and_go(void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= 4; shards *= 2) {
+        struct trial trial = {.shards = shards, .weights = {5, 3, 1}};
+        run("waves", waves_body, &trial, 2);
+    }
+}
+
 /* --- who cannot send ------------------------------------------------------------------------- */
 
 static void unplumbed_body(struct sim *sim, void *context)
@@ -356,6 +401,33 @@ static void l13_a_source_is_chosen_no_faster_than_its_rate_and_others_do_not_wai
     }
 }
 
+/* What it has had is known after its ready queue has gone. */
+static void slow_waves_body(struct sim *sim, void *context)
+{
+    const struct trial *trial = context;
+    struct stage stage;
+    stage_init(&stage, sim, trial->shards, trial->weights);
+    world_set(&stage.world, "shaping.default.idle_timeout=1s");
+    world_set(&stage.world, "shaping.default.sources.s1.source_selection_rate=\"1/m,max_burst=1\"");
+    if (stage_start(&stage)) {
+        uint64_t begun_ns = sim_now_ns(sim);
+        stage_waves(&stage, 15);
+        double most = (double)(sim_now_ns(sim) - begun_ns) / 60e9 + 1;
+        if ((double)stage.taken[1] > most || stage.taken[1] < 2) {
+            sim_fail(sim, "%llu from a source that may have %.1f",
+                     (unsigned long long)stage.taken[1], most);
+        }
+    }
+    stage_end(&stage);
+}
+
+static void l13_a_rate_of_selection_holds_over_ready_queues_that_come_and_go(void **state)
+{
+    (void)state;
+    struct trial trial = {.shards = 2, .weights = {1, 1, 1}};
+    run("slow waves", slow_waves_body, &trial, 2);
+}
+
 static void l13_where_all_sources_wait_for_their_rates_mail_goes_at_these(void **state)
 {
     (void)state;
@@ -381,12 +453,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(l12_sources_have_their_shares_to_a_cycle_of_the_weights),
+        cmocka_unit_test(l12_shares_are_exact_over_ready_queues_that_come_and_go),
         cmocka_unit_test(l12_a_source_of_another_family_than_the_site_has_no_turn),
         cmocka_unit_test(l12_a_suspended_source_has_no_turn),
         cmocka_unit_test(f23_a_source_whose_address_is_missing_has_no_turn_until_it_is_back),
         cmocka_unit_test(f23_without_any_source_mail_waits_and_says_so),
         cmocka_unit_test(f23_what_one_site_has_learned_of_a_source_holds_at_all_of_them),
         cmocka_unit_test(l13_a_source_is_chosen_no_faster_than_its_rate_and_others_do_not_wait),
+        cmocka_unit_test(l13_a_rate_of_selection_holds_over_ready_queues_that_come_and_go),
         cmocka_unit_test(l13_where_all_sources_wait_for_their_rates_mail_goes_at_these),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
