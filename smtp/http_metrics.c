@@ -129,7 +129,7 @@ static void put_subscriber(struct exposition *to, const struct subscriber *subsc
         [HEARD_FAILURES] = {"ringpost_subscribe_failures_total", "counter",
                             "Connections that were not made, or ended.", "url"},
     };
-    for (unsigned figure = 0; subscriber->count > 0 && figure < HEARD_FIGURES; figure++) {
+    for (unsigned figure = 0; figure < HEARD_FIGURES; figure++) {
         bool wanted = exposition_metric(to, &rows[figure]);
         for (unsigned i = 0; wanted && i < subscriber->count; i++) {
             exposition_sample(to, subscriber->urls[i].url->text,
@@ -167,7 +167,7 @@ static void put_publisher(struct exposition *to, const struct publisher *publish
         [PUBLISH_LAG] = {"ringpost_publish_lag_seconds", "gauge",
                          "How long the oldest record waits that it was not told of.", "url"},
     };
-    for (unsigned figure = 0; publisher->count > 0 && figure < PUBLISH_FIGURES; figure++) {
+    for (unsigned figure = 0; figure < PUBLISH_FIGURES; figure++) {
         bool wanted = exposition_metric(to, &rows[figure]);
         for (unsigned i = 0; wanted && i < publisher->count; i++) {
             exposition_sample(to, publisher->urls[i].url->text,
