@@ -22,7 +22,7 @@
 #define SETTLE_MS        1000u /* until what was said at the beginning is given back */
 #define POLL_MS          50u
 #define BACK_MS          30000u
-#define STILL_MS         2500u /* more than idle_timeout below */
+#define STILL_MS         12000u /* more than idle_timeout below, and than ready queues rest */
 
 struct idle_look {
     double connections;
