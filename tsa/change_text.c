@@ -184,7 +184,7 @@ static void read_effect(struct reading *reading, uint64_t now_ns, struct change_
     take_effect *take = config != NULL ? take_setting : NULL;
     uint64_t event_ms = take_number(reading, SLICE("event_ms"));
     struct reading inner = {.object = config};
-    for (size_t i = 0; config == NULL && take == NULL && i < COUNT_OF(events); i++) {
+    for (size_t i = 0; event != NULL && take == NULL && i < COUNT_OF(events); i++) {
         inner.object = json_value_member(event, events[i].key);
         take = inner.object != NULL ? events[i].take : NULL;
     }

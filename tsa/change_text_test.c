@@ -134,6 +134,7 @@ static void an_order_that_names_nothing_is_none(void **state)
         "{\"seq\":-7," EPOCH ",\"snapshot\":true,\"complete\":true}",
         "{\"seq\":0," EPOCH ",\"snapshot\":true,\"complete\":true}",
         "{\"seq\":7," EPOCH ",\"complete\":true}", /* no snapshot */
+        HEAD "\"id\":7}",
         HEAD "\"event\":{}}",
         HEAD "\"event\":{\"Other\":{}}}",
         BOUNCE(RULE EXPIRES),                                     /* all mail there is */

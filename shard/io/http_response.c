@@ -76,7 +76,10 @@ static int found_end(llhttp_t *parser)
     }
     response->whole = true;
     response->keeps = llhttp_should_keep_alive(parser) != 0;
-    return response->status == STATUS_SWITCHING ? 0 : HPE_PAUSED;
+    if (response->status == STATUS_SWITCHING) {
+        return parser->upgrade != 0 ? 0 : HPE_USER; /* to nothing: no other answer may follow */
+    }
+    return HPE_PAUSED;
 }
 
 static const llhttp_settings_t settings = {

@@ -43,6 +43,7 @@ static const struct row rows[] = {
      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nnext",
      HTTP_RESPONSE_UPGRADED, 101, "", true, 0},
     {"HTTP/1.1 101 Go\r\n\r\n", HTTP_RESPONSE_BAD, 0, "", false, 0},
+    {"HTTP/1.1 101 Go\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n", HTTP_RESPONSE_BAD, 0, "", false, 0},
 };
 
 static struct http_response response;
