@@ -101,6 +101,7 @@ class FewNodes(BlackBox):
         for at in range(3):
             self.wait_load(at)
         self.hold_back("first.test", 0)
+        time.sleep(1.5)  # what has been done in its last second a kill may lose
         for at, host in enumerate(self.hosts):
             self.daemons[at].kill()
             for one in range(3):

@@ -1,5 +1,7 @@
 """One node (docs/deployments.md), from its own example files: with the automation in the server,
 and beside it."""
+import time
+
 import nodes
 from harness import BlackBox, wait_until
 from smtp_client import Client
@@ -49,6 +51,7 @@ class SingleNode(BlackBox):
         self.submit("a@slow.test", "b@slow.test", "a@x.test")
         self.host.wait_reason("slow.test", "suspended_rule")
         self.taken.wait(1)
+        time.sleep(1.5)  # what has been done in its last second a kill may lose
         for daemon in killed:
             daemon.kill()
             daemon.start()
