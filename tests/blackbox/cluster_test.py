@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.request
 
-from harness import BIN, BlackBox, Config, Server, wait_until
+from harness import TSAD, BlackBox, Config, Server, wait_until
 from smtp_client import Client
 
 AWAY = float(os.environ.get("AWAY", "0"))  # for so many seconds a daemon is dead, under load
@@ -21,21 +21,11 @@ regex = '\\[TSS04\\]'
 action = "Suspend"
 duration = "1h"
 """
-TSAD = """node = {{ state_dir = "state" }}
+CONFIG = """node = {{ state_dir = "state" }}
 shaping = {{ files = ["rules.toml"] }}
 [[http_listener]]
 listen = "{listen}"
 """
-
-
-class Daemon(Server):
-    def wait_ready(self):
-        self.ready = self.wait_line("ready")
-        return self
-
-    def clean(self):
-        if self.process is not None:
-            self.kill()
 
 
 class Cluster(BlackBox):
@@ -48,19 +38,15 @@ class Cluster(BlackBox):
 
     def daemon(self):
         """It has the same port whenever it starts."""
-        server = Daemon(self.folder_of("tsa"), TSAD.format(listen="127.0.0.1:0"))
-        server.program = os.path.join(BIN, "ringpost-tsad")
-        self.addCleanup(self.show, server)
-        self.addCleanup(server.clean)
+        server = self.watched(Server(self.folder_of("tsa"), CONFIG.format(listen="127.0.0.1:0")))
+        server.program = TSAD
         server.start()
-        server.configure(TSAD.format(listen=server.ready["http"]))
+        server.configure(CONFIG.format(listen=server.ready["http"]))
         return server
 
     def mta(self, name, sink, extra):
-        server = Server(self.folder_of(name), Config(sink.port, node={"shards": 2}, extra=extra))
-        self.addCleanup(self.show, server)
-        self.addCleanup(lambda: server.process is not None and server.kill())
-        return server.start()
+        config = Config(sink.port, node={"shards": 2}, extra=extra)
+        return self.watched(Server(self.folder_of(name), config)).start()
 
     def get(self, server, path):
         with urllib.request.urlopen(f"http://{server.ready['http']}{path}", timeout=60) as answer:

@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.environ.get("RINGPOST_BIN", os.path.join(ROOT, "build", "release", "bin"))
 PEERS = os.environ.get("RINGPOST_PEERS", os.path.join(ROOT, "build", "peers", "bin"))
 RINGPOSTD = os.path.join(BIN, "ringpostd")
+TSAD = os.path.join(BIN, "ringpost-tsad")
 RINGPOST = os.path.join(BIN, "ringpost")
 BENCH = os.path.join(BIN, "ringpost-bench")
 FAULTS = os.path.join(os.path.dirname(BIN), "tests", "ringpostd-faults")
@@ -103,7 +104,7 @@ class Config:
 
 
 class Server:
-    """One ringpostd process after the other on one folder."""
+    """One process of a daemon after the other on one folder: ringpostd, or what `program` says."""
 
     def __init__(self, folder, config):
         self.folder = folder
@@ -170,7 +171,8 @@ class Server:
 
     def wait_ready(self):
         self.ready = self.wait_line("ready")
-        self.address = address_of(self.ready["smtp"].split(",")[0])
+        if "smtp" in self.ready:
+            self.address = address_of(self.ready["smtp"].split(",")[0])
         return self
 
     def wait_exit(self, seconds=SECONDS):
@@ -206,6 +208,11 @@ class Server:
     def kill(self):
         self.signal(signal.SIGKILL)
         return self.wait_exit()
+
+    def end(self):
+        """However the test went."""
+        if self.process is not None:
+            self.kill()
 
     # ---- events
 
@@ -295,9 +302,12 @@ class BlackBox(unittest.TestCase):
         return server.start(*arguments)
 
     def unstarted(self, config):
-        server = Server(self.folder, config)
+        return self.watched(Server(self.folder, config))
+
+    def watched(self, server):
+        """It is ended with the test, and what it said is shown when that failed."""
         self.addCleanup(self.show, server)
-        self.addCleanup(lambda: server.process is not None and server.kill())
+        self.addCleanup(server.end)
         return server
 
     def faulty(self, config, *rules):

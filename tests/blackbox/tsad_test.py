@@ -13,9 +13,8 @@ import tomllib
 
 import websockets
 
-from harness import BIN, BlackBox, Server, address_of, wait_until
+from harness import TSAD, BlackBox, address_of, wait_until
 
-TSAD = os.path.join(BIN, "ringpost-tsad")
 SECONDS = 30
 
 CONFIG = """node = { state_dir = "state" }
@@ -56,23 +55,11 @@ def record(content, domain="a.test", mx=None, **more):
                          "content": content, "command": "."}, **more}
 
 
-class Daemon(Server):
-    def wait_ready(self):
-        self.ready = self.wait_line("ready")
-        return self
-
-    def clean(self):
-        if self.process is not None:
-            self.kill()
-
-
 class Tsad(BlackBox):
     def begin(self):
-        server = Daemon(self.folder, CONFIG)
+        server = self.unstarted(CONFIG)
         server.program = TSAD
         self.shaping(SHAPING)
-        self.addCleanup(self.show, server)
-        self.addCleanup(server.clean)
         return server.start()
 
     def shaping(self, text):

@@ -39,14 +39,6 @@ class Daemon(Server):
         self.config_path = os.path.join(self.folder, f"{self.name}.toml")
         super().configure(config)
 
-    def wait_ready(self):
-        self.ready = self.wait_line("ready")
-        return self
-
-    def stop(self, seconds=SECONDS):
-        self.signal(15)
-        assert self.wait_exit(seconds) == 0, self.errors()
-
 
 class Host:
     """The one that the test stands on."""
@@ -70,10 +62,7 @@ class Host:
         for there, here in FOLDERS.items():
             text = text.replace(there, os.path.join(self.folder, here))
         text = text.replace("[spool]\n", f"[spool]\n{SMALL}\n")
-        daemon = Daemon(self, name, text + more)
-        self.test.addCleanup(self.test.show, daemon)
-        self.test.addCleanup(lambda: daemon.process is not None and daemon.kill())
-        return daemon
+        return self.test.watched(Daemon(self, name, text + more))
 
     def ask(self, *words):
         """The JSON of the operator's command, given on the host; None when it says no."""
