@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include "core/sha1.h"
 
-#define PIECE_BYTES   (SHA1_INPUT_MAX - SHA1_BYTES - 2)
+#define PIECE_BYTES   225u /* names that are in use come out of it: it stays */
 /* Longer than any name that is not given up as too long. */
 #define DRAFT_BYTES   (SITE_NAME_BYTES_MAX + 1)
 #define HASH_BYTES    17 /* "#" and 16 digits */
@@ -24,9 +24,9 @@ void site_hash_put(struct site_hash *hash, struct slice part)
 {
     CHECK(part.size <= UINT16_MAX);
     do {
-        uint8_t memory[SHA1_INPUT_MAX];
+        uint8_t memory[SHA1_BYTES + 2 + PIECE_BYTES];
         struct buf buf;
-        size_t size = MIN_OF(part.size, (size_t)PIECE_BYTES);
+        size_t size = MIN_OF(part.size, PIECE_BYTES);
         buf_init(&buf, memory, sizeof(memory));
         buf_put(&buf, slice_make(hash->digest, SHA1_BYTES));
         buf_put_byte(&buf, (uint8_t)(part.size >> 8));
