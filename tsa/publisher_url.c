@@ -13,6 +13,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "core/backoff.h"
 #include "core/check.h"
 #include "core/json_read.h"
 
@@ -343,9 +344,6 @@ static void post(struct publisher_url *url)
 /* A first failure is said when it is followed by a second one: a connection may break. */
 static void fail(struct publisher_url *url, const char *error, uint64_t retry_after_s)
 {
-    struct shard *shard = url->publisher->shard;
-    unsigned doublings = MIN_OF(url->failures, 16u);
-    uint64_t most_ns = MIN_OF(PUBLISHER_PAUSE_MIN_NS << doublings, PUBLISHER_PAUSE_MAX_NS);
     uint64_t asked_ns = MIN_OF(retry_after_s, PUBLISHER_RETRY_AFTER_MAX_NS / NS_PER_S) * NS_PER_S;
     url->counts.failures++;
     url->failures++;
@@ -353,7 +351,9 @@ static void fail(struct publisher_url *url, const char *error, uint64_t retry_af
         url->failing = true;
         say(url, "failing", error);
     }
-    rest(url, MAX_OF(asked_ns, most_ns / 2 + prng_below(&shard->prng, most_ns / 2)));
+    uint64_t pause_ns = backoff_ns(url->failures, PUBLISHER_PAUSE_MIN_NS, PUBLISHER_PAUSE_MAX_NS,
+                                   &url->publisher->shard->prng);
+    rest(url, MAX_OF(asked_ns, pause_ns));
     if (url->publisher->stopping) {
         publisher_url_stop(url, true);
     }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "core/backoff.h"
 #include "core/base64.h"
 #include "core/check.h"
 #include "core/shaping.h"
@@ -35,8 +36,6 @@ static void end(struct subscriber_url *url)
 static void fail(struct subscriber_url *url, const char *error)
 {
     struct shard *shard = url->subscriber->shard;
-    unsigned doublings = MIN_OF(url->failures, 16u);
-    uint64_t most_ns = MIN_OF(SUBSCRIBER_PAUSE_MIN_NS << doublings, SUBSCRIBER_PAUSE_MAX_NS);
     end(url);
     url->counts.failures++;
     url->failures++;
@@ -44,7 +43,9 @@ static void fail(struct subscriber_url *url, const char *error)
         url->failing = true;
         say(url, "failing", error);
     }
-    shard_timer_set(shard, &url->timer, most_ns / 2 + prng_below(&shard->prng, most_ns / 2));
+    shard_timer_set(shard, &url->timer,
+                    backoff_ns(url->failures, SUBSCRIBER_PAUSE_MIN_NS, SUBSCRIBER_PAUSE_MAX_NS,
+                               &shard->prng));
 }
 
 /* What comes next would be guessed: a snapshot is wanted. */
