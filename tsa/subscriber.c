@@ -1,11 +1,15 @@
 #include "tsa/subscriber.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/backoff.h"
 #include "core/base64.h"
 #include "core/check.h"
 #include "core/shaping.h"
+#include "tsa/hub.h"
+
+static_assert(CHANGE_TEXT_BYTES_MAX >= HUB_MESSAGE_BYTES_MAX, "whatever a daemon says is heard");
 
 /* --- what is said ----------------------------------------------------------------------------- */
 
