@@ -1,21 +1,21 @@
 /*
- * The publisher: C connections that stay, and on each one request at a time to
+ * A source of records: C connections that stay, and on each one request at a time to
  * /publish_log_v2 with a batch of records, until all have been answered. The batches are given, and
  * used by turns. Closed loop: whatever stands in the way ends it with a reason.
  *
  * All calls from the shard's thread. The result may be shared with another process.
  */
-#ifndef RINGPOST_BENCH_PUBLISHER_H
-#define RINGPOST_BENCH_PUBLISHER_H
+#ifndef RINGPOST_BENCH_RECORD_SOURCE_H
+#define RINGPOST_BENCH_RECORD_SOURCE_H
 
 #include "bench/response.h"
 #include "core/histogram.h"
 #include "shard/io/stream.h"
 
-#define PUBLISHER_CONNECTIONS_MAX 64u /* a server judges no more batches at once */
-#define PUBLISHER_HEAD_BYTES_MAX  256u
+#define RECORD_SOURCE_CONNECTIONS_MAX 64u /* a server judges no more batches at once */
+#define RECORD_SOURCE_HEAD_BYTES_MAX  256u
 
-struct publisher_options {
+struct record_source_options {
     struct endpoint connect;
     struct socket_options socket;  /* congestion is borrowed */
     unsigned connections;
@@ -26,7 +26,7 @@ struct publisher_options {
 };
 
 /* Times are monotonic nanoseconds. */
-struct publisher_result {
+struct record_source_result {
     uint64_t accepted;        /* records */
     uint64_t first_ns;        /* first request */
     uint64_t last_ns;         /* last answer */
@@ -34,32 +34,33 @@ struct publisher_result {
     char trouble[256];        /* the first answer or end that was not wanted; "": none */
 };
 
-struct publisher;
+struct record_source;
 
-struct publisher_connection {
-    struct publisher *publisher;
+struct record_source_connection {
+    struct record_source *source;
     struct stream stream;
     bool asked;
     uint64_t asked_ns;
-    uint8_t head[PUBLISHER_HEAD_BYTES_MAX];
+    uint8_t head[RECORD_SOURCE_HEAD_BYTES_MAX];
     struct response response;
 };
 
-struct publisher {
+struct record_source {
     struct shard *shard; /* borrowed */
-    struct publisher_options options;
-    struct publisher_result *result; /* borrowed */
-    struct publisher_connection connections[PUBLISHER_CONNECTIONS_MAX];
+    struct record_source_options options;
+    struct record_source_result *result; /* borrowed */
+    struct record_source_connection connections[RECORD_SOURCE_CONNECTIONS_MAX];
     uint64_t begun;      /* requests */
     uint64_t alive_ns;   /* when the server last said something */
     unsigned released;   /* connections that are over */
 };
 
-void publisher_start(struct publisher *publisher, struct shard *shard,
-                     const struct publisher_options *options, struct publisher_result *result);
+void record_source_start(struct record_source *source, struct shard *shard,
+                         const struct record_source_options *options,
+                         struct record_source_result *result);
 /* All connections are over. */
-bool publisher_done(const struct publisher *publisher);
+bool record_source_done(const struct record_source *source);
 /* The server has said nothing for so long: connections are closed. */
-void publisher_look(struct publisher *publisher, uint64_t silent_ns);
+void record_source_look(struct record_source *source, uint64_t silent_ns);
 
 #endif

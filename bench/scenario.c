@@ -13,7 +13,7 @@
 
 #include "bench/injector.h"
 #include "bench/netns.h"
-#include "bench/publisher.h"
+#include "bench/record_source.h"
 #include "bench/round.h"
 #include "bench/rules.h"
 #include "bench/sink.h"
@@ -144,7 +144,7 @@ static void options_of_automation(struct scenario *scenario, struct option_list 
         {KIND_PUBLISH, arg_percent("--confirmed", &scenario->confirmed,
                                    "SHARE of records that match a rule")},
         {KIND_PUBLISH, arg_u64("--connections", &scenario->connections, 1,
-                               PUBLISHER_CONNECTIONS_MAX, "C that publish")},
+                               RECORD_SOURCE_CONNECTIONS_MAX, "C that publish")},
     };
     options_put(list, rows, COUNT_OF(rows));
 }

@@ -12,7 +12,7 @@
 
 #include "bench/mta.h"
 #include "bench/observe.h"
-#include "bench/publisher.h"
+#include "bench/record_source.h"
 #include "bench/rules.h"
 #include "core/event.h"
 
@@ -34,7 +34,7 @@ struct publish_round {
 struct publish_shared {
     const struct scenario *scenario;
     uint16_t port;
-    struct publisher_result result;
+    struct record_source_result result;
 };
 
 struct publish {
@@ -112,7 +112,7 @@ static void put_record(struct buf *out, const struct scenario *scenario, uint64_
     event_put_json(out, &event);
 }
 
-/* --- the publisher's process ------------------------------------------------------------------ */
+/* --- the process of the source ---------------------------------------------------------------- */
 
 static bool batches_make(const struct scenario *scenario, uint64_t wall_ns,
                          struct slice batches_out[BATCHES])
@@ -130,14 +130,14 @@ static bool batches_make(const struct scenario *scenario, uint64_t wall_ns,
     return memory != NULL;
 }
 
-static int publisher_process(void *context)
+static int source_process(void *context)
 {
     struct publish_shared *shared = context;
     const struct scenario *scenario = shared->scenario;
     struct bench_shard bench;
     struct slice batches[BATCHES];
-    struct publisher *publisher = calloc(1, sizeof(*publisher));
-    struct publisher_options options = {
+    struct record_source *source = calloc(1, sizeof(*source));
+    struct record_source_options options = {
         .connect = loopback_endpoint(shared->port),
         .socket = {.congestion = scenario->congestion},
         .connections = (unsigned)scenario->connections,
@@ -146,14 +146,14 @@ static int publisher_process(void *context)
         .batch_records = scenario->per_request,
         .requests = MAX_OF(scenario->messages / scenario->per_request, 1),
     };
-    if (publisher == NULL || !bench_shard_open_or_say(&bench) ||
+    if (source == NULL || !bench_shard_open_or_say(&bench) ||
         !batches_make(scenario, bench.shard.wall_ns, batches)) {
         return 1;
     }
-    publisher_start(publisher, &bench.shard, &options, &shared->result);
-    while (!publisher_done(publisher)) {
+    record_source_start(source, &bench.shard, &options, &shared->result);
+    while (!record_source_done(source)) {
         shard_turn(&bench.shard, false);
-        publisher_look(publisher, STALL_MS * NS_PER_MS);
+        record_source_look(source, STALL_MS * NS_PER_MS);
     }
     return shared->result.trouble[0] == 0 ? 0 : 1;
 }
@@ -164,18 +164,18 @@ static bool publish_go(struct publish *publish, struct mta *tsad, struct publish
                        struct buf *reason)
 {
     struct publish_shared *shared = publish->shared;
-    const struct publisher_result *result = &shared->result;
+    const struct record_source_result *result = &shared->result;
     struct child child = {0};
     struct process_use before;
     struct process_use after;
     *shared = (struct publish_shared){.scenario = publish->scenario, .port = tsad->http_port};
     if (!process_use_read(tsad->child.pid, &before) ||
-        child_start(&child, publisher_process, shared) != 0) {
-        buf_put_string(reason, "cannot start a publisher");
+        child_start(&child, source_process, shared) != 0) {
+        buf_put_string(reason, "cannot start the source of records");
         return false;
     }
     if (!child_wait(&child)) {
-        buf_printf(reason, "the publisher: %s", result->trouble);
+        buf_printf(reason, "the source of records: %s", result->trouble);
         return false;
     }
     if (!process_use_read(tsad->child.pid, &after)) {
